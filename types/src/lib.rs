@@ -1,0 +1,33 @@
+//! The words of Forebay as types: ids, units, names, versions, errors, placement. Pure: no clock, no IO, no wire.
+//!
+//! Every other crate speaks in these types, so a mistake such as a page offset where a byte offset was meant does
+//! not compile. Nothing here knows tokio, tonic or rocksdb.
+
+mod capability;
+mod cluster_map;
+mod error_kind;
+mod fingerprint;
+mod id;
+mod name;
+mod path;
+mod principal;
+mod unit;
+mod uri;
+mod version;
+
+pub mod limits;
+
+pub use capability::{BlockCapability, CapabilityError, CapabilityKey};
+pub use cluster_map::{ClusterMap, WorkerEntry, WorkerState};
+pub use error_kind::ErrorKind;
+pub use fingerprint::{Fingerprint, LocalIdentity};
+pub use id::{
+    BlockId, BlockIndex, ClusterId, Epoch, FileId, HostId, Incarnation, InodeId, LogIndex, MountId, Sequence,
+    SessionId, WorkerId,
+};
+pub use name::{EntryName, NameError};
+pub use path::{NamespacePath, PathError};
+pub use principal::{Principal, Rights};
+pub use unit::{BLOCK_LENGTH_DEFAULT, ByteCount, FileOffset, GRANULE_LENGTH, PAGE_LENGTH, Timestamp, UnitError};
+pub use uri::{UnderStoreKey, UnderStoreScheme, UnderStoreUri, UriError};
+pub use version::{EntryKind, VersionDescriptor};
