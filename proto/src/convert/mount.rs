@@ -1,0 +1,102 @@
+//! Twins of a mount's options.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::WireDefect;
+use crate::v1;
+
+/// For how long what was seen of the under-store is taken as true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// For ever: objects never change.
+    Immutable,
+    /// For this long.
+    Bound(Duration),
+}
+
+/// What another client's change may lag behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coherence {
+    /// Nothing: each open asks the master.
+    Strict,
+    /// A few seconds.
+    Relaxed,
+}
+
+/// Where the value of an option comes from. Debug output hides secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub enum OptionSource {
+    /// The value itself.
+    Plain(String),
+    /// `env:NAME` or `file:PATH`.
+    Reference(String),
+    /// The value itself, to be sealed before it is logged and never to be shown.
+    Secret(String),
+}
+
+impl From<Freshness> for v1::Freshness {
+    fn from(freshness: Freshness) -> Self {
+        let bound = match freshness {
+            Freshness::Immutable => v1::freshness::Bound::Immutable(true),
+            Freshness::Bound(bound) => {
+                v1::freshness::Bound::Nanos(u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX))
+            }
+        };
+        Self { bound: Some(bound) }
+    }
+}
+
+impl TryFrom<v1::Freshness> for Freshness {
+    type Error = WireDefect;
+
+    fn try_from(freshness: v1::Freshness) -> Result<Self, WireDefect> {
+        match WireDefect::required("bound", freshness.bound)? {
+            v1::freshness::Bound::Immutable(true) => Ok(Self::Immutable),
+            v1::freshness::Bound::Immutable(false) => Err(WireDefect::invalid("bound")(&"neither immutable nor bound")),
+            v1::freshness::Bound::Nanos(nanos) => Ok(Self::Bound(Duration::from_nanos(nanos))),
+        }
+    }
+}
+
+impl From<Coherence> for v1::Coherence {
+    fn from(coherence: Coherence) -> Self {
+        match coherence {
+            Coherence::Strict => Self::Strict,
+            Coherence::Relaxed => Self::Relaxed,
+        }
+    }
+}
+
+impl From<OptionSource> for v1::OptionValue {
+    fn from(source: OptionSource) -> Self {
+        let value = match source {
+            OptionSource::Plain(value) => v1::option_value::Value::Plain(value),
+            OptionSource::Reference(value) => v1::option_value::Value::Reference(value),
+            OptionSource::Secret(value) => v1::option_value::Value::Secret(value),
+        };
+        Self { value: Some(value) }
+    }
+}
+
+impl TryFrom<v1::OptionValue> for OptionSource {
+    type Error = WireDefect;
+
+    fn try_from(value: v1::OptionValue) -> Result<Self, WireDefect> {
+        Ok(match WireDefect::required("value", value.value)? {
+            v1::option_value::Value::Plain(value) => Self::Plain(value),
+            v1::option_value::Value::Reference(value) => Self::Reference(value),
+            v1::option_value::Value::Secret(value) => Self::Secret(value),
+        })
+    }
+}
+
+impl fmt::Debug for OptionSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(value) => f.debug_tuple("Plain").field(value).finish(),
+            Self::Reference(value) => f.debug_tuple("Reference").field(value).finish(),
+            Self::Secret(_) => f.write_str("Secret"),
+        }
+    }
+}
