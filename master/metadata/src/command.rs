@@ -1,0 +1,67 @@
+//! What can be wished for: one file for each intention, with its fields, how it is applied, and its tests.
+//!
+//! The position of a variant in [`Command`] is its number in the log: append, never move or remove.
+
+use serde::{Deserialize, Serialize};
+
+mod admit_worker;
+mod apply_listing;
+mod expire_sessions;
+mod forget_directory;
+mod format;
+mod mount;
+mod reap;
+mod supersede_version;
+mod unmount;
+
+pub use admit_worker::AdmitWorker;
+pub use apply_listing::{ApplyListing, ListedEntry};
+pub use expire_sessions::ExpireSessions;
+pub(crate) use expire_sessions::next_session;
+pub use forget_directory::ForgetDirectory;
+pub use format::Format;
+pub use mount::{Mount, check_mount};
+pub use reap::Reap;
+pub use supersede_version::SupersedeVersion;
+pub use unmount::Unmount;
+
+/// One intention. **The order is a format.**
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Number 0.
+    Format(Format),
+    /// Number 1.
+    Mount(Mount),
+    /// Number 2.
+    Unmount(Unmount),
+    /// Number 3.
+    ApplyListing(ApplyListing),
+    /// Number 4.
+    SupersedeVersion(SupersedeVersion),
+    /// Number 5.
+    ForgetDirectory(ForgetDirectory),
+    /// Number 6.
+    ExpireSessions(ExpireSessions),
+    /// Number 7.
+    Reap(Reap),
+    /// Number 8.
+    AdmitWorker(AdmitWorker),
+}
+
+impl Command {
+    /// Its name for logs and metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Format(_) => "format",
+            Self::Mount(_) => "mount",
+            Self::Unmount(_) => "unmount",
+            Self::ApplyListing(_) => "apply_listing",
+            Self::SupersedeVersion(_) => "supersede_version",
+            Self::ForgetDirectory(_) => "forget_directory",
+            Self::ExpireSessions(_) => "expire_sessions",
+            Self::Reap(_) => "reap",
+            Self::AdmitWorker(_) => "admit_worker",
+        }
+    }
+}

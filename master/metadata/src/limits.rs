@@ -1,0 +1,26 @@
+//! The named maxima of the state machine. Those that other crates share stand in `forebay_types::limits`.
+
+use forebay_types::PAGE_LENGTH;
+
+/// Most bytes of an encoded reply that a session remembers; of a larger one only its outcome is remembered.
+pub const REMEMBERED_REPLY_MAX: usize = 128;
+/// Most entries, upserts and removals together, of one listing command.
+pub const LISTING_ENTRIES_MAX: usize = 16_384;
+/// Most rows that one command deletes of a subtree that is being reaped or forgotten.
+pub const REAP_LIMIT_MAX: u32 = 16_384;
+/// Most remembered removals that one complete listing clears; the rest waits for the next one.
+pub const TOMBSTONES_CLEARED_MAX: usize = 16_384;
+/// Most sessions that one expiry ends; the reply says whether more are left.
+pub const SESSIONS_EXPIRED_MAX: usize = 1024;
+/// Most options of one mount.
+pub const MOUNT_OPTIONS_MAX: usize = 64;
+/// Longest name or value of a mount's option, in bytes.
+pub const MOUNT_OPTION_LENGTH_MAX: usize = 4096;
+/// Smallest block, in bytes: one page.
+pub const BLOCK_LENGTH_MIN: u64 = PAGE_LENGTH;
+/// Largest block, in bytes: what one segment of a worker's store holds.
+pub const BLOCK_LENGTH_MAX: u64 = 1 << 30;
+/// Longest encoded proposal, in bytes: what one entry of the replicated log may carry.
+pub const PROPOSAL_LENGTH_MAX: usize = 8 << 20;
+/// Deepest directory, counted in names from the root: as many as the longest path can hold.
+pub const DEPTH_MAX: usize = forebay_types::limits::PATH_LENGTH_MAX / 2 + 1;

@@ -1,0 +1,372 @@
+//! What is answered to whoever proposed, and its bytes.
+//!
+//! A reply is remembered with its session, so it is kept small. Format: one byte of [`REPLY_FORMAT`], then postcard;
+//! variants are appended, never moved.
+
+use forebay_types::{
+    EntryName, ErrorKind, FileId, InodeId, LogIndex, MountId, NamespacePath, Sequence, SessionId,
+    UnderStoreUri, WorkerId,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The format that this version writes and the newest that it reads.
+pub const REPLY_FORMAT: u8 = 1;
+
+/// The answer to one proposal.
+pub type Reply = Result<Success, Rejection>;
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Success {
+    /// The namespace has an identity and a root.
+    Formatted {
+        /// It had this very identity before.
+        already: bool,
+    },
+    /// The mount is there.
+    Mounted {
+        /// Its id.
+        mount: MountId,
+        /// The same URI was mounted at the same path before; nothing was changed.
+        already: bool,
+        /// With `already`: the options asked for are not those that the mount has and keeps.
+        options_differ: bool,
+    },
+    /// The mount is gone; its inodes go with the reaper.
+    Unmounted {
+        /// Its id, which is never used again.
+        mount: MountId,
+    },
+    /// The listing was taken over.
+    Listed {
+        /// New names.
+        created: u32,
+        /// Files that got a new version, names that became something else, attributes that changed.
+        changed: u32,
+        /// Names that went.
+        removed: u32,
+        /// Names that were left as they are since they changed after the listing began.
+        newer: u32,
+        /// Names that were left as they are since a mount is there or below.
+        mounts: u32,
+    },
+    /// The file's current version.
+    Superseded {
+        /// The version that the file has now; `None`: the file is gone.
+        current: Option<FileId>,
+    },
+    /// Names were dropped from a directory, which must be listed again before it can answer.
+    Forgotten {
+        /// How many.
+        dropped: u32,
+        /// Whether more are left: send the command again.
+        more: bool,
+    },
+    /// Sessions were ended.
+    SessionsExpired {
+        /// How many.
+        ended: u32,
+        /// Whether more are left: send the command again.
+        more: bool,
+    },
+    /// Rows of detached subtrees were deleted.
+    Reaped {
+        /// How many inodes went.
+        removed: u32,
+        /// Whether more are left: send the command again.
+        more: bool,
+    },
+    /// This very mutation succeeded before, and its reply was too large to be remembered: ask for the state.
+    DoneBefore,
+    /// A worker has an id.
+    WorkerAdmitted {
+        /// The id, which is never used again.
+        worker: WorkerId,
+    },
+}
+
+/// Why nothing was done. Its variants are kept small, since each reply carries room for the largest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
+pub enum Rejection {
+    /// The state has no identity yet.
+    #[error("the namespace is not formatted")]
+    NotFormatted,
+    /// The state has another identity.
+    #[error("the namespace belongs to another cluster or incarnation already")]
+    AlreadyFormatted,
+    /// No such inode, or it is detached from the tree.
+    #[error("{inode} does not exist (any more)")]
+    InodeMissing {
+        /// The inode.
+        inode: InodeId,
+    },
+    /// A directory was needed.
+    #[error("{inode} is no directory")]
+    NotADirectory {
+        /// The inode.
+        inode: InodeId,
+    },
+    /// A file was needed.
+    #[error("{inode} is no file")]
+    NotAFile {
+        /// The inode.
+        inode: InodeId,
+    },
+    /// A part of a path that had to be a directory is none.
+    #[error("{path} is no directory")]
+    PathNotADirectory {
+        /// The part, with all above it.
+        path: NamespacePath,
+    },
+    /// The root of the namespace was to be a mount point.
+    #[error("{uri} cannot be mounted at /: choose a path below it, such as /data")]
+    MountAtRoot {
+        /// What was to be mounted.
+        uri: Box<UnderStoreUri>,
+    },
+    /// Another under-store is mounted at the very path.
+    #[error(
+        "{uri} cannot be mounted at {path}: {mounted} is mounted there; unmount it first or choose another path"
+    )]
+    MountPointTaken {
+        /// Where.
+        path: NamespacePath,
+        /// What was to be mounted.
+        uri: Box<UnderStoreUri>,
+        /// What is mounted.
+        mounted: Box<UnderStoreUri>,
+    },
+    /// A mount lies below the path and would be hidden.
+    #[error("{uri} cannot be mounted at {path}: it would hide the mount at {hidden}")]
+    MountHidesMount {
+        /// Where.
+        path: NamespacePath,
+        /// What was to be mounted.
+        uri: Box<UnderStoreUri>,
+        /// The path of the mount below.
+        hidden: NamespacePath,
+    },
+    /// The path is content of another mount.
+    #[error(
+        "{uri} cannot be mounted at {path}: it would hide content of {mounted}; choose a path that does not exist"
+    )]
+    MountHidesContent {
+        /// Where.
+        path: NamespacePath,
+        /// What was to be mounted.
+        uri: Box<UnderStoreUri>,
+        /// The under-store that has something there.
+        mounted: Box<UnderStoreUri>,
+    },
+    /// The under-store path is mounted elsewhere, in whole or in part.
+    #[error("{uri} cannot be mounted at {path}: it overlaps {other}, which is mounted at {other_path}")]
+    MountOverlaps {
+        /// Where.
+        path: NamespacePath,
+        /// What was to be mounted.
+        uri: Box<UnderStoreUri>,
+        /// The URI that it overlaps.
+        other: Box<UnderStoreUri>,
+        /// Where that is mounted.
+        other_path: NamespacePath,
+    },
+    /// As many mounts as there can be.
+    #[error("{path} cannot be mounted: there are {max} mounts already, which is the limit")]
+    TooManyMounts {
+        /// Where.
+        path: NamespacePath,
+        /// The limit.
+        max: u32,
+    },
+    /// An option that makes no sense.
+    #[error("the option {option} of the mount at {path} {problem}")]
+    InvalidOption {
+        /// Where.
+        path: NamespacePath,
+        /// The option's name.
+        option: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Nothing is mounted at the path.
+    #[error("nothing is mounted at {path}")]
+    NotMounted {
+        /// The path.
+        path: NamespacePath,
+    },
+    /// A mount that has mounts below it was to go.
+    #[error("{path} cannot be unmounted: {nested} is mounted below it; unmount that first")]
+    MountsBelow {
+        /// The path.
+        path: NamespacePath,
+        /// The path of one mount below.
+        nested: NamespacePath,
+    },
+    /// The directory was forgotten after the listing began, so differences to what it was mean nothing.
+    #[error(
+        "the listing of {directory} began at {begun_at}, before the directory was forgotten: list it again"
+    )]
+    StaleListing {
+        /// The directory.
+        directory: InodeId,
+        /// When the listing began.
+        begun_at: LogIndex,
+    },
+    /// The directory lies in no mount, so no under-store can have listed it.
+    #[error("{directory} lies in no mount and cannot be listed")]
+    NotInAMount {
+        /// The directory.
+        directory: InodeId,
+    },
+    /// An entry of a listing that makes no sense.
+    #[error("the entry `{name}` of the listing of {directory} {problem}")]
+    InvalidEntry {
+        /// The directory.
+        directory: InodeId,
+        /// The entry.
+        name: EntryName,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// More than one command may carry.
+    #[error("a command with {count} of {what} is over the limit of {max}")]
+    TooMany {
+        /// What there is too much of.
+        what: String,
+        /// How many there are.
+        count: u64,
+        /// How many there may be.
+        max: u64,
+    },
+    /// The directory is as deep as any path can reach.
+    #[error("{directory} is too deep for entries of its own")]
+    TooDeep {
+        /// The directory.
+        directory: InodeId,
+    },
+    /// What became of this mutation is no longer known.
+    #[error("{session} is over: the outcome of {sequence} is unknown, check with stat")]
+    SessionExpired {
+        /// The session.
+        session: SessionId,
+        /// The mutation.
+        sequence: Sequence,
+    },
+    /// More unanswered mutations than a session may have.
+    #[error("{sequence} of {session} is too far ahead of {lowest_unanswered}: wait for answers first")]
+    SessionWindow {
+        /// The session.
+        session: SessionId,
+        /// The mutation.
+        sequence: Sequence,
+        /// The lowest one without an answer.
+        lowest_unanswered: Sequence,
+    },
+    /// This very mutation was refused before, and the reason was too large to be remembered.
+    #[error("this request was refused before, and only the kind of the reason is still known: {kind}")]
+    RefusedBefore {
+        /// The kind of the reason.
+        kind: ErrorKind,
+    },
+}
+
+/// Why bytes are no proposal or reply, or cannot become one.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CodecError {
+    /// There are no bytes.
+    #[error("an encoded value of no bytes")]
+    Empty,
+    /// It was written by a later version.
+    #[error("an encoded value has format {found}; this version knows up to {known}: upgrade this master")]
+    NewerFormat {
+        /// The format of the value.
+        found: u8,
+        /// The newest format that is known.
+        known: u8,
+    },
+    /// It is not what its format says.
+    #[error("an encoded value is malformed: {0}")]
+    Malformed(String),
+    /// It would be longer than a log entry may be.
+    #[error("an encoded proposal of {0} bytes is too long")]
+    TooLong(usize),
+}
+
+impl Rejection {
+    /// What kind of error it is for those above.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFormatted => ErrorKind::Unavailable,
+            Self::AlreadyFormatted | Self::MountPointTaken { .. } => ErrorKind::AlreadyExists,
+            Self::InodeMissing { .. } | Self::NotMounted { .. } => ErrorKind::NotFound,
+            Self::NotADirectory { .. } | Self::PathNotADirectory { .. } => ErrorKind::NotADirectory,
+            Self::NotAFile { .. }
+            | Self::MountAtRoot { .. }
+            | Self::MountHidesMount { .. }
+            | Self::MountHidesContent { .. }
+            | Self::MountOverlaps { .. }
+            | Self::InvalidOption { .. }
+            | Self::NotInAMount { .. }
+            | Self::InvalidEntry { .. } => ErrorKind::InvalidArgument,
+            Self::TooManyMounts { .. }
+            | Self::TooMany { .. }
+            | Self::TooDeep { .. }
+            | Self::SessionWindow { .. } => ErrorKind::LimitExceeded,
+            Self::MountsBelow { .. } => ErrorKind::Busy,
+            Self::StaleListing { .. } => ErrorKind::Stale,
+            Self::SessionExpired { .. } => ErrorKind::SessionExpired,
+            Self::RefusedBefore { kind } => *kind,
+        }
+    }
+}
+
+impl CodecError {
+    /// What kind of error it is for those above.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::TooLong(_) => ErrorKind::LimitExceeded,
+            Self::Empty | Self::NewerFormat { .. } | Self::Malformed(_) => ErrorKind::Corrupt,
+        }
+    }
+}
+
+/// The bytes of a reply.
+///
+/// # Errors
+/// [`CodecError::Malformed`] when serialization fails, which no reply does.
+pub fn encode_reply(reply: &Reply) -> Result<Vec<u8>, CodecError> {
+    encode(REPLY_FORMAT, reply)
+}
+
+/// Reads what [`encode_reply`] wrote.
+///
+/// # Errors
+/// [`CodecError`] when the format is newer or the bytes are no reply.
+pub fn decode_reply(bytes: &[u8]) -> Result<Reply, CodecError> {
+    decode(REPLY_FORMAT, bytes)
+}
+
+/// One byte of format, then postcard.
+pub(crate) fn encode<T: Serialize>(format: u8, value: &T) -> Result<Vec<u8>, CodecError> {
+    postcard::to_extend(value, vec![format]).map_err(|error| CodecError::Malformed(error.to_string()))
+}
+
+/// Reads what [`encode`] wrote, to its last byte.
+pub(crate) fn decode<T: DeserializeOwned>(known: u8, bytes: &[u8]) -> Result<T, CodecError> {
+    let (found, rest) = bytes.split_first().ok_or(CodecError::Empty)?;
+    if *found > known {
+        return Err(CodecError::NewerFormat { found: *found, known });
+    }
+    if *found == 0 {
+        return Err(CodecError::Malformed("there is no format 0".to_owned()));
+    }
+    match postcard::take_from_bytes(rest) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(CodecError::Malformed(format!("{} bytes follow its end", rest.len()))),
+        Err(error) => Err(CodecError::Malformed(error.to_string())),
+    }
+}

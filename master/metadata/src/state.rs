@@ -1,0 +1,31 @@
+//! The rows of the replicated state as typed records, one file for each table.
+//!
+//! Each value begins with a byte that tells its format, then postcard. Ids in keys are big-endian, so that the order
+//! of keys is the order of ids. Writing goes through [`Transition`] only.
+
+mod counters;
+mod directory;
+mod edge;
+mod inode;
+mod mount_record;
+mod orphan;
+mod record;
+mod session_rows;
+mod transition;
+
+pub use counters::{ClusterIdentity, Totals};
+pub use directory::Directory;
+pub use edge::{Edge, EdgeOrigin};
+pub use inode::{Inode, InodeBody, Version};
+pub use mount_record::MountRecord;
+pub use session_rows::SessionView;
+
+pub(crate) use counters::{Clock, NextIds, TotalsScope};
+pub(crate) use directory::{Tombstone, tombstone_key};
+pub(crate) use edge::{children_range, edge_key, edge_name};
+pub(crate) use inode::{NOWHERE, inode_id, inode_key};
+pub(crate) use mount_record::mount_key;
+pub(crate) use orphan::Orphan;
+pub(crate) use record::{Record, decode_record, encode_record, range_end, read, read_page};
+pub(crate) use session_rows::{RememberedReply, SessionRow, reply_key, session_key};
+pub(crate) use transition::Transition;

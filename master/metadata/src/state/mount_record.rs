@@ -1,0 +1,36 @@
+//! Mounts: which under-store path is attached where.
+
+use forebay_types::{InodeId, LogIndex, MountId, NamespacePath, Timestamp, UnderStoreUri};
+use serde::{Deserialize, Serialize};
+
+use super::record::Record;
+use crate::mount::MountOptions;
+use crate::store::Table;
+
+/// One mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountRecord {
+    /// Its id, never used again.
+    pub id: MountId,
+    /// Where it is attached.
+    pub path: NamespacePath,
+    /// What is attached.
+    pub uri: UnderStoreUri,
+    /// How it behaves.
+    pub options: MountOptions,
+    /// The directory at its path.
+    pub root: InodeId,
+    /// The entry of the log that mounted it.
+    pub mounted_at: LogIndex,
+    /// When that was.
+    pub mounted_time: Timestamp,
+}
+
+impl Record for MountRecord {
+    const TABLE: Table = Table::Mounts;
+}
+
+/// The key of a mount's row.
+pub(crate) fn mount_key(id: MountId) -> Vec<u8> {
+    id.get().to_be_bytes().to_vec()
+}

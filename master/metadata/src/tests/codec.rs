@@ -1,0 +1,139 @@
+//! The bytes of proposals and replies: they lie in logs, so they must not change.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::*;
+use crate::command::{AdmitWorker, ExpireSessions, ForgetDirectory, Mount, SupersedeVersion, Unmount};
+use crate::reply::{decode_reply, encode_reply};
+use crate::{CodecError, Coherence, Freshness, MountOptions, OptionValue, Rejection};
+use forebay_types::{ByteCount, Incarnation, InodeId, MountId};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// One of each command, in the order of their numbers.
+fn commands() -> Vec<Command> {
+    let options = MountOptions {
+        read_only: false,
+        freshness: Freshness::Bound(Duration::from_secs(3)),
+        coherence: Coherence::Strict,
+        block_length: ByteCount::new(1 << 20),
+        options: BTreeMap::from([
+            ("a".to_owned(), OptionValue::Plain("p".to_owned())),
+            ("b".to_owned(), OptionValue::Reference("env:X".to_owned())),
+            ("c".to_owned(), OptionValue::Sealed(vec![9])),
+        ]),
+    };
+    let path = || crate::testing::path("/d");
+    let directory = InodeId::new(300);
+    let listing = ApplyListing {
+        directory,
+        begun_at: LogIndex::new(4),
+        upserts: vec![file("f", "1"), symlink("l", "f")],
+        removals: vec![name("g")],
+        complete: true,
+    };
+    let seen = FileId { incarnation: Incarnation::new(1), counter: 5 };
+    vec![
+        Command::Format(format(7)),
+        Command::Mount(Mount { path: path(), uri: crate::testing::uri("s3://b/p"), options }),
+        Command::Unmount(Unmount { path: path() }),
+        Command::ApplyListing(listing),
+        Command::SupersedeVersion(SupersedeVersion {
+            inode: directory,
+            seen,
+            fingerprint: Some(tagged("1")),
+        }),
+        Command::ForgetDirectory(ForgetDirectory { directory }),
+        Command::ExpireSessions(ExpireSessions { before: Timestamp::from_nanos(6) }),
+        Command::Reap(Reap { limit: 8 }),
+        Command::AdmitWorker(AdmitWorker),
+    ]
+}
+
+fn proposal(command: Command) -> Proposal {
+    Proposal { issued_at: Timestamp::from_nanos(2), session: Some(stamp(1, 2, 1)), command }
+}
+
+/// Written once by this code. A change here would make each log that exists unreadable.
+const PINNED: [&str; 9] = [
+    concat!(
+        "010401010201000707070707070707070707070707070701070707070707070707070707070707070707070707070707",
+        "0707070707070707",
+    ),
+    "010401010201010101640101620170000103000080804003016100017001620105656e763a580163020109",
+    "01040101020102010164",
+    "01040101020103ac0204020166000001013100010a0000000000016c0200010000000a0000000001016601016701",
+    "01040101020104ac0201050101013100010a00",
+    "01040101020105ac02",
+    "010401010201060c",
+    "0104010102010708",
+    "01040101020108",
+];
+
+#[test]
+fn the_bytes_of_each_command_are_a_format_and_never_change() {
+    for (command, pinned) in commands().into_iter().zip(PINNED) {
+        let proposal = proposal(command);
+        let bytes = proposal.encode().unwrap();
+        assert_eq!(hex(&bytes), pinned, "{}", proposal.command.name());
+        assert_eq!(Proposal::decode(&bytes), Ok(proposal));
+    }
+}
+
+#[test]
+fn replies_are_read_back() {
+    let replies: [Reply; 3] = [
+        Ok(Success::Mounted { mount: MountId::new(1), already: true, options_differ: false }),
+        Err(Rejection::NotFormatted),
+        Err(Rejection::RefusedBefore { kind: ErrorKind::Busy }),
+    ];
+    for reply in replies {
+        assert_eq!(decode_reply(&encode_reply(&reply).unwrap()), Ok(reply));
+    }
+    assert_eq!(hex(&encode_reply(&Ok(Success::DoneBefore)).unwrap()), "010008");
+}
+
+#[test]
+fn bytes_that_are_no_proposal_are_an_error() {
+    let good = proposal(Command::Reap(Reap { limit: 8 })).encode().unwrap();
+    assert_eq!(Proposal::decode(&[]), Err(CodecError::Empty));
+    let newer = [&[2], &good[1..]].concat();
+    assert_eq!(Proposal::decode(&newer), Err(CodecError::NewerFormat { found: 2, known: 1 }));
+    let trailing = [&good[..], &[0]].concat();
+    for bad in [&trailing[..], &good[..good.len() - 1], &[0], &[1]] {
+        assert!(matches!(Proposal::decode(bad), Err(CodecError::Malformed(_))), "{bad:?}");
+    }
+    let unknown_command = [&good[..good.len() - 2], &[200, 8]].concat();
+    assert!(matches!(Proposal::decode(&unknown_command), Err(CodecError::Malformed(_))));
+}
+
+#[test]
+fn a_proposal_longer_than_a_log_entry_is_refused() {
+    let long = Command::Mount(Mount {
+        path: crate::testing::path("/d"),
+        uri: crate::testing::uri("s3://b"),
+        options: crate::testing::options(
+            "x",
+            OptionValue::Sealed(vec![0; crate::limits::PROPOSAL_LENGTH_MAX]),
+        ),
+    });
+    assert!(matches!(proposal(long).encode(), Err(CodecError::TooLong(_))));
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let shown = format!("{:?}", commands());
+    assert!(shown.contains("Sealed(..)") && !shown.contains("Sealed([9])"), "{shown}");
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_make_the_decoders_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let framed = [&[1][..], &bytes].concat();
+        let _ = Proposal::decode(&framed).map(|proposal| proposal.encode());
+        let _ = decode_reply(&framed);
+    }
+}
