@@ -1,0 +1,257 @@
+//! Which pages of which versions the tiers hold, and what must happen next: a pure state machine without IO.
+//!
+//! The shell asks, does what the [`Action`]s say, and reports back. Invariants, each asserted in the tests: what a tier
+//! is charged never exceeds its capacity, since bytes are charged before they are written and given back after they are
+//! deleted; a version that is held or being filled is never evicted; a page of a held version is never written or
+//! cleared.
+//!
+//! One version passes through: created by its first reservation; pages reserved, then committed or aborted; detached
+//! when it is evicted, freed, replaced or found corrupt while held; gone when its files are deleted and nobody holds or
+//! fills it any more. Detached generations keep their charge until then.
+
+mod changes;
+mod entry;
+mod hold;
+mod query;
+mod remove;
+mod reserve;
+mod tier;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use forebay_types::{ByteCount, FileId, Timestamp};
+
+use self::changes::ChangeLog;
+use self::entry::{Detached, Entry};
+use self::tier::TierState;
+use crate::layout::{Generation, GenerationKey, record_offset};
+use crate::page::{PageIndex, PageSet};
+use crate::source::IdentityDigest;
+
+pub use self::changes::{ChangeCursor, Changes};
+pub(crate) use self::hold::{Held, HoldDecision};
+pub(crate) use self::query::Lookup;
+pub use self::query::{CachedVersion, Presence, TierUsage};
+pub(crate) use self::reserve::{Reservation, Slot, Wanted};
+pub(crate) use self::tier::TierLimits;
+
+/// The position of a tier in the index, fastest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TierIndex(pub(crate) usize);
+
+/// Where a pair of files lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Location {
+    pub(crate) key: GenerationKey,
+    pub(crate) tier: TierIndex,
+}
+
+/// What the shell must do, without the index locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Delete both files, whether they exist or not, then call [`Index::removed`].
+    Remove(Location, Reason),
+    /// Write "absent" into the page's record, which lies at this offset, then call [`Index::abort`] for the page.
+    ClearRecord(Location, PageIndex, u64),
+}
+
+/// Why a version leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// Others need the room.
+    Evicted,
+    /// The id means another content now.
+    Replaced,
+    /// Somebody asked for it.
+    Freed,
+    /// It has no page.
+    Empty,
+    /// A page of it was found corrupt while it was held.
+    Corrupt,
+    /// Its files are not there.
+    Vanished,
+    /// It left before; a late writer may have made its files again.
+    LateWriter,
+}
+
+/// What became of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Committed {
+    /// The page can be read.
+    Published,
+    /// The version left meanwhile.
+    Superseded(Vec<Action>),
+}
+
+/// A version that was found on disk.
+#[derive(Clone, Debug)]
+pub(crate) struct Restored {
+    pub(crate) location: Location,
+    pub(crate) identity: IdentityDigest,
+    pub(crate) length: ByteCount,
+    pub(crate) index_charge: u64,
+    /// Where the records begin in the index file.
+    pub(crate) records: u64,
+    pub(crate) present: PageSet,
+    /// What the data file takes on its file system.
+    pub(crate) allocated: u64,
+    /// Change time of the data file.
+    pub(crate) changed: Timestamp,
+}
+
+/// The state. All methods are quick: the shell calls them under a lock.
+#[derive(Debug)]
+pub(crate) struct Index {
+    tiers: Vec<TierState>,
+    versions: BTreeMap<FileId, Entry>,
+    /// Generations that are no version's any more but still take room.
+    detached: BTreeMap<GenerationKey, Detached>,
+    generation_next: u64,
+    /// Counts uses, to tell which tier's victim was used earlier.
+    clock: u64,
+    changes: ChangeLog,
+}
+
+impl Index {
+    /// An empty index over `tiers`, fastest first.
+    pub(crate) fn new(tiers: Vec<TierLimits>) -> Self {
+        Self {
+            tiers: tiers.into_iter().map(TierState::new).collect(),
+            versions: BTreeMap::new(),
+            detached: BTreeMap::new(),
+            generation_next: 1,
+            clock: 0,
+            changes: ChangeLog::default(),
+        }
+    }
+
+    /// Takes in a version found on disk, as the one used last. False when the index has a generation of it already:
+    /// the caller deletes this one.
+    pub(crate) fn restore(&mut self, found: &Restored) -> bool {
+        let file = found.location.key.file;
+        self.generation_next = self.generation_next.max(found.location.key.generation.get() + 1);
+        if self.versions.contains_key(&file) {
+            return false;
+        }
+        let tick = self.tick();
+        let tier = &mut self.tiers[found.location.tier.0];
+        let mut entry = Entry::restored(found, tier.limits().kind, tick);
+        tier.charge(entry.charge());
+        tier.version_added();
+        tier.reshelve(file, &mut entry);
+        self.versions.insert(file, entry);
+        true
+    }
+
+    /// The files of `key` exist at full length and with their header; the records begin at `records`.
+    pub(crate) fn created(&mut self, key: GenerationKey, records: u64) {
+        let entry = self.versions.get_mut(&key.file);
+        if let Some(entry) = entry.filter(|entry| entry.generation() == key.generation) {
+            entry.set_records(records);
+        }
+    }
+
+    /// The page's data and record are in the files, which changed last at `changed`.
+    pub(crate) fn commit(&mut self, key: GenerationKey, page: PageIndex, changed: Timestamp) -> Committed {
+        let tick = self.tick();
+        match self.versions.get_mut(&key.file).filter(|entry| entry.generation() == key.generation) {
+            Some(entry) => {
+                let tier = &mut self.tiers[entry.tier().0];
+                assert_eq!(entry.holds(), 0, "{key} was written while it was held");
+                tier.landed(entry.end_fill(page));
+                entry.publish(page, changed, tick);
+                tier.reshelve(key.file, entry);
+                self.changes.record(key.file);
+                Committed::Published
+            }
+            None => Committed::Superseded(self.end_detached_fill(key, page)),
+        }
+    }
+
+    /// The fill of the page came to nothing, or its record was cleared.
+    pub(crate) fn abort(&mut self, key: GenerationKey, page: PageIndex) -> Vec<Action> {
+        match self.versions.get_mut(&key.file).filter(|entry| entry.generation() == key.generation) {
+            Some(entry) => {
+                let tier = &mut self.tiers[entry.tier().0];
+                tier.landed(entry.end_fill(page));
+                if entry.is_disposable() {
+                    return self.detach(key.file, Reason::Empty).into_iter().collect();
+                }
+                tier.reshelve(key.file, entry);
+                Vec::new()
+            }
+            None => self.end_detached_fill(key, page),
+        }
+    }
+
+    /// The page did not have its checksum. It is taken out; the whole version is when somebody holds it.
+    pub(crate) fn lose_page(&mut self, key: GenerationKey, page: PageIndex) -> Vec<Action> {
+        let Some(entry) = self.versions.get_mut(&key.file) else { return Vec::new() };
+        if entry.generation() != key.generation || !entry.present().contains(page) {
+            return Vec::new();
+        }
+        if entry.holds() > 0 {
+            return self.detach(key.file, Reason::Corrupt).into_iter().collect();
+        }
+        let records = entry.records().expect("a version with a page has its files");
+        let location = entry.location(key.file);
+        // Nobody may fill the page before its record is cleared, or the clearing would wipe out the new record.
+        entry.lose(page);
+        let tier = &mut self.tiers[location.tier.0];
+        tier.reshelve(key.file, entry);
+        self.changes.record(key.file);
+        vec![Action::ClearRecord(location, page, record_offset(records, page))]
+    }
+
+    /// Pages were read and had their checksums, and the data file had changed last at `changed` before the reading.
+    pub(crate) fn mark_verified(
+        &mut self,
+        key: GenerationKey,
+        pages: impl Iterator<Item = PageIndex>,
+        changed: Timestamp,
+    ) {
+        let entry = self.versions.get_mut(&key.file);
+        if let Some(entry) = entry.filter(|entry| entry.generation() == key.generation) {
+            entry.mark_verified(pages, changed);
+        }
+    }
+
+    /// Marks `file` as used just now.
+    pub(crate) fn touch(&mut self, file: FileId) {
+        let tick = self.tick();
+        if let Some(entry) = self.versions.get_mut(&file) {
+            entry.set_used(tick);
+            self.tiers[entry.tier().0].touch(file, entry);
+        }
+    }
+
+    /// Whether `key` is what its version consists of now.
+    pub(crate) fn is_current(&self, key: GenerationKey) -> bool {
+        self.versions.get(&key.file).is_some_and(|entry| entry.generation() == key.generation)
+    }
+
+    /// What the file system of `tier` has free for an unprivileged user: bytes, and inodes where it counts them.
+    pub(crate) fn set_free_space(&mut self, tier: TierIndex, bytes: u64, inodes: Option<u64>) {
+        self.tiers[tier.0].set_free_space(bytes, inodes);
+    }
+
+    /// The file system of `tier` turned out to be full: nothing more is taken there before something is deleted or
+    /// the next look at its free space.
+    pub(crate) fn set_full(&mut self, tier: TierIndex) {
+        self.tiers[tier.0].set_full();
+    }
+
+    fn next_generation(&mut self) -> Generation {
+        let generation = Generation::new(self.generation_next);
+        self.generation_next += 1;
+        generation
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+}

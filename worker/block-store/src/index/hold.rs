@@ -1,0 +1,71 @@
+//! Holds: the promise that a complete version's file stays as it is while somebody may read it.
+
+use forebay_types::{ByteCount, FileId, Timestamp};
+
+use super::{Index, Location};
+use crate::layout::GenerationKey;
+use crate::page::PageIndex;
+
+/// What the index says to somebody who wants to hold a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HoldDecision {
+    /// The hold counts from now on.
+    Granted(Held),
+    /// A page is missing, or all are.
+    Incomplete,
+    /// Too much of the tier is held.
+    TooMuchHeld,
+}
+
+/// What is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) location: Location,
+    pub(crate) length: ByteCount,
+    /// Where the records begin in the index file.
+    pub(crate) records: u64,
+    /// The change time that the data file must still have to be trusted; `None`: verify.
+    pub(crate) trusted: Option<Timestamp>,
+}
+
+impl Index {
+    /// Holds `file` if it is complete and its tier may hold so much.
+    pub(crate) fn hold(&mut self, file: FileId) -> HoldDecision {
+        let tick = self.tick();
+        let Some(entry) = self.versions.get_mut(&file).filter(|entry| entry.is_complete()) else {
+            return HoldDecision::Incomplete;
+        };
+        let tier = &mut self.tiers[entry.tier().0];
+        if entry.holds() == 0 && !tier.try_hold(entry.charge()) {
+            return HoldDecision::TooMuchHeld;
+        }
+        entry.add_hold();
+        entry.set_used(tick);
+        tier.reshelve(file, entry);
+        HoldDecision::Granted(Held {
+            location: entry.location(file),
+            length: ByteCount::new(entry.geometry().length()),
+            records: entry.records().expect("a complete version has its files"),
+            trusted: entry.trusted(PageIndex::new(0), entry.geometry().page_count()),
+        })
+    }
+
+    /// One hold of `key` ended.
+    pub(crate) fn release(&mut self, key: GenerationKey) {
+        if let Some(entry) =
+            self.versions.get_mut(&key.file).filter(|entry| entry.generation() == key.generation)
+        {
+            if entry.drop_hold() {
+                let tier = &mut self.tiers[entry.tier().0];
+                tier.unhold(entry.charge());
+                tier.reshelve(key.file, entry);
+            }
+            return;
+        }
+        let Some(detached) = self.detached.get_mut(&key) else { return };
+        if detached.entry.drop_hold() {
+            self.tiers[detached.entry.tier().0].unhold(detached.entry.charge());
+            self.detached_hold_ended(key);
+        }
+    }
+}

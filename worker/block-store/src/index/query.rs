@@ -1,0 +1,134 @@
+//! Looking at the index without changing what it holds.
+
+use std::path::PathBuf;
+
+use forebay_types::{ByteCount, FileId, Timestamp};
+
+use super::changes::{ChangeCursor, Changes};
+use super::entry::Entry;
+use super::{Index, Location, TierIndex};
+use crate::limits::CHANGES_PAGE_MAX;
+use crate::page::{PageIndex, PageRange, PageSet};
+use crate::settings::TierKind;
+
+/// How much of a version is cached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// The pages that are here.
+    pub pages: PageSet,
+    /// Their bytes.
+    pub cached: ByteCount,
+    /// Whether all of the version is here.
+    pub is_complete: bool,
+    /// What it lies on.
+    pub kind: TierKind,
+}
+
+/// One line of a listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CachedVersion {
+    /// The version.
+    pub file: FileId,
+    /// How many of its bytes are here.
+    pub cached: ByteCount,
+    /// Whether all of it is here.
+    pub is_complete: bool,
+}
+
+/// What a tier has and holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TierUsage {
+    /// The tier's name.
+    pub name: String,
+    /// Its directory.
+    pub directory: PathBuf,
+    /// What it lies on.
+    pub kind: TierKind,
+    /// Its quota.
+    pub capacity: ByteCount,
+    /// What its files are charged, index files included; never more than `capacity` unless that was made smaller.
+    pub used: ByteCount,
+    /// The part of `used` that is held.
+    pub held: ByteCount,
+    /// Versions, with those that left but are still held.
+    pub versions: u64,
+}
+
+/// Where to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lookup {
+    pub(crate) location: Location,
+    pub(crate) length: ByteCount,
+    /// Where the records begin in the index file.
+    pub(crate) records: u64,
+    /// How many of the pages, from the first, are here.
+    pub(crate) readable: u32,
+    /// The first of the pages that are not.
+    pub(crate) missing: Option<PageRange>,
+    /// The change time that the data file must still have for the readable pages to be trusted; `None`: verify.
+    pub(crate) trusted: Option<Timestamp>,
+}
+
+impl Index {
+    /// How much of `file` is here; `None` when nothing ever was.
+    pub(crate) fn presence(&self, file: FileId) -> Option<Presence> {
+        let entry = self.versions.get(&file)?;
+        Some(Presence {
+            pages: entry.present().clone(),
+            cached: ByteCount::new(entry.cached_bytes()),
+            is_complete: entry.is_complete(),
+            kind: self.tiers[entry.tier().0].limits().kind,
+        })
+    }
+
+    /// Where the bytes of `pages` lie.
+    pub(crate) fn lookup(&self, file: FileId, pages: PageRange) -> Option<Lookup> {
+        let entry = self.versions.get(&file)?;
+        let readable = entry.present().run_present(pages.first, pages.count);
+        let rest = PageIndex::new(pages.first.get() + readable);
+        let absent = entry.present().run_absent(rest, pages.count - readable);
+        Some(Lookup {
+            location: entry.location(file),
+            length: ByteCount::new(entry.geometry().length()),
+            records: entry.records().unwrap_or(0),
+            readable,
+            missing: (absent > 0).then_some(PageRange { first: rest, count: absent }),
+            trusted: entry.trusted(pages.first, readable),
+        })
+    }
+
+    /// The versions after `after` in the order of their ids, at most `max`.
+    pub(crate) fn list(&self, after: Option<FileId>, max: usize) -> Vec<CachedVersion> {
+        let begin = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let versions = self.versions.range((begin, std::ops::Bound::Unbounded));
+        versions.take(max).map(|(file, entry)| listed(*file, entry)).collect()
+    }
+
+    /// A cursor behind all that has changed until now.
+    pub(crate) const fn cursor(&self) -> ChangeCursor {
+        self.changes.cursor()
+    }
+
+    /// What changed after `cursor`, in pieces.
+    pub(crate) fn changes_since(&self, cursor: ChangeCursor) -> Changes {
+        let Some(changed) = self.changes.since(cursor, CHANGES_PAGE_MAX) else { return Changes::TooOld };
+        let next = changed.last().map_or(cursor, |(_, next)| *next);
+        let versions = changed.iter().map(|(file, _)| self.state_of(*file)).collect();
+        Changes::Since { versions, next, more: next != self.cursor() }
+    }
+
+    /// Charged bytes, held bytes and versions of a tier.
+    pub(crate) fn tier_usage(&self, tier: TierIndex) -> (u64, u64, u64) {
+        let tier = &self.tiers[tier.0];
+        (tier.used(), tier.held(), tier.versions())
+    }
+
+    fn state_of(&self, file: FileId) -> CachedVersion {
+        let gone = CachedVersion { file, cached: ByteCount::ZERO, is_complete: false };
+        self.versions.get(&file).map_or(gone, |entry| listed(file, entry))
+    }
+}
+
+fn listed(file: FileId, entry: &Entry) -> CachedVersion {
+    CachedVersion { file, cached: ByteCount::new(entry.cached_bytes()), is_complete: entry.is_complete() }
+}

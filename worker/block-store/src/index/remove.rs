@@ -1,0 +1,96 @@
+//! How versions leave: detached at once, deleted by the shell, and given back when nobody uses them any more.
+
+use forebay_types::FileId;
+
+use super::entry::{Detached, Entry};
+use super::{Action, Index, Reason};
+use crate::layout::GenerationKey;
+use crate::page::PageIndex;
+use crate::source::IdentityDigest;
+
+impl Index {
+    /// Lets `file` go. Whoever holds it keeps what it has; the room is given back when the last hold ends.
+    pub(crate) fn detach(&mut self, file: FileId, reason: Reason) -> Option<Action> {
+        let mut entry = self.versions.remove(&file)?;
+        let location = entry.location(file);
+        self.changes.record(file);
+        let tier = &mut self.tiers[location.tier.0];
+        tier.unshelve(file, &mut entry);
+        if entry.may_be_evicted() {
+            tier.leaves(entry.charge());
+        }
+        self.detached.insert(location.key, Detached { entry, removals: 1 });
+        Some(Action::Remove(location, reason))
+    }
+
+    /// As [`Index::detach`], but only if `key` is what the version consists of now.
+    pub(crate) fn detach_generation(&mut self, key: GenerationKey, reason: Reason) -> Option<Action> {
+        if self.is_current(key) { self.detach(key.file, reason) } else { None }
+    }
+
+    /// Lets `file` go if it is another content than the one meant: the id was given anew.
+    pub(crate) fn refuse_other(&mut self, file: FileId, identity: IdentityDigest) -> Option<Action> {
+        let is_other = self.versions.get(&file).is_some_and(|entry| !entry.has_identity(identity));
+        if is_other { self.detach(file, Reason::Replaced) } else { None }
+    }
+
+    /// Evicts until each tier is within its capacity: it may have been made smaller between two lives of the store.
+    pub(crate) fn shrink(&mut self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for position in 0..self.tiers.len() {
+            loop {
+                let tier = &self.tiers[position];
+                let Some(victim) = tier.victim() else { break };
+                if tier.used() - tier.leaving() <= tier.limits().capacity.get() {
+                    break;
+                }
+                actions.extend(self.detach(victim, Reason::Evicted));
+            }
+        }
+        actions
+    }
+
+    /// The shell has deleted the files of `key`, or they were not there.
+    pub(crate) fn removed(&mut self, key: GenerationKey) {
+        if let Some(detached) = self.detached.get_mut(&key) {
+            detached.removals = detached.removals.saturating_sub(1);
+            self.settle(key);
+        }
+    }
+
+    /// The last hold of a detached generation ended.
+    pub(super) fn detached_hold_ended(&mut self, key: GenerationKey) {
+        if let Some(detached) = self.detached.get(&key)
+            && detached.entry.may_be_evicted()
+        {
+            self.tiers[detached.entry.tier().0].leaves(detached.entry.charge());
+            self.settle(key);
+        }
+    }
+
+    /// A fill of a detached generation ended. It may have made the files again.
+    pub(super) fn end_detached_fill(&mut self, key: GenerationKey, page: PageIndex) -> Vec<Action> {
+        let Some(detached) = self.detached.get_mut(&key) else { return Vec::new() };
+        let tier = &mut self.tiers[detached.entry.tier().0];
+        tier.landed(detached.entry.end_fill(page));
+        if detached.entry.fills() > 0 {
+            return Vec::new();
+        }
+        detached.removals += 1;
+        if detached.entry.may_be_evicted() {
+            tier.leaves(detached.entry.charge());
+        }
+        vec![Action::Remove(detached.entry.location(key.file), Reason::LateWriter)]
+    }
+
+    fn settle(&mut self, key: GenerationKey) {
+        let is_over = |detached: &Detached| detached.removals == 0 && Entry::may_be_evicted(&detached.entry);
+        if self.detached.get(&key).is_some_and(is_over)
+            && let Some(Detached { entry, .. }) = self.detached.remove(&key)
+        {
+            let tier = &mut self.tiers[entry.tier().0];
+            tier.stays(entry.charge());
+            tier.left(entry.charge());
+        }
+    }
+}

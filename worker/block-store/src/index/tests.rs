@@ -1,0 +1,388 @@
+//! The index against its invariants: random walks of everything that can happen, and the rules one by one.
+
+use std::collections::BTreeSet;
+
+use forebay_types::{Incarnation, PAGE_LENGTH};
+use proptest::prelude::*;
+
+use super::*;
+use crate::page::PageRange;
+use crate::settings::TierKind;
+
+const MIB: u64 = 1 << 20;
+
+fn limits(kind: TierKind, capacity: u64) -> TierLimits {
+    TierLimits {
+        kind,
+        capacity: ByteCount::new(capacity),
+        whole_file_max: ByteCount::new(capacity),
+        free_bytes_floor: ByteCount::ZERO,
+        free_inodes_floor: 0,
+    }
+}
+
+fn file(counter: u64) -> FileId {
+    FileId { incarnation: Incarnation::new(1), counter }
+}
+
+fn wanted(counter: u64, length: u64) -> Wanted {
+    Wanted {
+        file: file(counter),
+        identity: IdentityDigest::from_number(0),
+        length: ByteCount::new(length),
+        index_length: 1000,
+    }
+}
+
+fn page(position: u32) -> PageIndex {
+    PageIndex::new(position)
+}
+
+fn time(tick: i64) -> Timestamp {
+    Timestamp::from_nanos(tick)
+}
+
+/// Fills all of a version, deleting at once what has to leave. `None` when there is no room.
+fn fill(index: &mut Index, wanted: &Wanted) -> Option<Location> {
+    let pages = u32::try_from(wanted.length.get().div_ceil(PAGE_LENGTH).max(1)).unwrap();
+    let mut location = None;
+    for position in 0..pages {
+        let slot = loop {
+            match index.reserve(wanted, page(position)) {
+                Reservation::Granted(slot) => break slot,
+                Reservation::First(actions) => actions.into_iter().for_each(|action| delete(index, action)),
+                _ => return None,
+            }
+        };
+        if slot.records.is_none() {
+            index.created(slot.location.key, 64);
+        }
+        assert_eq!(index.commit(slot.location.key, page(position), time(1)), Committed::Published);
+        location = Some(slot.location);
+    }
+    location
+}
+
+fn delete(index: &mut Index, action: Action) {
+    match action {
+        Action::Remove(location, _) => index.removed(location.key),
+        Action::ClearRecord(location, page, _) => {
+            assert_eq!(index.abort(location.key, page), []);
+        }
+    }
+}
+
+/// Everything that must be true at any time.
+fn check(index: &Index) {
+    for (position, tier) in index.tiers.iter().enumerate() {
+        let here = |entry: &&Entry| entry.tier() == TierIndex(position);
+        let versions: Vec<&Entry> = index.versions.values().filter(here).collect();
+        let detached: Vec<&Entry> = index.detached.values().map(|left| &left.entry).filter(here).collect();
+        let sum = |entries: &[&Entry], filter: fn(&Entry) -> bool| -> u64 {
+            entries.iter().filter(|entry| filter(entry)).map(|entry| entry.charge()).sum()
+        };
+        let all: Vec<&Entry> = versions.iter().chain(&detached).copied().collect();
+        assert_eq!(tier.used(), sum(&all, |_| true), "each version is charged once");
+        assert!(tier.used() <= tier.limits().capacity.get(), "the quota is kept");
+        assert_eq!(tier.held(), sum(&all, |entry| entry.holds() > 0));
+        assert_eq!(tier.evictable(), sum(&versions, Entry::may_be_evicted));
+        assert_eq!(tier.leaving(), sum(&detached, Entry::may_be_evicted));
+        assert_eq!(tier.versions(), all.len() as u64);
+        assert_eq!(tier.victim().is_some(), tier.evictable() > 0);
+    }
+    for entry in index.versions.values() {
+        assert!(entry.holds() == 0 || (entry.is_complete() && entry.fills() == 0), "held ones are complete");
+        assert!(!entry.is_disposable(), "an empty version that nobody fills has left");
+        assert_eq!(entry.is_evictable, entry.may_be_evicted());
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Reserve { counter: u64, page: u32 },
+    EndFill { which: usize, is_good: bool },
+    Hold { counter: u64 },
+    Release { which: usize },
+    Free { counter: u64 },
+    Replace { counter: u64 },
+    Touch { counter: u64 },
+    LosePage { counter: u64, page: u32 },
+    Perform { which: usize },
+    FreeSpace { tier: usize, bytes: u64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let counter = || 0..8_u64;
+    prop_oneof![
+        8 => (counter(), 0..6_u32).prop_map(|(counter, page)| Step::Reserve { counter, page }),
+        8 => (0..9_usize, prop::bool::weighted(0.9)).prop_map(|(which, is_good)| Step::EndFill { which, is_good }),
+        3 => counter().prop_map(|counter| Step::Hold { counter }),
+        2 => (0..9_usize).prop_map(|which| Step::Release { which }),
+        1 => counter().prop_map(|counter| Step::Free { counter }),
+        1 => counter().prop_map(|counter| Step::Replace { counter }),
+        2 => counter().prop_map(|counter| Step::Touch { counter }),
+        1 => (counter(), 0..6_u32).prop_map(|(counter, page)| Step::LosePage { counter, page }),
+        6 => (0..9_usize).prop_map(|which| Step::Perform { which }),
+        1 => (0..2_usize, 0..16 * MIB).prop_map(|(tier, bytes)| Step::FreeSpace { tier, bytes }),
+    ]
+}
+
+/// The shell's side: what it was asked to do and has not reported yet.
+#[derive(Debug, Default)]
+struct Shell {
+    fills: Vec<(Slot, PageIndex)>,
+    holds: Vec<GenerationKey>,
+    actions: Vec<Action>,
+}
+
+impl Shell {
+    fn asked(&mut self, actions: impl IntoIterator<Item = Action>) {
+        for action in actions {
+            if let Action::Remove(location, Reason::Evicted) = action {
+                assert!(!self.holds.contains(&location.key), "a held version was evicted");
+                let is_filled = self.fills.iter().any(|(slot, _)| slot.location == location);
+                assert!(!is_filled, "a version was evicted while it was being filled");
+            }
+            if let Action::ClearRecord(location, ..) = action {
+                assert!(!self.holds.contains(&location.key), "a page of a held version was cleared");
+            }
+            self.actions.push(action);
+        }
+    }
+
+    fn walk(&mut self, index: &mut Index, step: &Step, tick: i64) {
+        const LENGTHS: [u64; 8] = [0, 1, 110_000, MIB, MIB + 1, 2 * MIB, 3 * MIB + 77, 6 * MIB];
+        let length = |counter: u64| LENGTHS[usize::try_from(counter).unwrap()];
+        match *step {
+            Step::Reserve { counter, page: position } => {
+                match index.reserve(&wanted(counter, length(counter)), page(position)) {
+                    Reservation::Granted(slot) => {
+                        assert!(!self.holds.contains(&slot.location.key), "a held version would be written");
+                        if slot.records.is_none() {
+                            index.created(slot.location.key, 64);
+                        }
+                        self.fills.push((slot, page(position)));
+                    }
+                    Reservation::First(actions) => self.asked(actions),
+                    Reservation::Wait => assert!(!self.actions.is_empty(), "nobody could end the waiting"),
+                    _ => {}
+                }
+            }
+            Step::EndFill { which, is_good } if which < self.fills.len() => {
+                let (slot, page) = self.fills.swap_remove(which);
+                let actions = if is_good {
+                    match index.commit(slot.location.key, page, time(tick)) {
+                        Committed::Published => Vec::new(),
+                        Committed::Superseded(actions) => actions,
+                    }
+                } else {
+                    index.abort(slot.location.key, page)
+                };
+                self.asked(actions);
+            }
+            Step::Hold { counter } => {
+                if let HoldDecision::Granted(held) = index.hold(file(counter)) {
+                    self.holds.push(held.location.key);
+                }
+            }
+            Step::Release { which } if which < self.holds.len() => {
+                index.release(self.holds.swap_remove(which));
+            }
+            Step::Free { counter } => {
+                let action = index.detach(file(counter), Reason::Freed);
+                self.asked(action);
+            }
+            Step::Replace { counter } => {
+                let action = index.refuse_other(file(counter), IdentityDigest::from_number(9));
+                self.asked(action);
+            }
+            Step::Touch { counter } => index.touch(file(counter)),
+            Step::LosePage { counter, page: position } => {
+                let current =
+                    index.versions.get(&file(counter)).map(|entry| entry.location(file(counter)).key);
+                let actions = current.map(|key| index.lose_page(key, page(position)));
+                self.asked(actions.into_iter().flatten());
+            }
+            Step::Perform { which } if which < self.actions.len() => match self.actions.swap_remove(which) {
+                Action::Remove(location, _) => index.removed(location.key),
+                Action::ClearRecord(location, page, _) => {
+                    let more = index.abort(location.key, page);
+                    self.asked(more);
+                }
+            },
+            Step::FreeSpace { tier, bytes } => {
+                index.set_free_space(TierIndex(tier), bytes, Some(bytes / MIB))
+            }
+            Step::EndFill { .. } | Step::Release { .. } | Step::Perform { .. } => {}
+        }
+    }
+
+    /// Ends all that is open.
+    fn finish(mut self, index: &mut Index) {
+        for (slot, page) in std::mem::take(&mut self.fills) {
+            let actions = index.abort(slot.location.key, page);
+            self.asked(actions);
+        }
+        std::mem::take(&mut self.holds).into_iter().for_each(|key| index.release(key));
+        while let Some(action) = self.actions.pop() {
+            match action {
+                Action::Remove(location, _) => index.removed(location.key),
+                Action::ClearRecord(location, page, _) => {
+                    let more = index.abort(location.key, page);
+                    self.asked(more);
+                }
+            }
+        }
+    }
+}
+
+fn two_tiers() -> Index {
+    Index::new(vec![limits(TierKind::Ram, 8 * MIB), limits(TierKind::Disk, 9 * MIB)])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_the_invariants_hold(steps in prop::collection::vec(step(), 1..200)) {
+        let mut index = two_tiers();
+        let mut shell = Shell::default();
+        for (tick, step) in steps.iter().enumerate() {
+            shell.walk(&mut index, step, i64::try_from(tick).unwrap());
+            check(&index);
+        }
+        shell.finish(&mut index);
+        check(&index);
+        prop_assert!(index.detached.is_empty(), "whoever left is gone when nobody uses it");
+    }
+}
+
+#[test]
+#[should_panic(expected = "each version is charged once")]
+fn the_check_catches_a_wrong_charge() {
+    let mut index = two_tiers();
+    fill(&mut index, &wanted(1, 100)).unwrap();
+    index.tiers[0].charge(1);
+    check(&index);
+}
+
+#[test]
+#[should_panic(expected = "a held version was evicted")]
+fn the_walk_catches_an_evicted_hold() {
+    let mut index = two_tiers();
+    let location = fill(&mut index, &wanted(1, 100)).unwrap();
+    let mut shell = Shell { holds: vec![location.key], ..Shell::default() };
+    shell.asked([Action::Remove(location, Reason::Evicted)]);
+}
+
+#[test]
+fn a_new_version_goes_to_ram_then_to_disk_then_where_it_does_least_harm() {
+    let mut index = Index::new(vec![limits(TierKind::Ram, 5 * MIB), limits(TierKind::Disk, 5 * MIB)]);
+    assert_eq!(fill(&mut index, &wanted(1, 4 * MIB)).unwrap().tier, TierIndex(0));
+    assert_eq!(fill(&mut index, &wanted(2, 4 * MIB)).unwrap().tier, TierIndex(1));
+    index.touch(file(1));
+    assert_eq!(
+        fill(&mut index, &wanted(3, 4 * MIB)).unwrap().tier,
+        TierIndex(1),
+        "2 was used earlier than 1"
+    );
+    assert!(index.presence(file(1)).is_some() && index.presence(file(2)).is_none());
+}
+
+#[test]
+fn held_versions_make_the_store_full_rather_than_leave() {
+    let mut index = Index::new(vec![limits(TierKind::Disk, 3 * MIB)]);
+    fill(&mut index, &wanted(1, 2 * MIB)).unwrap();
+    let HoldDecision::Granted(held) = index.hold(file(1)) else { panic!("it is complete") };
+    assert_eq!(fill(&mut index, &wanted(2, 2 * MIB)), None);
+    index.release(held.location.key);
+    assert!(fill(&mut index, &wanted(2, 2 * MIB)).is_some());
+    assert!(index.presence(file(1)).is_none());
+}
+
+#[test]
+fn no_more_than_four_fifths_of_a_tier_are_held() {
+    let mut index = Index::new(vec![limits(TierKind::Disk, 10 * MIB)]);
+    for counter in 1..=4 {
+        fill(&mut index, &wanted(counter, 2 * MIB)).unwrap();
+    }
+    for counter in 1..=3 {
+        assert!(matches!(index.hold(file(counter)), HoldDecision::Granted(_)));
+    }
+    assert_eq!(index.hold(file(4)), HoldDecision::TooMuchHeld);
+    assert!(matches!(index.hold(file(1)), HoldDecision::Granted(_)), "a second hold of one version is free");
+}
+
+#[test]
+fn nobody_is_evicted_for_one_who_cannot_fit_anyway() {
+    let mut index = Index::new(vec![limits(TierKind::Disk, 4 * MIB)]);
+    fill(&mut index, &wanted(1, 3 * MIB)).unwrap();
+    assert!(matches!(index.hold(file(1)), HoldDecision::Granted(_)));
+    fill(&mut index, &wanted(2, 1000)).unwrap();
+    assert_eq!(index.reserve(&wanted(3, 2 * MIB), page(0)), Reservation::NoSpace);
+    assert!(index.presence(file(2)).is_some());
+}
+
+#[test]
+fn a_second_writer_of_a_new_version_waits_until_its_files_are_made() {
+    let mut index = two_tiers();
+    let Reservation::Granted(slot) = index.reserve(&wanted(1, 3 * MIB), page(0)) else {
+        panic!("there is room")
+    };
+    assert_eq!(index.reserve(&wanted(1, 3 * MIB), page(1)), Reservation::Wait);
+    index.created(slot.location.key, 64);
+    assert!(matches!(index.reserve(&wanted(1, 3 * MIB), page(1)), Reservation::Granted(_)));
+    assert_eq!(index.reserve(&wanted(1, 3 * MIB), page(0)), Reservation::InProgress);
+    assert_eq!(index.reserve(&wanted(1, 3 * MIB), page(3)), Reservation::NoSuchPage);
+}
+
+#[test]
+fn the_floor_of_free_space_counts_before_the_capacity() {
+    let floor =
+        TierLimits { free_bytes_floor: ByteCount::new(10 * MIB), ..limits(TierKind::Disk, 100 * MIB) };
+    let mut index = Index::new(vec![TierLimits { free_inodes_floor: 100, ..floor }]);
+    index.set_free_space(TierIndex(0), 12 * MIB, Some(1000));
+    fill(&mut index, &wanted(1, MIB)).unwrap();
+    fill(&mut index, &wanted(2, MIB)).unwrap();
+    assert!(index.presence(file(1)).is_none(), "only 2 MiB lie above the floor");
+    index.set_free_space(TierIndex(0), 90 * MIB, Some(101));
+    fill(&mut index, &wanted(3, MIB)).unwrap();
+    assert!(index.presence(file(2)).is_none(), "no inodes above the floor");
+}
+
+#[test]
+fn a_file_without_huge_pages_is_charged_by_sectors_and_one_with_them_by_pairs_of_pages() {
+    for (kind, charge) in [(TierKind::Disk, MIB), (TierKind::Ram, 2 * MIB)] {
+        let mut index = Index::new(vec![limits(kind, 100 * MIB)]);
+        index.reserve(&wanted(1, 3 * MIB), page(0));
+        assert_eq!(index.tier_usage(TierIndex(0)).0, charge + 4096);
+    }
+    let mut index = Index::new(vec![limits(TierKind::Ram, 100 * MIB)]);
+    index.reserve(&wanted(1, 110_000), page(0));
+    assert_eq!(index.tier_usage(TierIndex(0)).0, 110_592 + 4096);
+}
+
+#[test]
+fn trust_ends_when_the_file_has_another_change_time() {
+    let mut index = two_tiers();
+    let key = fill(&mut index, &wanted(1, 2 * MIB)).unwrap().key;
+    let pages = PageRange { first: page(0), count: 2 };
+    let trusted = |index: &Index| index.lookup(file(1), pages).unwrap().trusted;
+    assert_eq!(trusted(&index), Some(time(1)));
+    index.mark_verified(key, [page(0)].into_iter(), time(5));
+    assert_eq!(trusted(&index), None, "page 1 was verified before the change only");
+    index.mark_verified(key, [page(1)].into_iter(), time(5));
+    assert_eq!(trusted(&index), Some(time(5)));
+}
+
+#[test]
+fn generations_of_one_version_never_share_a_name() {
+    let mut index = two_tiers();
+    let mut seen = BTreeSet::new();
+    for _ in 0..3 {
+        let location = fill(&mut index, &wanted(1, 10)).unwrap();
+        assert!(seen.insert(location.key));
+        let action = index.detach(file(1), Reason::Freed).unwrap();
+        delete(&mut index, action);
+    }
+}

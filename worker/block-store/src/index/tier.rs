@@ -1,0 +1,189 @@
+//! One tier in the index: its limits, what it is charged, and the versions that may be evicted from it.
+
+use forebay_types::{ByteCount, FileId};
+
+use super::entry::Entry;
+use crate::eviction::{EvictionPolicy, Lru};
+use crate::limits::HELD_PERCENT_MAX;
+use crate::settings::TierKind;
+
+/// Files of one version: data and index.
+const FILES_PER_VERSION: u64 = 2;
+
+/// What a tier may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TierLimits {
+    pub(crate) kind: TierKind,
+    pub(crate) capacity: ByteCount,
+    pub(crate) whole_file_max: ByteCount,
+    pub(crate) free_bytes_floor: ByteCount,
+    pub(crate) free_inodes_floor: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct TierState {
+    limits: TierLimits,
+    /// What may be charged now: the capacity, or less when the file system has less.
+    ceiling: u64,
+    /// How many versions there may be now, by the file system's inodes.
+    versions_max: u64,
+    /// All that is charged: versions and detached generations.
+    used: u64,
+    /// The part of `used` that may not have been written yet.
+    in_flight: u64,
+    /// The part of `used` whose files are being deleted.
+    leaving: u64,
+    /// The part of `used` that is held.
+    held: u64,
+    /// The part of `used` that the policy can give.
+    evictable: u64,
+    /// Versions and detached generations.
+    versions: u64,
+    policy: Box<dyn EvictionPolicy>,
+}
+
+impl TierState {
+    pub(super) fn new(limits: TierLimits) -> Self {
+        Self {
+            limits,
+            ceiling: limits.capacity.get(),
+            versions_max: u64::MAX,
+            used: 0,
+            in_flight: 0,
+            leaving: 0,
+            held: 0,
+            evictable: 0,
+            versions: 0,
+            policy: Box::new(Lru::default()),
+        }
+    }
+
+    pub(super) const fn limits(&self) -> &TierLimits {
+        &self.limits
+    }
+
+    pub(super) const fn used(&self) -> u64 {
+        self.used
+    }
+
+    pub(super) const fn held(&self) -> u64 {
+        self.held
+    }
+
+    pub(super) const fn leaving(&self) -> u64 {
+        self.leaving
+    }
+
+    pub(super) const fn evictable(&self) -> u64 {
+        self.evictable
+    }
+
+    pub(super) const fn versions(&self) -> u64 {
+        self.versions
+    }
+
+    /// How many bytes must leave before `need` more fit.
+    pub(super) const fn missing_bytes(&self, need: u64) -> u64 {
+        self.used.saturating_add(need).saturating_sub(self.ceiling)
+    }
+
+    /// Whether one more version finds inodes.
+    pub(super) const fn has_inodes(&self) -> bool {
+        self.versions < self.versions_max
+    }
+
+    pub(super) const fn charge(&mut self, bytes: u64) {
+        self.used += bytes;
+    }
+
+    pub(super) const fn charge_in_flight(&mut self, bytes: u64) {
+        self.used += bytes;
+        self.in_flight += bytes;
+    }
+
+    /// Bytes that were in flight are written, or will not be.
+    pub(super) const fn landed(&mut self, bytes: u64) {
+        self.in_flight -= bytes;
+    }
+
+    pub(super) const fn version_added(&mut self) {
+        self.versions += 1;
+    }
+
+    pub(super) const fn leaves(&mut self, bytes: u64) {
+        self.leaving += bytes;
+    }
+
+    /// Bytes that were leaving will stay for now: a writer came late.
+    pub(super) const fn stays(&mut self, bytes: u64) {
+        self.leaving -= bytes;
+    }
+
+    /// A generation's files are gone.
+    pub(super) const fn left(&mut self, bytes: u64) {
+        self.used -= bytes;
+        self.versions -= 1;
+    }
+
+    /// Takes `bytes` as held, if the tier may hold so much.
+    pub(super) const fn try_hold(&mut self, bytes: u64) -> bool {
+        let max = self.limits.capacity.get().saturating_mul(HELD_PERCENT_MAX) / 100;
+        if self.held + bytes > max {
+            return false;
+        }
+        self.held += bytes;
+        true
+    }
+
+    pub(super) const fn unhold(&mut self, bytes: u64) {
+        self.held -= bytes;
+    }
+
+    /// What the file system has free beyond the floors, together with what is used already, is the ceiling. Bytes in
+    /// flight are charged but still count as free there.
+    pub(super) fn set_free_space(&mut self, bytes: u64, inodes: Option<u64>) {
+        let room = bytes.saturating_sub(self.limits.free_bytes_floor.get());
+        self.ceiling = (self.used - self.in_flight).saturating_add(room).min(self.limits.capacity.get());
+        self.versions_max = inodes.map_or(u64::MAX, |inodes| {
+            let room = inodes.saturating_sub(self.limits.free_inodes_floor) / FILES_PER_VERSION;
+            self.versions.saturating_add(room)
+        });
+    }
+
+    pub(super) fn set_full(&mut self) {
+        self.ceiling = self.ceiling.min(self.used - self.in_flight);
+    }
+
+    pub(super) fn victim(&self) -> Option<FileId> {
+        self.policy.victim()
+    }
+
+    pub(super) fn touch(&mut self, file: FileId, entry: &Entry) {
+        if entry.is_evictable {
+            self.policy.touch(file);
+        }
+    }
+
+    /// Puts the version into the policy or takes it out, as its state asks for. Its charge must not change while it
+    /// is in.
+    pub(super) fn reshelve(&mut self, file: FileId, entry: &mut Entry) {
+        match (entry.is_evictable, entry.may_be_evicted()) {
+            (false, true) => {
+                self.policy.insert(file);
+                self.evictable += entry.charge();
+            }
+            (true, false) => self.unshelve(file, entry),
+            (true, true) | (false, false) => return,
+        }
+        entry.is_evictable = entry.may_be_evicted();
+    }
+
+    /// Takes the version out of the policy, if it is in.
+    pub(super) fn unshelve(&mut self, file: FileId, entry: &mut Entry) {
+        if entry.is_evictable {
+            self.policy.remove(file);
+            self.evictable -= entry.charge();
+            entry.is_evictable = false;
+        }
+    }
+}

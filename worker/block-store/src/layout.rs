@@ -1,0 +1,69 @@
+//! What lies on a tier's directory, byte by byte (docs/adr/0004-one-sidecar-index-per-cached-version.md).
+//!
+//! ```text
+//! DIR/lock                                               held while a process has the directory open
+//! DIR/format                                             magic, format version, cluster id, CRC32C
+//! DIR/blocks/XX/<incarnation>-<counter>.<generation>.data   the content, header-free, sparse, at its full length
+//! DIR/blocks/XX/<incarnation>-<counter>.<generation>.index  what the data file holds: header, then a record a page
+//! ```
+//!
+//! XX spreads the files over 256 folders. A generation is one pair of files of a version: what is dropped and filled
+//! again gets a new one, so that files in use are never changed. All numbers are little-endian. Every part carries
+//! its own CRC32C, so a flipped or torn byte costs one page or one version and never more.
+
+mod format_file;
+mod header;
+mod name;
+mod record;
+
+use std::fmt;
+
+use forebay_types::FileId;
+
+pub(crate) use format_file::{FORMAT_FILE_LENGTH, FormatFile, FormatFileError};
+pub(crate) use header::{HeaderError, IndexHeader, record_offset};
+pub(crate) use name::{FileKind, folder, parse_name, relative_path};
+pub(crate) use record::{PageRecord, RECORD_LENGTH, RecordSeed};
+
+/// The number of the layout that this version writes and understands.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+/// How many folders the files are spread over.
+pub(crate) const FOLDER_COUNT: u32 = 256;
+/// The file that is locked while the directory is open.
+pub(crate) const LOCK_FILE: &str = "lock";
+/// The file that says whose directory it is.
+pub(crate) const FORMAT_FILE: &str = "format";
+/// The folder of the folders of files.
+pub(crate) const BLOCKS_FOLDER: &str = "blocks";
+
+/// One pair of files of a version. A higher one is newer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Generation(u64);
+
+/// Names one pair of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct GenerationKey {
+    pub(crate) file: FileId,
+    pub(crate) generation: Generation,
+}
+
+impl Generation {
+    pub(crate) const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    pub(crate) const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for GenerationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.file, self.generation.0)
+    }
+}
+
+/// The four bytes at `offset` as a number; `None` beyond the end.
+fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    bytes.get(offset..)?.first_chunk().copied().map(u32::from_le_bytes)
+}

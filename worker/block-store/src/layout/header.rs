@@ -1,0 +1,231 @@
+//! The header of an index file: which content the pair of files holds.
+//!
+//! ```text
+//! 0   magic "FOREBAYI"
+//! 8   format version, u32
+//! 12  length L of the body, u32
+//! 16  the body, postcard
+//! 16+L  CRC32C of all before, u32
+//! then zeroes up to the next multiple of 64, where the records begin
+//! ```
+
+use forebay_types::{ByteCount, ClusterId, FileId, Fingerprint};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::record::RECORD_LENGTH;
+use super::{FORMAT_VERSION, Generation, GenerationKey, u32_at};
+use crate::limits::HEADER_LENGTH_MAX;
+use crate::page::{Geometry, PageIndex};
+use crate::source::{IdentityDigest, VersionSource};
+
+const MAGIC: &[u8; 8] = b"FOREBAYI";
+const BODY_OFFSET: usize = 16;
+const CHECKSUM_LENGTH: usize = 4;
+const RECORDS_ALIGNMENT: usize = 64;
+
+/// Which content a pair of files holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IndexHeader {
+    pub(crate) cluster: ClusterId,
+    pub(crate) key: GenerationKey,
+    /// URI of the content, as bytes.
+    pub(crate) uri: Vec<u8>,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) block_length: ByteCount,
+}
+
+/// Why the bytes are no header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum HeaderError {
+    #[error("the header is damaged or cut")]
+    Damaged,
+    #[error("the header would have {0} bytes")]
+    TooLong(usize),
+}
+
+/// The body's fields in their order on disk: a change of them is a new format version.
+#[derive(Serialize, Deserialize)]
+struct Body {
+    cluster: ClusterId,
+    file: FileId,
+    generation: u64,
+    uri: Vec<u8>,
+    fingerprint: Fingerprint,
+    block_length: ByteCount,
+}
+
+impl IndexHeader {
+    pub(crate) fn new(cluster: ClusterId, key: GenerationKey, source: &VersionSource<'_>) -> Self {
+        Self {
+            cluster,
+            key,
+            uri: source.uri(),
+            fingerprint: source.descriptor.fingerprint.clone(),
+            block_length: source.descriptor.block_length,
+        }
+    }
+
+    pub(crate) fn digest(&self) -> IdentityDigest {
+        IdentityDigest::of(&self.uri, &self.fingerprint)
+    }
+
+    /// The header with its padding: as long as the offset of the first record.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, HeaderError> {
+        let body = Body {
+            cluster: self.cluster,
+            file: self.key.file,
+            generation: self.key.generation.get(),
+            uri: self.uri.clone(),
+            fingerprint: self.fingerprint.clone(),
+            block_length: self.block_length,
+        };
+        let body = postcard::to_stdvec(&body).map_err(|_| HeaderError::Damaged)?;
+        let end = BODY_OFFSET + body.len() + CHECKSUM_LENGTH;
+        let length = u32::try_from(body.len()).map_err(|_| HeaderError::TooLong(end))?;
+        if end > HEADER_LENGTH_MAX {
+            return Err(HeaderError::TooLong(end));
+        }
+        let mut bytes = Vec::with_capacity(end.next_multiple_of(RECORDS_ALIGNMENT));
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(&body);
+        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+        bytes.resize(end.next_multiple_of(RECORDS_ALIGNMENT), 0);
+        Ok(bytes)
+    }
+
+    /// The header at the begin of `bytes`, and the offset of the first record.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, u64), HeaderError> {
+        let damaged = HeaderError::Damaged;
+        let length = u32_at(bytes, 12).and_then(|length| usize::try_from(length).ok()).ok_or(damaged)?;
+        if !bytes.starts_with(MAGIC) || length > HEADER_LENGTH_MAX {
+            return Err(damaged);
+        }
+        let body_end = BODY_OFFSET + length;
+        let checked = bytes.get(..body_end).ok_or(damaged)?;
+        let checksum = u32_at(bytes, body_end).ok_or(damaged)?;
+        if crc32c::crc32c(checked) != checksum || u32_at(bytes, 8) != Some(FORMAT_VERSION) {
+            return Err(damaged);
+        }
+        let body: Body = postcard::from_bytes(&checked[BODY_OFFSET..]).map_err(|_| damaged)?;
+        let records = (body_end + CHECKSUM_LENGTH).next_multiple_of(RECORDS_ALIGNMENT);
+        let header = Self {
+            cluster: body.cluster,
+            key: GenerationKey { file: body.file, generation: Generation::new(body.generation) },
+            uri: body.uri,
+            fingerprint: body.fingerprint,
+            block_length: body.block_length,
+        };
+        Ok((header, records as u64))
+    }
+
+    /// Most bytes that the index file of `source` will have, whatever its generation.
+    pub(crate) fn file_length_max(source: &VersionSource<'_>) -> u64 {
+        // Numbers take at most ten bytes each in postcard; there are fewer than sixteen of them.
+        const NUMBERS: usize = 16 * 10;
+        let fingerprint = &source.descriptor.fingerprint;
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let strings = source.mount_uri.len()
+            + source.descriptor.key.as_bytes().len()
+            + text(&fingerprint.tag)
+            + text(&fingerprint.version_id);
+        let header = BODY_OFFSET + 16 + NUMBERS + strings + CHECKSUM_LENGTH + RECORDS_ALIGNMENT;
+        let pages = Geometry::new(source.descriptor.length()).page_count();
+        header as u64 + u64::from(pages) * RECORD_LENGTH as u64
+    }
+}
+
+/// Where the record of `page` lies in an index file whose records begin at `records`.
+pub(crate) fn record_offset(records: u64, page: PageIndex) -> u64 {
+    records + u64::from(page.get()) * RECORD_LENGTH as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use forebay_types::{Incarnation, LocalIdentity, Timestamp};
+
+    use super::*;
+
+    fn header() -> IndexHeader {
+        IndexHeader {
+            cluster: ClusterId::new([9; 16]),
+            key: GenerationKey {
+                file: FileId { incarnation: Incarnation::new(2), counter: 77 },
+                generation: Generation::new(5),
+            },
+            uri: b"file:///data/\xff\xfe".to_vec(),
+            fingerprint: Fingerprint {
+                tag: Some("abc".into()),
+                version_id: None,
+                length: ByteCount::new(110_000),
+                modified: Timestamp::from_nanos(-3),
+                local: Some(LocalIdentity { device: 1, inode: 2, changed: Timestamp::from_nanos(4) }),
+            },
+            block_length: ByteCount::new(64 << 20),
+        }
+    }
+
+    #[test]
+    fn a_header_is_read_as_it_was_written() {
+        let bytes = header().encode().unwrap();
+        let (read, records) = IndexHeader::decode(&bytes).unwrap();
+        assert_eq!((read, records), (header(), bytes.len() as u64));
+    }
+
+    #[test]
+    fn every_flipped_byte_and_every_cut_is_found() {
+        let bytes = header().encode().unwrap();
+        let length = u32_at(&bytes, 12).unwrap() as usize;
+        let end = BODY_OFFSET + length + CHECKSUM_LENGTH;
+        for position in 0..end {
+            let mut flipped = bytes.clone();
+            flipped[position] ^= 1;
+            assert_eq!(IndexHeader::decode(&flipped), Err(HeaderError::Damaged), "byte {position}");
+            assert_eq!(IndexHeader::decode(&bytes[..position]), Err(HeaderError::Damaged));
+        }
+    }
+
+    #[test]
+    fn the_format_does_not_change_unnoticed() {
+        // Whoever has to change this number has changed the format, and must raise `FORMAT_VERSION`.
+        let bytes = header().encode().unwrap();
+        assert_eq!((bytes.len(), crc32c::crc32c(&bytes)), (128, 0x5935_d788));
+    }
+
+    #[test]
+    fn the_longest_index_file_is_foreseen() {
+        use forebay_types::{MountId, UnderStoreKey, VersionDescriptor};
+        let extreme = Timestamp::from_nanos(i64::MIN);
+        let local = LocalIdentity { device: u64::MAX, inode: u64::MAX, changed: extreme };
+        let file = FileId { incarnation: Incarnation::new(u32::MAX), counter: u64::MAX };
+        let descriptor = VersionDescriptor {
+            file,
+            mount: MountId::new(1),
+            key: UnderStoreKey::new(vec![0xff; 3000]).unwrap(),
+            fingerprint: Fingerprint {
+                tag: Some("t".repeat(512)),
+                version_id: Some("v".repeat(512)),
+                length: ByteCount::new(7 << 40),
+                modified: extreme,
+                local: Some(local),
+            },
+            block_length: ByteCount::new(u64::MAX),
+        };
+        let source = VersionSource { descriptor: &descriptor, mount_uri: "s3://bucket" };
+        let key = GenerationKey { file, generation: Generation::new(u64::MAX) };
+        let records =
+            IndexHeader::new(ClusterId::new([0xff; 16]), key, &source).encode().unwrap().len() as u64;
+        let pages = Geometry::new(descriptor.length()).page_count();
+        let length = record_offset(records, PageIndex::new(pages));
+        let foreseen = IndexHeader::file_length_max(&source);
+        assert!((length..length + 512).contains(&foreseen), "{foreseen} foreseen, {length} needed");
+    }
+
+    #[test]
+    fn an_identity_that_is_too_long_is_refused() {
+        let long = IndexHeader { uri: vec![b'x'; HEADER_LENGTH_MAX], ..header() };
+        assert!(matches!(long.encode(), Err(HeaderError::TooLong(_))));
+    }
+}

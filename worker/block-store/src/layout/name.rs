@@ -1,0 +1,82 @@
+//! Names of the files of a version, and which folder they lie in.
+
+use forebay_types::{FileId, Incarnation};
+
+use super::{BLOCKS_FOLDER, FOLDER_COUNT, Generation, GenerationKey};
+
+/// Which of the two files of a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum FileKind {
+    Data,
+    Index,
+}
+
+impl FileKind {
+    const fn extension(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Index => "index",
+        }
+    }
+}
+
+/// The folder of a version's files: a checksum spreads neighbours well.
+pub(crate) fn folder(file: FileId) -> u32 {
+    crc32c::crc32c(&file.counter.to_le_bytes()) % FOLDER_COUNT
+}
+
+/// The path of a file below the tier's directory.
+pub(crate) fn relative_path(key: GenerationKey, kind: FileKind) -> String {
+    format!("{BLOCKS_FOLDER}/{:02x}/{key}.{}", folder(key.file), kind.extension())
+}
+
+/// What the file called `name` is; `None` for a name that this store does not give.
+pub(crate) fn parse_name(name: &[u8]) -> Option<(GenerationKey, FileKind)> {
+    let text = std::str::from_utf8(name).ok()?;
+    let mut parts = text.split('.');
+    let (incarnation, counter) = parts.next()?.split_once('-')?;
+    let generation = parts.next()?;
+    let kind = match (parts.next()?, parts.next()) {
+        ("data", None) => FileKind::Data,
+        ("index", None) => FileKind::Index,
+        _ => return None,
+    };
+    let file =
+        FileId { incarnation: Incarnation::new(incarnation.parse().ok()?), counter: counter.parse().ok()? };
+    let key = GenerationKey { file, generation: Generation::new(generation.parse().ok()?) };
+    // `+1-02.3.data` would parse; the store would then look for it under another name.
+    (format!("{key}.{}", kind.extension()) == text).then_some((key, kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_given() {
+        let file = FileId { incarnation: Incarnation::new(3), counter: u64::MAX };
+        let key = GenerationKey { file, generation: Generation::new(12) };
+        for kind in [FileKind::Data, FileKind::Index] {
+            let path = relative_path(key, kind);
+            let name = path.rsplit('/').next().unwrap();
+            assert_eq!(parse_name(name.as_bytes()), Some((key, kind)), "{path}");
+        }
+    }
+
+    #[test]
+    fn names_that_the_store_does_not_give_are_not_read() {
+        for name in [
+            "",
+            "1-2.3",
+            "1-2.data",
+            "1-2.3.tmp",
+            "1-2.3.data.x",
+            "01-2.3.data",
+            "+1-2.3.data",
+            "1-2.-3.index",
+        ] {
+            assert_eq!(parse_name(name.as_bytes()), None, "{name}");
+        }
+        assert_eq!(parse_name(b"1-2.3.data\xff"), None);
+    }
+}

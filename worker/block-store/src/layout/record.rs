@@ -1,0 +1,154 @@
+//! The record of a page in an index file: whether the page is in the data file, and its checksums.
+//!
+//! ```text
+//! 0   state, u8: 0 absent, 1 present
+//! 1   how many granules the page has, u8
+//! 2   zero, u16
+//! 4   CRC32C of each granule, 16 x u32; zero beyond the last
+//! 68  CRC32C of bytes 0 to 68, begun with a seed of file, generation and page
+//! ```
+//!
+//! All zeroes, as a sparse file has them, mean absent. The seed makes a record of another page or file, as a disk
+//! may give back after a power loss, a damaged one.
+
+use super::{GenerationKey, u32_at};
+use crate::page::{GRANULES_PER_PAGE, PageIndex};
+
+/// Length of a record in bytes.
+pub(crate) const RECORD_LENGTH: usize = 72;
+const CHECKSUM_OFFSET: usize = RECORD_LENGTH - 4;
+const STATE_PRESENT: u8 = 1;
+
+/// What an index file says of one page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PageRecord {
+    /// The page is not in the data file.
+    Absent,
+    /// It is, and its granules have these checksums; zero beyond the last granule.
+    Present([u32; GRANULES_PER_PAGE]),
+    /// The record does not have its own checksum, or fits another page.
+    Damaged,
+}
+
+/// What the checksums of a generation's records begin with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordSeed(u32);
+
+impl RecordSeed {
+    pub(crate) fn of(key: GenerationKey) -> Self {
+        let mut seed = crc32c::crc32c(&key.file.incarnation.get().to_le_bytes());
+        seed = crc32c::crc32c_append(seed, &key.file.counter.to_le_bytes());
+        Self(crc32c::crc32c_append(seed, &key.generation.get().to_le_bytes()))
+    }
+
+    fn checksum(self, page: PageIndex, bytes: &[u8]) -> u32 {
+        crc32c::crc32c_append(crc32c::crc32c_append(self.0, &page.get().to_le_bytes()), bytes)
+    }
+}
+
+impl PageRecord {
+    /// The bytes that say "absent".
+    pub(crate) const ABSENT: [u8; RECORD_LENGTH] = [0; RECORD_LENGTH];
+
+    /// The record of a present page whose granules have `checksums`, at most 16.
+    pub(crate) fn encode_present(
+        seed: RecordSeed,
+        page: PageIndex,
+        checksums: &[u32],
+    ) -> [u8; RECORD_LENGTH] {
+        debug_assert!(checksums.len() <= GRANULES_PER_PAGE);
+        let mut bytes = Self::ABSENT;
+        bytes[0] = STATE_PRESENT;
+        bytes[1] = u8::try_from(checksums.len()).expect("at most 16 granules");
+        for (place, checksum) in bytes[4..CHECKSUM_OFFSET].chunks_exact_mut(4).zip(checksums) {
+            place.copy_from_slice(&checksum.to_le_bytes());
+        }
+        let checksum = seed.checksum(page, &bytes[..CHECKSUM_OFFSET]);
+        bytes[CHECKSUM_OFFSET..].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    /// What `bytes` say of `page`, which has `granules` granules. Fewer than [`RECORD_LENGTH`] bytes are damaged, none
+    /// at all are absent: the file ends before.
+    pub(crate) fn decode(bytes: &[u8], seed: RecordSeed, page: PageIndex, granules: usize) -> Self {
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Self::Absent;
+        }
+        if bytes.len() != RECORD_LENGTH
+            || u32_at(bytes, CHECKSUM_OFFSET) != Some(seed.checksum(page, &bytes[..CHECKSUM_OFFSET]))
+            || bytes[0] != STATE_PRESENT
+            || usize::from(bytes[1]) != granules
+        {
+            return Self::Damaged;
+        }
+        let mut checksums = [0; GRANULES_PER_PAGE];
+        for (checksum, place) in checksums.iter_mut().zip(bytes[4..CHECKSUM_OFFSET].chunks_exact(4)) {
+            *checksum = u32_at(place, 0).unwrap_or(0);
+        }
+        Self::Present(checksums)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forebay_types::{FileId, Incarnation};
+
+    use super::super::Generation;
+    use super::*;
+
+    fn seed(counter: u64, generation: u64) -> RecordSeed {
+        let file = FileId { incarnation: Incarnation::new(1), counter };
+        RecordSeed::of(GenerationKey { file, generation: Generation::new(generation) })
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let bytes = PageRecord::encode_present(seed(1, 1), PageIndex::new(3), &[5, 6]);
+        let mut checksums = [0; GRANULES_PER_PAGE];
+        checksums[..2].copy_from_slice(&[5, 6]);
+        let read = PageRecord::decode(&bytes, seed(1, 1), PageIndex::new(3), 2);
+        assert_eq!(read, PageRecord::Present(checksums));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_found() {
+        let page = PageIndex::new(0);
+        let bytes = PageRecord::encode_present(seed(1, 1), page, &[5; 16]);
+        for bit in 0..RECORD_LENGTH * 8 {
+            let mut flipped = bytes;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(PageRecord::decode(&flipped, seed(1, 1), page, 16), PageRecord::Damaged, "bit {bit}");
+        }
+        for cut in 1..RECORD_LENGTH {
+            assert_eq!(PageRecord::decode(&bytes[..cut], seed(1, 1), page, 16), PageRecord::Damaged);
+        }
+    }
+
+    #[test]
+    fn a_record_of_another_page_file_or_generation_is_damaged() {
+        let page = PageIndex::new(0);
+        let bytes = PageRecord::encode_present(seed(1, 1), page, &[5; 16]);
+        for (seed, page, granules) in [
+            (seed(2, 1), page, 16),
+            (seed(1, 2), page, 16),
+            (seed(1, 1), PageIndex::new(1), 16),
+            (seed(1, 1), page, 15),
+        ] {
+            assert_eq!(PageRecord::decode(&bytes, seed, page, granules), PageRecord::Damaged);
+        }
+    }
+
+    #[test]
+    fn the_format_does_not_change_unnoticed() {
+        // Whoever has to change this number has changed the format, and must raise `FORMAT_VERSION`.
+        let bytes = PageRecord::encode_present(seed(1, 1), PageIndex::new(3), &[5, 6]);
+        assert_eq!(crc32c::crc32c(&bytes), 0x5b57_f3a1);
+    }
+
+    #[test]
+    fn zeroes_and_the_end_of_the_file_mean_absent() {
+        let page = PageIndex::new(0);
+        assert_eq!(PageRecord::decode(&PageRecord::ABSENT, seed(1, 1), page, 16), PageRecord::Absent);
+        assert_eq!(PageRecord::decode(&[], seed(1, 1), page, 16), PageRecord::Absent);
+    }
+}

@@ -1,0 +1,33 @@
+//! The worker's store of cached bytes: which pages of which versions lie on which tier, and the files that hold them.
+//!
+//! A pure index decides (`index.rs`), a thin thread-safe shell does the disk work (`store.rs`), and what lies on disk
+//! has one place (`layout.rs`). Not here: fetching from an under-store, the wire, and who may read. Invariants: a
+//! wrong byte is found by checksum and never served; a held file is never changed; a tier never holds more than its
+//! quota; bad cache contents never keep the store from opening.
+
+#![warn(missing_docs)]
+
+mod error;
+mod eviction;
+mod index;
+mod io;
+mod layout;
+mod page;
+mod ram_tier;
+mod recovery;
+mod settings;
+mod source;
+mod statistics;
+mod store;
+
+pub mod limits;
+
+pub use error::StoreError;
+pub use index::{CachedVersion, ChangeCursor, Changes, Presence, TierUsage};
+pub use page::{PageIndex, PageRange, PageSet};
+pub use ram_tier::{RamTier, RamTierError, prepare_ram_tier};
+pub use recovery::RecoveryReport;
+pub use settings::{StoreSettings, TierKind, TierSettings};
+pub use source::VersionSource;
+pub use statistics::StatisticsSnapshot;
+pub use store::{BlockStore, Fill, FillOutcome, FillStart, Hold, HoldId, ReadOutcome};

@@ -1,0 +1,31 @@
+//! The named maxima of the block store, and the defaults of its settings.
+
+use forebay_types::ByteCount;
+
+/// Most bytes that one read returns; a longer request is answered in part.
+pub const READ_LENGTH_MAX: u64 = 8 << 20;
+/// Most versions whose descriptors are kept open for reading, two descriptors each. Holds keep theirs apart.
+pub const OPEN_VERSIONS_MAX: usize = 256;
+/// Most versions that one reservation evicts before it asks again.
+pub const EVICTION_BATCH_MAX: usize = 64;
+/// Most files that the change log remembers; who fell further behind lists everything.
+pub const CHANGES_MAX: usize = 65_536;
+/// Most files of one answer of the change log or the listing.
+pub const CHANGES_PAGE_MAX: usize = 4_096;
+/// Share of a tier's capacity that may be held, in percent. Beyond it a version is served without a hold.
+pub const HELD_PERCENT_MAX: u64 = 80;
+/// Longest header of an index file, in bytes: the longest URI, key, tag and version id fit twice.
+pub const HEADER_LENGTH_MAX: usize = 16 << 10;
+/// Most tiers of one store.
+pub const TIERS_MAX: usize = 64;
+/// Most threads that read index files when the store opens.
+pub const RECOVERY_THREADS_MAX: usize = 8;
+/// Free space of the file systems is looked at once in this many reservations.
+pub const SPACE_SAMPLE_INTERVAL: u64 = 32;
+
+/// Largest version that is kept whole, unless the tier says otherwise.
+pub const WHOLE_FILE_MAX_DEFAULT: ByteCount = ByteCount::new(64 << 30);
+/// Bytes that a disk tier leaves free on its file system, unless the tier says otherwise.
+pub const FREE_BYTES_FLOOR_DEFAULT: ByteCount = ByteCount::new(1 << 30);
+/// Inodes that a disk tier leaves free on its file system, unless the tier says otherwise.
+pub const FREE_INODES_FLOOR_DEFAULT: u64 = 10_000;

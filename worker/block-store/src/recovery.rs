@@ -1,0 +1,128 @@
+//! Finding again what the directories hold, when the store opens.
+//!
+//! Whatever does not fit is dropped and counted, and never keeps the store from opening: a cache is fetched again. What
+//! is found is not verified here; its bytes are before the first of them is served. Files under names that the store
+//! does not give are left alone.
+
+mod scan;
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use forebay_types::{ClusterId, FileId};
+
+use self::scan::{Found, scan_folder};
+use crate::index::{Index, TierIndex};
+use crate::io::remove;
+use crate::layout::{FOLDER_COUNT, FileKind, GenerationKey, relative_path};
+use crate::limits::RECOVERY_THREADS_MAX;
+use crate::store::TierDirectory;
+
+/// What was found when the store opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// Versions that can be read again.
+    pub versions: u64,
+    /// Their pages.
+    pub pages: u64,
+    /// Versions that were dropped: bad or foreign header, no data file or one that is too long, no page, an older
+    /// generation.
+    pub dropped_versions: u64,
+    /// Pages of kept versions that were dropped: damaged record, or beyond the end of a cut data file.
+    pub dropped_pages: u64,
+    /// Files whose other half was missing. They were deleted.
+    pub orphan_files: u64,
+    /// Files and folders that are not the store's. They were left alone.
+    pub foreign_files: u64,
+    /// Folders that could not be read.
+    pub unreadable_folders: u64,
+}
+
+impl RecoveryReport {
+    fn add(&mut self, other: &Self) {
+        self.versions += other.versions;
+        self.pages += other.pages;
+        self.dropped_versions += other.dropped_versions;
+        self.dropped_pages += other.dropped_pages;
+        self.orphan_files += other.orphan_files;
+        self.foreign_files += other.foreign_files;
+        self.unreadable_folders += other.unreadable_folders;
+    }
+}
+
+/// Puts what the directories hold into `index`, the one written last as the one used last.
+pub(crate) fn recover(
+    directories: &[TierDirectory],
+    cluster: ClusterId,
+    index: &mut Index,
+) -> RecoveryReport {
+    let mut report = RecoveryReport::default();
+    let mut newest: BTreeMap<FileId, Found> = BTreeMap::new();
+    for (position, directory) in directories.iter().enumerate() {
+        let (found, part) = scan_tier(directory, TierIndex(position), cluster);
+        report.add(&part);
+        for version in found {
+            // Generations count over all tiers, so the highest is the latest.
+            let file = version.restored.location.key.file;
+            let older = match newest.remove(&file) {
+                Some(other)
+                    if other.restored.location.key.generation >= version.restored.location.key.generation =>
+                {
+                    newest.insert(file, other);
+                    Some(version)
+                }
+                other => {
+                    newest.insert(file, version);
+                    other
+                }
+            };
+            if let Some(older) = older {
+                let location = older.restored.location;
+                drop_files(&directories[location.tier.0], location.key);
+                report.dropped_versions += 1;
+            }
+        }
+    }
+    let mut newest: Vec<Found> = newest.into_values().collect();
+    newest.sort_by_key(|found| found.modified);
+    for found in newest {
+        report.versions += 1;
+        report.pages += u64::from(found.restored.present.count());
+        report.dropped_pages += found.dropped_pages;
+        let is_new = index.restore(&found.restored);
+        debug_assert!(is_new, "one generation a version was kept");
+    }
+    report
+}
+
+fn scan_tier(directory: &TierDirectory, tier: TierIndex, cluster: ClusterId) -> (Vec<Found>, RecoveryReport) {
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(RECOVERY_THREADS_MAX);
+    let scan_share = |share: usize| {
+        let mut report = RecoveryReport::default();
+        let mut found = Vec::new();
+        for folder in (0..FOLDER_COUNT).skip(share).step_by(threads) {
+            scan_folder(directory, tier, cluster, folder, &mut found, &mut report);
+        }
+        (found, report)
+    };
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|share| scope.spawn(move || scan_share(share))).collect();
+        let mut all = (Vec::new(), RecoveryReport::default());
+        for thread in running {
+            let (found, report) = thread.join().expect("scanning does not panic");
+            all.0.extend(found);
+            all.1.add(&report);
+        }
+        all
+    })
+}
+
+/// Deletes both files. One that cannot be deleted is found again at the next start.
+fn drop_files(directory: &TierDirectory, key: GenerationKey) {
+    for kind in [FileKind::Index, FileKind::Data] {
+        let path = relative_path(key, kind);
+        if let Err(error) = remove(directory.root(), &path) {
+            tracing::warn!(%path, %error, "cannot delete a cache file that does not fit");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Where the store may put bytes and how many: one directory per tier, with its quota and floors.
+
+use std::path::PathBuf;
+
+use forebay_types::limits::FILE_LENGTH_MAX;
+use forebay_types::{ByteCount, ClusterId};
+
+use crate::error::StoreError;
+use crate::limits::{FREE_BYTES_FLOOR_DEFAULT, FREE_INODES_FLOOR_DEFAULT, TIERS_MAX, WHOLE_FILE_MAX_DEFAULT};
+
+/// What a tier's directory lies on. Ordered fastest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TierKind {
+    /// A tmpfs.
+    Ram,
+    /// A file system on NVMe, SSD or HDD.
+    Disk,
+}
+
+/// One directory of cached bytes.
+#[derive(Clone, Debug)]
+pub struct TierSettings {
+    /// The name that reports show.
+    pub name: String,
+    /// The directory; it is made when it is missing.
+    pub directory: PathBuf,
+    /// What it lies on.
+    pub kind: TierKind,
+    /// The quota: file data and index files together never take more.
+    pub capacity: ByteCount,
+    /// Length of the largest version that is put here.
+    pub whole_file_max: ByteCount,
+    /// Bytes that stay free on the file system, whatever the quota says.
+    pub free_bytes_floor: ByteCount,
+    /// Inodes that stay free on the file system.
+    pub free_inodes_floor: u64,
+}
+
+/// All that the store must know to open.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// The cluster whose bytes these are; another cluster's directory is refused.
+    pub cluster: ClusterId,
+    /// The directories. RAM is preferred to disk, and within a kind the earlier one.
+    pub tiers: Vec<TierSettings>,
+    /// Deletes whatever the directories hold, another cluster's cache included.
+    pub format: bool,
+}
+
+impl TierSettings {
+    /// A tier with the defaults: versions up to the smaller of 64 GiB and half of `capacity`, and on a disk a floor
+    /// of free space.
+    #[must_use]
+    pub fn new(
+        name: impl Into<String>,
+        directory: impl Into<PathBuf>,
+        kind: TierKind,
+        capacity: ByteCount,
+    ) -> Self {
+        let (free_bytes_floor, free_inodes_floor) = match kind {
+            TierKind::Ram => (ByteCount::ZERO, 0),
+            TierKind::Disk => (FREE_BYTES_FLOOR_DEFAULT, FREE_INODES_FLOOR_DEFAULT),
+        };
+        Self {
+            name: name.into(),
+            directory: directory.into(),
+            kind,
+            capacity,
+            whole_file_max: WHOLE_FILE_MAX_DEFAULT.min(ByteCount::new(capacity.get() / 2)),
+            free_bytes_floor,
+            free_inodes_floor,
+        }
+    }
+}
+
+impl StoreSettings {
+    pub(crate) fn validate(&self) -> Result<(), StoreError> {
+        let wrong = |tier: &str, problem| Err(StoreError::Settings { tier: tier.to_owned(), problem });
+        if self.tiers.is_empty() {
+            return wrong("", "there is none; give the worker RAM or a disk directory");
+        }
+        if self.tiers.len() > TIERS_MAX {
+            return wrong("", "there are too many");
+        }
+        for (position, tier) in self.tiers.iter().enumerate() {
+            if tier.whole_file_max.get() > FILE_LENGTH_MAX {
+                return wrong(&tier.name, "whole_file_max is beyond the longest file that Forebay knows");
+            }
+            if self.tiers.iter().take(position).any(|other| other.directory == tier.directory) {
+                return wrong(&tier.name, "its directory is another tier's as well");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! Counters of what the store did, for the worker to export. They count from the process's begin.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// The counters as the threads of the store add to them.
+        #[derive(Debug, Default)]
+        pub(crate) struct Statistics {
+            $($(#[$doc])* pub(crate) $name: Counter,)+
+        }
+
+        /// The counters at one moment.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct StatisticsSnapshot {
+            $($(#[$doc])* pub $name: u64,)+
+        }
+
+        impl Statistics {
+            pub(crate) fn snapshot(&self) -> StatisticsSnapshot {
+                StatisticsSnapshot { $($name: self.$name.get(),)+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Versions that were evicted to make room.
+    evictions,
+    /// Pages that were stored.
+    filled_pages,
+    /// Bytes that were stored.
+    filled_bytes,
+    /// Fills that found their page present or being filled by another.
+    duplicate_fills,
+    /// Fills and creations that failed because there was no room.
+    no_space,
+    /// Bytes that were read out.
+    read_bytes,
+    /// Bytes whose checksum was verified.
+    verified_bytes,
+    /// Pages that did not have their checksum, and were dropped.
+    corrupt_pages,
+    /// Versions that were dropped because their files had vanished.
+    vanished_versions,
+    /// Versions that were dropped because the id now means another content.
+    replaced_versions,
+    /// Errors of the local disks.
+    io_errors,
+    /// Holds that were granted.
+    holds_granted,
+    /// Holds that were refused because too much of the tier was held.
+    holds_refused,
+    /// Versions found again when the store opened.
+    recovered_versions,
+    /// Versions found and dropped when the store opened.
+    dropped_versions,
+    /// Pages of recovered versions that were dropped when the store opened.
+    dropped_pages,
+}
+
+/// One counter. Relaxed: nothing is ordered by it.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

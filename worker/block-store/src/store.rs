@@ -1,0 +1,358 @@
+//! The block store as the worker uses it: thread-safe, blocking, meant to be called on an IO pool.
+//!
+//! A thin shell around the index: it asks under a short lock, does the disk work without it, and reports back. The one
+//! lock is never held across a system call on a tier.
+
+mod directory;
+mod fill;
+mod hold;
+mod open_versions;
+mod read;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use forebay_types::{ByteCount, ClusterId, FileId, FileOffset};
+use parking_lot::{Condvar, Mutex};
+use tracing::{info, warn};
+
+pub(crate) use self::directory::TierDirectory;
+pub use self::fill::{Fill, FillOutcome, FillStart};
+pub use self::hold::{Hold, HoldId};
+use self::open_versions::{OpenVersion, OpenVersions};
+use self::read::Fault;
+pub use self::read::ReadOutcome;
+use crate::error::StoreError;
+use crate::index::{
+    Action, CachedVersion, ChangeCursor, Changes, Index, Location, Presence, Reason, TierIndex, TierLimits,
+    TierUsage,
+};
+use crate::io::{free_space, open_for_changing, remove, write_all_at};
+use crate::layout::{FileKind, PageRecord, relative_path};
+use crate::limits::{CHANGES_PAGE_MAX, SPACE_SAMPLE_INTERVAL};
+use crate::page::PageIndex;
+use crate::recovery::{self, RecoveryReport};
+use crate::settings::StoreSettings;
+use crate::source::VersionSource;
+use crate::statistics::{Statistics, StatisticsSnapshot};
+
+/// The cached bytes of one worker. A clone is another handle of the same store.
+///
+/// Dropping the last handle, hold and fill closes the directories; there is nothing else to shut down.
+#[derive(Clone, Debug)]
+pub struct BlockStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    cluster: ClusterId,
+    directories: Vec<TierDirectory>,
+    /// The only lock of the store; never held across disk work.
+    state: Mutex<State>,
+    /// Told when files were deleted or made, or a version was let go: somebody may wait for that.
+    changed: Condvar,
+    reservations: AtomicU64,
+    holds: AtomicU64,
+    statistics: Statistics,
+}
+
+#[derive(Debug)]
+struct State {
+    index: Index,
+    open: OpenVersions,
+}
+
+impl BlockStore {
+    /// Opens the directories and finds again what they hold.
+    ///
+    /// # Errors
+    /// When a setting cannot work, a directory cannot be made or written or is in use, or belongs to another cluster or
+    /// a later format. Never because of bad cache contents: they are dropped, and the report counts them.
+    pub fn open(settings: StoreSettings) -> Result<(Self, RecoveryReport), StoreError> {
+        settings.validate()?;
+        let StoreSettings { cluster, mut tiers, format } = settings;
+        tiers.sort_by_key(|tier| tier.kind);
+        let directories = tiers
+            .into_iter()
+            .map(|tier| TierDirectory::open(tier, cluster, format))
+            .collect::<Result<Vec<_>, _>>()?;
+        let limits = directories.iter().map(|directory| {
+            let tier = directory.settings();
+            TierLimits {
+                kind: tier.kind,
+                capacity: tier.capacity,
+                whole_file_max: tier.whole_file_max,
+                free_bytes_floor: tier.free_bytes_floor,
+                free_inodes_floor: tier.free_inodes_floor,
+            }
+        });
+        let mut index = Index::new(limits.collect());
+        let report = recovery::recover(&directories, cluster, &mut index);
+        let statistics = Statistics::default();
+        statistics.recovered_versions.add(report.versions);
+        statistics.dropped_versions.add(report.dropped_versions);
+        statistics.dropped_pages.add(report.dropped_pages);
+        let too_much = index.shrink();
+        let inner = Inner {
+            cluster,
+            directories,
+            state: Mutex::new(State { index, open: OpenVersions::default() }),
+            changed: Condvar::new(),
+            reservations: AtomicU64::new(0),
+            holds: AtomicU64::new(0),
+            statistics,
+        };
+        inner.perform(too_much);
+        info!(?report, tiers = inner.directories.len(), "block store opened");
+        Ok((Self { inner: Arc::new(inner) }, report))
+    }
+
+    /// How much of the version is here; `None` when nothing is. Does not count as use.
+    #[must_use]
+    pub fn presence(&self, source: &VersionSource<'_>) -> Option<Presence> {
+        self.inner.refuse_other(source);
+        self.inner.state.lock().index.presence(source.file())
+    }
+
+    /// Reads from `offset` on, at most `length` bytes and at most [`crate::limits::READ_LENGTH_MAX`], up to the
+    /// version's end or the first page that is not here. Each byte returned belongs to a granule that had its checksum.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when the files are there but cannot be opened. The caller does as if the bytes were missing.
+    pub fn read(
+        &self,
+        source: &VersionSource<'_>,
+        offset: FileOffset,
+        length: ByteCount,
+    ) -> Result<ReadOutcome, StoreError> {
+        self.inner.read(source, offset, length)
+    }
+
+    /// Begins to store a page. Of several who fill one page, one writes and the others are told so.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSpace`], [`StoreError::TooLarge`], [`StoreError::IdentityTooLong`], [`StoreError::NoSuchPage`] or
+    /// [`StoreError::Io`]. The caller serves the bytes without storing them.
+    pub fn begin_fill(&self, source: &VersionSource<'_>, page: PageIndex) -> Result<FillStart, StoreError> {
+        fill::begin(&self.inner, source, page)
+    }
+
+    /// Stores a whole page: `bytes` are all that it has. An empty version has one page, number 0, of no bytes.
+    ///
+    /// # Errors
+    /// As [`BlockStore::begin_fill`], and [`StoreError::PageLength`].
+    pub fn put_page(
+        &self,
+        source: &VersionSource<'_>,
+        page: PageIndex,
+        bytes: &[u8],
+    ) -> Result<FillOutcome, StoreError> {
+        match self.begin_fill(source, page)? {
+            FillStart::Writing(mut fill) => {
+                fill.write(bytes)?;
+                fill.commit()
+            }
+            FillStart::Present => Ok(FillOutcome::AlreadyPresent),
+            FillStart::InProgress => Ok(FillOutcome::InProgress),
+        }
+    }
+
+    /// Holds a complete version, so that its file does not change while somebody reads it past this store. `None` when
+    /// the version is not complete, was found corrupt just now, or too much of its tier is held.
+    ///
+    /// Quick for a version that this process wrote or verified and whose file did not change since; else all of it is
+    /// read and verified first.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when the file is there but cannot be opened.
+    pub fn hold(&self, source: &VersionSource<'_>) -> Result<Option<Hold>, StoreError> {
+        hold::hold(&self.inner, source)
+    }
+
+    /// Lets a version go. Whoever holds it keeps what it has; the room is given back when the last hold ends. Whether
+    /// there was one.
+    pub fn drop_version(&self, file: FileId) -> bool {
+        let action = self.inner.state.lock().index.detach(file, Reason::Freed);
+        self.inner.perform(action.into_iter().collect())
+    }
+
+    /// The versions after `after` in the order of their ids, at most `max` and at most
+    /// [`crate::limits::CHANGES_PAGE_MAX`]. Empty: there are no more.
+    #[must_use]
+    pub fn list(&self, after: Option<FileId>, max: usize) -> Vec<CachedVersion> {
+        self.inner.state.lock().index.list(after, max.min(CHANGES_PAGE_MAX))
+    }
+
+    /// A cursor behind all that has changed until now. Take it before listing everything.
+    #[must_use]
+    pub fn cursor(&self) -> ChangeCursor {
+        self.inner.state.lock().index.cursor()
+    }
+
+    /// What changed after `cursor`.
+    #[must_use]
+    pub fn changes_since(&self, cursor: ChangeCursor) -> Changes {
+        self.inner.state.lock().index.changes_since(cursor)
+    }
+
+    /// What each tier has and holds, fastest first.
+    #[must_use]
+    pub fn usage(&self) -> Vec<TierUsage> {
+        let state = self.inner.state.lock();
+        let usage = self.inner.directories.iter().enumerate().map(|(position, directory)| {
+            let settings = directory.settings();
+            let (used, held, versions) = state.index.tier_usage(TierIndex(position));
+            TierUsage {
+                name: settings.name.clone(),
+                directory: settings.directory.clone(),
+                kind: settings.kind,
+                capacity: settings.capacity,
+                used: ByteCount::new(used),
+                held: ByteCount::new(held),
+                versions,
+            }
+        });
+        usage.collect()
+    }
+
+    /// What the store did since it was opened.
+    #[must_use]
+    pub fn statistics(&self) -> StatisticsSnapshot {
+        self.inner.statistics.snapshot()
+    }
+}
+
+impl Inner {
+    fn directory(&self, tier: TierIndex) -> &TierDirectory {
+        &self.directories[tier.0]
+    }
+
+    /// Lets a version go whose id means another content now.
+    fn refuse_other(&self, source: &VersionSource<'_>) {
+        let digest = source.digest();
+        let action = self.state.lock().index.refuse_other(source.file(), digest);
+        self.perform(action.into_iter().collect());
+    }
+
+    /// Does what the index asked for, until it asks for nothing more. Whether there was anything.
+    fn perform(&self, actions: Vec<Action>) -> bool {
+        let some = !actions.is_empty();
+        let mut waiting = actions;
+        while let Some(action) = waiting.pop() {
+            match action {
+                Action::Remove(location, reason) => self.remove_files(location, reason),
+                Action::ClearRecord(location, page, offset) => {
+                    self.clear_record(location, offset);
+                    waiting.extend(self.state.lock().index.abort(location.key, page));
+                    self.changed.notify_all();
+                }
+            }
+        }
+        some
+    }
+
+    fn remove_files(&self, location: Location, reason: Reason) {
+        let counter = match reason {
+            Reason::Evicted => Some(&self.statistics.evictions),
+            Reason::Replaced => Some(&self.statistics.replaced_versions),
+            Reason::Vanished => Some(&self.statistics.vanished_versions),
+            Reason::Freed | Reason::Empty | Reason::Corrupt | Reason::LateWriter => None,
+        };
+        if let Some(counter) = counter {
+            counter.add(1);
+        }
+        // Descriptors keep deleted bytes alive. Closed after the lock: closing the last one frees the room.
+        let open = self.state.lock().open.remove(location.key);
+        drop(open);
+        // The index first: a data file without one is an orphan, the other way round it would look torn.
+        for kind in [FileKind::Index, FileKind::Data] {
+            let path = relative_path(location.key, kind);
+            if let Err(error) = remove(self.directory(location.tier).root(), &path) {
+                self.statistics.io_errors.add(1);
+                warn!(%path, %error, "cannot delete a cache file");
+            }
+        }
+        self.state.lock().index.removed(location.key);
+        self.changed.notify_all();
+    }
+
+    fn clear_record(&self, location: Location, offset: u64) {
+        let path = relative_path(location.key, FileKind::Index);
+        let cleared = open_for_changing(self.directory(location.tier).root(), &path)
+            .and_then(|file| write_all_at(file, &PageRecord::ABSENT, offset));
+        // If it failed the record stays, and its page is found corrupt once more after a restart.
+        if let Err(error) = cleared {
+            self.statistics.io_errors.add(1);
+            warn!(%path, %error, "cannot clear the record of a corrupt page");
+        }
+    }
+
+    /// The version's files, open for reading. `NotFound`: they vanished.
+    fn open_version(&self, location: Location) -> io::Result<Arc<OpenVersion>> {
+        if let Some(open) = self.state.lock().open.get(location.key) {
+            return Ok(open);
+        }
+        let opened = Arc::new(OpenVersion::open(self.directory(location.tier).root(), location.key)?);
+        let mut state = self.state.lock();
+        // One that left meanwhile must not be kept open: its room would not be given back.
+        let pushed_out = if state.index.is_current(location.key) {
+            state.open.insert(location.key, Arc::clone(&opened))
+        } else {
+            None
+        };
+        drop(state);
+        drop(pushed_out);
+        Ok(opened)
+    }
+
+    /// As [`Inner::open_version`]; `None` when the files vanished, and then the version is let go.
+    fn open_or_let_go(&self, location: Location) -> Result<Option<Arc<OpenVersion>>, StoreError> {
+        match self.open_version(location) {
+            Ok(open) => Ok(Some(open)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let action = self.state.lock().index.detach_generation(location.key, Reason::Vanished);
+                self.perform(action.into_iter().collect());
+                Ok(None)
+            }
+            Err(source) => {
+                self.statistics.io_errors.add(1);
+                let path = self.directory(location.tier).path_of(location.key, FileKind::Data);
+                Err(StoreError::Io { action: "open", path, source })
+            }
+        }
+    }
+
+    /// A page cannot be served: it is dropped, so that it is fetched again.
+    fn lose_page(&self, location: Location, fault: Fault) {
+        let actions = self.state.lock().index.lose_page(location.key, fault.page());
+        if self.perform(actions) {
+            match fault {
+                Fault::Checksum(_) => self.statistics.corrupt_pages.add(1),
+                Fault::Io(_) => self.statistics.io_errors.add(1),
+            }
+            let tier = &self.directory(location.tier).settings().name;
+            warn!(file = %location.key, tier, ?fault, "a cached page cannot be served and was dropped");
+        }
+    }
+
+    /// Looks now and then at what the file systems have free.
+    fn sample_free_space(&self) {
+        if !self.reservations.fetch_add(1, Ordering::Relaxed).is_multiple_of(SPACE_SAMPLE_INTERVAL) {
+            return;
+        }
+        for (position, directory) in self.directories.iter().enumerate() {
+            match free_space(directory.root()) {
+                Ok(free) => {
+                    let mut state = self.state.lock();
+                    state.index.set_free_space(TierIndex(position), free.bytes, free.inodes);
+                }
+                Err(_) => self.statistics.io_errors.add(1),
+            }
+        }
+    }
+}

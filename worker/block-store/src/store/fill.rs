@@ -1,0 +1,267 @@
+//! Storing a page: reserve, write the data, write its record, publish. Dropped without commit, it is as if never begun.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use forebay_types::{ByteCount, GRANULE_LENGTH, PAGE_LENGTH};
+
+use super::Inner;
+use crate::error::StoreError;
+use crate::index::{Committed, Location, Reservation, Slot, Wanted};
+use crate::io::{is_full, open_for_changing, open_for_writing, set_length, state_of, write_all_at};
+use crate::layout::{
+    FileKind, HeaderError, IndexHeader, PageRecord, RecordSeed, record_offset, relative_path,
+};
+use crate::page::{GRANULES_PER_PAGE, Geometry, PageIndex};
+use crate::source::VersionSource;
+
+/// A page that is being written. Send it the page's bytes in order, then commit.
+#[derive(Debug)]
+pub struct Fill {
+    inner: Arc<Inner>,
+    location: Location,
+    page: PageIndex,
+    /// Length of the page.
+    expected: u64,
+    written: u64,
+    checksums: [u32; GRANULES_PER_PAGE],
+    files: FillFiles,
+    /// Whether the index has been told how it ended.
+    is_over: bool,
+}
+
+/// Both files, open for writing, and where the records begin.
+#[derive(Debug)]
+struct FillFiles {
+    data: OwnedFd,
+    index: OwnedFd,
+    records: u64,
+}
+
+/// Whether there is anything to write.
+#[derive(Debug)]
+pub enum FillStart {
+    /// Write the page.
+    Writing(Fill),
+    /// The page is here.
+    Present,
+    /// Somebody else is writing it.
+    InProgress,
+}
+
+/// What became of a page's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FillOutcome {
+    /// They can be read.
+    Stored,
+    /// The page was here already.
+    AlreadyPresent,
+    /// Somebody else is writing the page.
+    InProgress,
+    /// The version was dropped meanwhile.
+    Superseded,
+}
+
+pub(super) fn begin(
+    inner: &Arc<Inner>,
+    source: &VersionSource<'_>,
+    page: PageIndex,
+) -> Result<FillStart, StoreError> {
+    let length = source.descriptor.length();
+    let wanted = Wanted {
+        file: source.file(),
+        identity: source.digest(),
+        length,
+        index_length: if length.get() > forebay_types::limits::FILE_LENGTH_MAX {
+            0
+        } else {
+            IndexHeader::file_length_max(source)
+        },
+    };
+    inner.sample_free_space();
+    let slot = match inner.reserve(&wanted, page)? {
+        Ok(slot) => slot,
+        Err(start) => {
+            inner.statistics.duplicate_fills.add(1);
+            return Ok(start);
+        }
+    };
+    match inner.open_slot(source, slot) {
+        Ok(files) => Ok(FillStart::Writing(Fill {
+            inner: Arc::clone(inner),
+            location: slot.location,
+            page,
+            expected: Geometry::new(length).page_length(page),
+            written: 0,
+            checksums: [0; GRANULES_PER_PAGE],
+            files,
+            is_over: false,
+        })),
+        Err(error) => {
+            inner.abort_fill(slot.location, page);
+            Err(error)
+        }
+    }
+}
+
+impl Fill {
+    /// The page.
+    #[must_use]
+    pub const fn page(&self) -> PageIndex {
+        self.page
+    }
+
+    /// How many bytes are still to come.
+    #[must_use]
+    pub const fn remaining(&self) -> ByteCount {
+        ByteCount::new(self.expected - self.written)
+    }
+
+    /// Writes the next bytes of the page.
+    ///
+    /// # Errors
+    /// [`StoreError::PageLength`] when the page would become too long, [`StoreError::NoSpace`] or [`StoreError::Io`].
+    /// The fill can then only be dropped.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let end = self.written + bytes.len() as u64;
+        if end > self.expected {
+            return Err(self.wrong_length(end));
+        }
+        write_all_at(&self.files.data, bytes, self.page.offset().get() + self.written)
+            .map_err(|error| self.inner.write_failed(self.location, FileKind::Data, error))?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = GRANULE_LENGTH - self.written % GRANULE_LENGTH;
+            let (piece, later) = rest.split_at(rest.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+            let granule = usize::try_from(self.written / GRANULE_LENGTH).unwrap_or(usize::MAX);
+            // The bytes in memory are summed up, not what the disk would give back.
+            let checksum = &mut self.checksums[granule];
+            *checksum = crc32c::crc32c_append(*checksum, piece);
+            self.written += piece.len() as u64;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Publishes the page.
+    ///
+    /// # Errors
+    /// [`StoreError::PageLength`] when bytes are missing, [`StoreError::NoSpace`] or [`StoreError::Io`]. The page is then
+    /// not stored.
+    pub fn commit(mut self) -> Result<FillOutcome, StoreError> {
+        if self.written != self.expected {
+            return Err(self.wrong_length(self.written));
+        }
+        let key = self.location.key;
+        let granules = usize::try_from(self.expected.div_ceil(GRANULE_LENGTH)).unwrap_or(GRANULES_PER_PAGE);
+        let record = PageRecord::encode_present(RecordSeed::of(key), self.page, &self.checksums[..granules]);
+        write_all_at(&self.files.index, &record, record_offset(self.files.records, self.page))
+            .map_err(|error| self.inner.write_failed(self.location, FileKind::Index, error))?;
+        let state = state_of(&self.files.data)
+            .map_err(|error| self.inner.write_failed(self.location, FileKind::Data, error))?;
+        let committed = self.inner.state.lock().index.commit(key, self.page, state.changed);
+        self.is_over = true;
+        match committed {
+            Committed::Published => {
+                self.inner.statistics.filled_pages.add(1);
+                self.inner.statistics.filled_bytes.add(self.expected);
+                Ok(FillOutcome::Stored)
+            }
+            Committed::Superseded(actions) => {
+                self.inner.perform(actions);
+                Ok(FillOutcome::Superseded)
+            }
+        }
+    }
+
+    const fn wrong_length(&self, given: u64) -> StoreError {
+        let file = self.location.key.file;
+        StoreError::PageLength { file, page: self.page, given, expected: self.expected }
+    }
+}
+
+impl Drop for Fill {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.inner.abort_fill(self.location, self.page);
+        }
+    }
+}
+
+impl Inner {
+    /// Asks until there is an answer, and makes room meanwhile.
+    fn reserve(&self, wanted: &Wanted, page: PageIndex) -> Result<Result<Slot, FillStart>, StoreError> {
+        let file = wanted.file;
+        loop {
+            let mut state = self.state.lock();
+            match state.index.reserve(wanted, page) {
+                Reservation::Granted(slot) => return Ok(Ok(slot)),
+                Reservation::Present => return Ok(Err(FillStart::Present)),
+                Reservation::InProgress => return Ok(Err(FillStart::InProgress)),
+                Reservation::First(actions) => {
+                    drop(state);
+                    self.perform(actions);
+                }
+                Reservation::Wait => self.changed.wait(&mut state),
+                Reservation::NoSpace => {
+                    self.statistics.no_space.add(1);
+                    return Err(StoreError::NoSpace { file });
+                }
+                Reservation::TooLarge(max) => {
+                    return Err(StoreError::TooLarge { file, length: wanted.length, max });
+                }
+                Reservation::NoSuchPage => return Err(StoreError::NoSuchPage { file, page }),
+            }
+        }
+    }
+
+    /// Opens the files to write to, and makes them if this is the version's first page.
+    fn open_slot(&self, source: &VersionSource<'_>, slot: Slot) -> Result<FillFiles, StoreError> {
+        let Slot { location, records } = slot;
+        let root = self.directory(location.tier).root();
+        let path = |kind| relative_path(location.key, kind);
+        let failed = |kind| move |error| self.write_failed(location, kind, error);
+        if let Some(records) = records {
+            let open = |kind| open_for_changing(root, &path(kind)).map_err(failed(kind));
+            return Ok(FillFiles { data: open(FileKind::Data)?, index: open(FileKind::Index)?, records });
+        }
+        let header =
+            IndexHeader::new(self.cluster, location.key, source).encode().map_err(|error| match error {
+                HeaderError::TooLong(length) => StoreError::IdentityTooLong { file: source.file(), length },
+                HeaderError::Damaged => StoreError::IdentityTooLong { file: source.file(), length: 0 },
+            })?;
+        let data = open_for_writing(root, &path(FileKind::Data)).map_err(failed(FileKind::Data))?;
+        // At its final length before the first byte: a tmpfs then gives huge pages.
+        set_length(&data, source.descriptor.length().get()).map_err(failed(FileKind::Data))?;
+        let index = open_for_writing(root, &path(FileKind::Index)).map_err(failed(FileKind::Index))?;
+        write_all_at(&index, &header, 0).map_err(failed(FileKind::Index))?;
+        let records = header.len() as u64;
+        self.state.lock().index.created(location.key, records);
+        self.changed.notify_all();
+        Ok(FillFiles { data, index, records })
+    }
+
+    fn abort_fill(&self, location: Location, page: PageIndex) {
+        let actions = self.state.lock().index.abort(location.key, page);
+        // Somebody may wait for the files that were to be made.
+        self.changed.notify_all();
+        self.perform(actions);
+    }
+
+    fn write_failed(&self, location: Location, kind: FileKind, error: io::Error) -> StoreError {
+        if is_full(&error) {
+            self.statistics.no_space.add(1);
+            self.state.lock().index.set_full(location.tier);
+            return StoreError::NoSpace { file: location.key.file };
+        }
+        self.statistics.io_errors.add(1);
+        StoreError::Io {
+            action: "write",
+            path: self.directory(location.tier).path_of(location.key, kind),
+            source: error,
+        }
+    }
+}
+
+const _: () = assert!(PAGE_LENGTH.is_multiple_of(GRANULE_LENGTH), "a page is whole granules");

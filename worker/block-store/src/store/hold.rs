@@ -1,0 +1,148 @@
+//! Holding a complete version while somebody reads its file past the store.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use forebay_types::{ByteCount, FileId};
+
+use super::Inner;
+use super::open_versions::OpenVersion;
+use super::read::{Fault, Reader};
+use crate::error::StoreError;
+use crate::index::{Held, HoldDecision, Location};
+use crate::io::state_of;
+use crate::page::{Geometry, PageIndex, PageRange};
+use crate::source::VersionSource;
+
+/// How often a file may change under the verification before it is given up.
+const VERIFY_ATTEMPTS: u32 = 2;
+
+/// Names a hold within one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HoldId(u64);
+
+/// A held version. Its file is neither changed nor given back before this is dropped.
+#[derive(Debug)]
+pub struct Hold {
+    id: HoldId,
+    length: ByteCount,
+    files: Arc<OpenVersion>,
+    guard: HoldGuard,
+}
+
+/// Ends the hold in the index when it is dropped.
+#[derive(Debug)]
+struct HoldGuard {
+    inner: Arc<Inner>,
+    location: Location,
+}
+
+impl HoldId {
+    /// The bare number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for HoldId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "hold:{}", self.0)
+    }
+}
+
+impl Hold {
+    /// The hold's name, never used twice in one process.
+    #[must_use]
+    pub const fn id(&self) -> HoldId {
+        self.id
+    }
+
+    /// The version that is held.
+    #[must_use]
+    pub const fn file(&self) -> FileId {
+        self.guard.location.key.file
+    }
+
+    /// Length of the file.
+    #[must_use]
+    pub const fn length(&self) -> ByteCount {
+        self.length
+    }
+
+    /// Ends the hold, as dropping it does.
+    pub fn release(self) {
+        drop(self);
+    }
+}
+
+/// The data file, opened for reading only. Its file position is shared: use positioned reads or a mapping.
+impl AsFd for Hold {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.files.data.as_fd()
+    }
+}
+
+impl Drop for HoldGuard {
+    fn drop(&mut self) {
+        self.inner.state.lock().index.release(self.location.key);
+        self.inner.changed.notify_all();
+    }
+}
+
+pub(super) fn hold(inner: &Arc<Inner>, source: &VersionSource<'_>) -> Result<Option<Hold>, StoreError> {
+    inner.refuse_other(source);
+    let decision = inner.state.lock().index.hold(source.file());
+    let held = match decision {
+        HoldDecision::Granted(held) => held,
+        HoldDecision::Incomplete => return Ok(None),
+        HoldDecision::TooMuchHeld => {
+            inner.statistics.holds_refused.add(1);
+            return Ok(None);
+        }
+    };
+    let guard = HoldGuard { inner: Arc::clone(inner), location: held.location };
+    let Some(files) = inner.open_or_let_go(held.location)? else { return Ok(None) };
+    match inner.ensure_verified(&held, &files) {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        Err(fault) => {
+            // Released first: unless somebody else holds the version, only the page is lost.
+            drop(guard);
+            inner.lose_page(held.location, fault);
+            return Ok(None);
+        }
+    }
+    inner.statistics.holds_granted.add(1);
+    let id = HoldId(inner.holds.fetch_add(1, Ordering::Relaxed) + 1);
+    Ok(Some(Hold { id, length: held.length, files, guard }))
+}
+
+impl Inner {
+    /// Verifies a held version unless it is trusted. False when its file keeps changing under the verification.
+    fn ensure_verified(&self, held: &Held, files: &OpenVersion) -> Result<bool, Fault> {
+        let first = PageIndex::new(0);
+        let geometry = Geometry::new(held.length);
+        let reader = Reader { files, location: held.location, geometry, records: held.records };
+        let mut state = state_of(&files.data).map_err(|_| Fault::Io(first))?;
+        if held.trusted == Some(state.changed) && state.length == held.length.get() {
+            return Ok(true);
+        }
+        let pages = PageRange { first, count: geometry.page_count() };
+        let mut buffer = Vec::new();
+        for _ in 0..VERIFY_ATTEMPTS {
+            for page in pages.iter() {
+                self.statistics.verified_bytes.add(reader.verify_page(page, &mut buffer)?);
+            }
+            let before = state;
+            state = state_of(&files.data).map_err(|_| Fault::Io(first))?;
+            if state.changed == before.changed && state.length == held.length.get() {
+                self.state.lock().index.mark_verified(held.location.key, pages.iter(), state.changed);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
