@@ -1,0 +1,38 @@
+//! The named maxima of talking to an under-store: pages, answers, budgets of time, requests at once.
+
+use std::time::Duration;
+
+pub use forebay_types::limits::{KEY_LENGTH_MAX, LISTING_PAGE_MAX, NAME_LENGTH_MAX, TAG_LENGTH_MAX};
+
+/// Requests at once to one under-store, unless its option `concurrency` says otherwise.
+pub const CONCURRENCY_DEFAULT: usize = 64;
+/// Most requests at once that `concurrency` may ask for.
+pub const CONCURRENCY_MAX: usize = 1024;
+/// Longest value of one option, in bytes: a session token or a certificate fits.
+pub const OPTION_LENGTH_MAX: usize = 16 << 10;
+
+/// Time that one call may take for all its attempts, from its first request to the begin of the answer's body. One
+/// attempt may use all of it, since some servers hash a large object before they answer.
+pub const CALL_BUDGET: Duration = Duration::from_secs(30);
+/// The same for the check at mount, for which a person waits.
+pub const CHECK_BUDGET: Duration = Duration::from_secs(5);
+/// Time to reach a server before an attempt counts as failed.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+/// Silence in the midst of a body after which it counts as cut short.
+pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait between two attempts is [`BACKOFF_MAX`]; the first is up to this, then it doubles.
+pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+/// Longest wait between two attempts, unless the server names a longer one.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Longest answer to a listing, in bytes: 1,000 keys of 1,024 bytes, each byte escaped, with their fields.
+pub const LISTING_ANSWER_MAX: usize = 16 << 20;
+/// How much of an error's body is read for its code and message, in bytes.
+pub const ERROR_ANSWER_MAX: usize = 64 << 10;
+/// Longest message of a server that is repeated in an error of ours, in bytes.
+pub const MESSAGE_LENGTH_MAX: usize = 512;
+/// Files held back from one page of a listing because a directory of their name may come on the next: at most one for
+/// each length of a name.
+pub const HELD_BACK_MAX: usize = NAME_LENGTH_MAX;
+/// Bytes of a local file that are read and given out at once; chunks end at multiples of it.
+pub const READ_CHUNK_LENGTH: u64 = 1 << 20;
