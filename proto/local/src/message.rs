@@ -1,0 +1,278 @@
+//! The messages of the local protocol and their bytes.
+//!
+//! Variants are numbered by their place and fields follow each other without names: add at the end, never reorder,
+//! and raise [`PROTOCOL`] for anything else. A received message is checked before anybody sees it.
+
+use forebay_types::limits::{FILE_LENGTH_MAX, KEY_LENGTH_MAX, TAG_LENGTH_MAX, URI_LENGTH_MAX};
+use forebay_types::{BlockCapability, ErrorKind, PAGE_LENGTH, VersionDescriptor, WorkerId};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::LocalError;
+use crate::limits::{PACKET_LENGTH_MAX, REFUSAL_LENGTH_MAX};
+
+/// The version that each packet begins with.
+pub const PROTOCOL: u8 = 1;
+
+/// What a process asks of the worker on its host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// The first message of a connection.
+    Hello {
+        /// The asker's [`PROTOCOL`].
+        protocol: u8,
+    },
+    /// Asks for the descriptor of a wholly cached version. Answered out of order, by [`Reply::Held`],
+    /// [`Reply::NotHeld`] or [`Reply::Refused`].
+    Hold {
+        /// The asker's number, given back in the answer; unique among the unanswered ones of a connection.
+        request: u64,
+        /// The version.
+        version: VersionDescriptor,
+        /// The right to read it.
+        capability: BlockCapability,
+    },
+    /// Gives a hold back. Not answered. All holds of a connection end with it.
+    Release {
+        /// The hold's number.
+        hold: u64,
+    },
+}
+
+/// What the worker answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The answer to [`Request::Hello`].
+    Hello {
+        /// The worker's [`PROTOCOL`].
+        protocol: u8,
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// The version is held; an `O_RDONLY` descriptor of its file comes with this message.
+    Held {
+        /// The asker's number.
+        request: u64,
+        /// Names the hold on this connection.
+        hold: u64,
+    },
+    /// The version cannot be held now: read it by RPC.
+    NotHeld {
+        /// The asker's number.
+        request: u64,
+        /// Why.
+        reason: NotHeldReason,
+    },
+    /// The request failed.
+    Refused {
+        /// The asker's number.
+        request: u64,
+        /// What kind of thing went wrong.
+        kind: ErrorKind,
+        /// The sentence for a person.
+        message: String,
+    },
+}
+
+/// Why a version cannot be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum NotHeldReason {
+    /// It is not, or not wholly, in the cache as one file.
+    Incomplete,
+    /// The tier has as many held bytes as it may, or the connection as many holds.
+    OverBudget,
+}
+
+/// A message of one of the two directions. Sealed: [`Request`] and [`Reply`] are all there are.
+pub trait Message: Serialize + DeserializeOwned + sealed::Sealed {}
+
+impl Message for Request {}
+impl Message for Reply {}
+
+mod sealed {
+    /// Checks of what a decoder cannot know.
+    pub trait Sealed {
+        /// Whether a descriptor goes with the message.
+        fn has_descriptor(&self) -> bool;
+        /// What is wrong with a message that could be decoded.
+        fn defect(&self) -> Option<&'static str>;
+    }
+}
+
+impl sealed::Sealed for Request {
+    fn has_descriptor(&self) -> bool {
+        false
+    }
+
+    fn defect(&self) -> Option<&'static str> {
+        match self {
+            Self::Hold { version, .. } => version_defect(version),
+            Self::Hello { .. } | Self::Release { .. } => None,
+        }
+    }
+}
+
+impl sealed::Sealed for Reply {
+    fn has_descriptor(&self) -> bool {
+        matches!(self, Self::Held { .. })
+    }
+
+    fn defect(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused { message, .. } if message.len() > REFUSAL_LENGTH_MAX => {
+                Some("a refusal is too long")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The rules that the wire's own twin of a version keeps too.
+fn version_defect(version: &VersionDescriptor) -> Option<&'static str> {
+    let too_long = |text: &Option<String>| text.as_ref().is_some_and(|text| text.len() > TAG_LENGTH_MAX);
+    let (fingerprint, block) = (&version.fingerprint, version.block_length.get());
+    if !block.is_power_of_two() || block < PAGE_LENGTH {
+        return Some("a block length is no power of two of at least a page");
+    }
+    if version.key.as_bytes().len() > KEY_LENGTH_MAX + URI_LENGTH_MAX {
+        return Some("a key is too long");
+    }
+    if too_long(&fingerprint.tag) || too_long(&fingerprint.version_id) {
+        return Some("a tag is too long");
+    }
+    (fingerprint.length.get() > FILE_LENGTH_MAX).then_some("a file is longer than the longest one")
+}
+
+/// The bytes of a message, the version first.
+pub(crate) fn encode<M: Message>(message: &M) -> Result<Vec<u8>, LocalError> {
+    let bytes = postcard::to_extend(message, vec![PROTOCOL])
+        .map_err(|_| LocalError::Garbage("it cannot be written, which is a defect"))?;
+    if bytes.len() > PACKET_LENGTH_MAX {
+        return Err(LocalError::TooLong { length: bytes.len() });
+    }
+    Ok(bytes)
+}
+
+/// The message in a packet that came with a descriptor or without.
+pub(crate) fn decode<M: Message>(packet: &[u8], with_descriptor: bool) -> Result<M, LocalError> {
+    let (&theirs, body) = packet.split_first().ok_or(LocalError::Garbage("it is empty"))?;
+    if theirs != PROTOCOL {
+        return Err(LocalError::Protocol { theirs, ours: PROTOCOL });
+    }
+    let (message, rest) =
+        postcard::take_from_bytes::<M>(body).map_err(|_| LocalError::Garbage("it cannot be decoded"))?;
+    if !rest.is_empty() {
+        return Err(LocalError::Garbage("bytes follow it"));
+    }
+    if message.has_descriptor() != with_descriptor {
+        return Err(LocalError::Garbage("its descriptor is missing, or it has one too many"));
+    }
+    message.defect().map_or(Ok(message), |defect| Err(LocalError::Garbage(defect)))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use forebay_types::{
+        ByteCount, CapabilityKey, FileId, Fingerprint, Incarnation, LocalIdentity, MountId, Rights,
+        Timestamp, UnderStoreKey,
+    };
+
+    use super::*;
+
+    pub(crate) fn hold() -> Request {
+        let version = VersionDescriptor {
+            file: FileId { incarnation: Incarnation::new(1), counter: 2 },
+            mount: MountId::new(3),
+            key: UnderStoreKey::new(*b"a/b").expect("short"),
+            fingerprint: Fingerprint {
+                tag: None,
+                version_id: None,
+                length: ByteCount::new(5),
+                modified: Timestamp::from_nanos(-1),
+                local: Some(LocalIdentity { device: 6, inode: 7, changed: Timestamp::from_nanos(8) }),
+            },
+            block_length: ByteCount::new(PAGE_LENGTH),
+        };
+        let capability =
+            CapabilityKey::new(9, [1; 32]).sign(&version, Rights::Read, Timestamp::from_nanos(10));
+        Request::Hold { request: 4, version, capability }
+    }
+
+    #[test]
+    fn the_bytes_of_messages_are_a_format() {
+        let requests = [
+            (Request::Hello { protocol: 1 }, vec![1, 0, 1]),
+            (Request::Release { hold: 300 }, vec![1, 2, 0xac, 2]),
+        ];
+        for (request, bytes) in requests {
+            assert_eq!(encode(&request).expect("short"), bytes, "{request:?}");
+        }
+        let replies = [
+            (Reply::Hello { protocol: 1, worker: WorkerId::new(5) }, vec![1, 0, 1, 5]),
+            (Reply::Held { request: 1, hold: 2 }, vec![1, 1, 1, 2]),
+            (Reply::NotHeld { request: 1, reason: NotHeldReason::OverBudget }, vec![1, 2, 1, 1]),
+            (
+                Reply::Refused { request: 1, kind: ErrorKind::Stale, message: "no".into() },
+                vec![1, 3, 1, 11, 2, b'n', b'o'],
+            ),
+        ];
+        for (reply, bytes) in replies {
+            assert_eq!(encode(&reply).expect("short"), bytes, "{reply:?}");
+        }
+        let hold = encode(&hold()).expect("short");
+        assert_eq!(
+            hold[..22],
+            [1, 1, 4, 1, 2, 3, 3, b'a', b'/', b'b', 0, 0, 5, 1, 1, 6, 7, 16, 128, 128, 64, 9]
+        );
+    }
+
+    #[test]
+    fn a_packet_cut_anywhere_or_with_a_byte_flipped_is_an_error_or_another_message() {
+        let bytes = encode(&hold()).expect("short");
+        for end in 0..bytes.len() {
+            assert!(decode::<Request>(&bytes[..end], false).is_err(), "cut at {end}");
+        }
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1 << bit;
+                // The capability's signature finds what the decoder cannot; here it must only not panic.
+                assert_ne!(decode::<Request>(&flipped, false).ok(), Some(hold()), "bit {bit} of byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_sender_may_send_is_refused() {
+        let Request::Hold { request, version, capability } = hold() else { unreachable!("made above") };
+        let with = |version: VersionDescriptor| {
+            let message = Request::Hold { request, version, capability: capability.clone() };
+            decode::<Request>(&encode(&message).expect("short"), false)
+        };
+        for length in [0, 1, PAGE_LENGTH + 1] {
+            let wrong = VersionDescriptor { block_length: ByteCount::new(length), ..version.clone() };
+            assert!(matches!(with(wrong), Err(LocalError::Garbage(_))), "block of {length}");
+        }
+        let mut long = version.clone();
+        long.fingerprint.tag = Some("x".repeat(TAG_LENGTH_MAX + 1));
+        assert!(with(long).is_err());
+        let mut longer = version.clone();
+        longer.fingerprint.length = ByteCount::new(FILE_LENGTH_MAX + 1);
+        assert!(with(longer).is_err());
+        assert!(with(version).is_ok());
+        let mut followed = encode(&Request::Hello { protocol: 1 }).expect("short");
+        followed.push(0);
+        assert!(decode::<Request>(&followed, false).is_err());
+        assert!(decode::<Request>(&[], false).is_err());
+        assert!(decode::<Reply>(&[1, 1, 1, 2], false).is_err(), "a hold without its descriptor");
+        let newer = decode::<Request>(&[2, 0, 2], false).expect_err("another version");
+        assert_eq!(newer.kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_is_refused_by_its_sender() {
+        let message = "x".repeat(PACKET_LENGTH_MAX);
+        let error = encode(&Reply::Refused { request: 1, kind: ErrorKind::Io, message }).expect_err("long");
+        assert_eq!((error.kind(), error.is_fatal()), (ErrorKind::LimitExceeded, false));
+    }
+}

@@ -1,0 +1,40 @@
+//! The one place where blocking disk work leaves the async threads.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::error::ReadError;
+use crate::limits::DISK_CALLS_MAX;
+
+/// Runs blocking calls, a bounded number at once. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct DiskPool {
+    permits: Arc<Semaphore>,
+    tracker: TaskTracker,
+}
+
+impl DiskPool {
+    /// A pool whose calls `tracker` waits for at the end.
+    pub(crate) fn new(tracker: TaskTracker) -> Self {
+        Self { permits: Arc::new(Semaphore::new(DISK_CALLS_MAX)), tracker }
+    }
+
+    /// Runs `work` on a blocking thread. When the caller gives up, the work still ends, and with it its place.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| ReadError::Stopping)?;
+        let task = self.tracker.spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        match task.await {
+            Ok(result) => Ok(result),
+            Err(failure) if failure.is_panic() => std::panic::resume_unwind(failure.into_panic()),
+            Err(_) => Err(ReadError::Stopping),
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Fetches missing pages from under-stores, each page once however many readers wait, and stores them on the way.
+//!
+//! A page that is being fetched stands in the table from before the first reader can ask for it until after it is
+//! stored, so a reader finds it either there or in the store. A fetch goes on when its readers have gone: its pages
+//! were asked for, and others may have joined. Lock order: the table, then the store's own lock.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use forebay_block_store::{PageIndex, PageRange};
+use forebay_runtime::Stage;
+use forebay_types::{FileId, FileOffset, PAGE_LENGTH};
+use forebay_under_store::{ReadStream, UnderStoreError};
+use futures::StreamExt;
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, watch};
+
+use crate::accounting::{FillLog, MountShares};
+use crate::cache::{Cache, Room};
+use crate::error::ReadError;
+use crate::limits::{FETCH_PAGES_MAX, FETCHES_MAX, PAGE_DEADLINE, READ_PIECE_MAX};
+use crate::metrics::{FetchOutcome, Metrics};
+use crate::version::Version;
+
+/// A page on its way.
+#[derive(Clone, Debug)]
+pub(crate) enum PageState {
+    /// It was asked for.
+    Coming,
+    /// Its bytes.
+    Here(Bytes),
+    /// The cache has no room for it: whoever needs it fetches it without storing it.
+    NoRoom,
+    /// It does not come.
+    Failed(ReadError),
+}
+
+type Table = HashMap<(FileId, PageIndex), watch::Receiver<PageState>>;
+
+/// The fetches of a worker.
+#[derive(Debug)]
+pub(crate) struct Fetches {
+    cache: Cache,
+    fills: Arc<FillLog>,
+    shares: Arc<MountShares>,
+    metrics: Arc<Metrics>,
+    places: Semaphore,
+    table: Mutex<Table>,
+    stage: Stage,
+}
+
+/// The pages of one request to an under-store that did not come yet. Those that are left when it is dropped leave
+/// the table; their readers see that nobody brings them any more.
+#[derive(Debug)]
+struct Flight {
+    fetches: Arc<Fetches>,
+    version: Arc<Version>,
+    pages: VecDeque<(PageIndex, watch::Sender<PageState>)>,
+}
+
+/// The bytes of an under-store, cut anew.
+struct Incoming {
+    stream: ReadStream,
+    rest: Bytes,
+}
+
+impl Fetches {
+    /// No fetches; their tasks will belong to `stage`.
+    pub(crate) fn new(
+        cache: Cache,
+        fills: Arc<FillLog>,
+        shares: Arc<MountShares>,
+        metrics: Arc<Metrics>,
+        stage: Stage,
+    ) -> Arc<Self> {
+        let places = Semaphore::new(FETCHES_MAX);
+        Arc::new(Self { cache, fills, shares, metrics, places, table: Mutex::default(), stage })
+    }
+
+    /// The page, if it is on its way.
+    pub(crate) fn coming(&self, file: FileId, page: PageIndex) -> Option<watch::Receiver<PageState>> {
+        self.table.lock().get(&(file, page)).cloned()
+    }
+
+    /// Begins to fetch those of `pages` that are neither here nor on their way.
+    pub(crate) fn begin(self: &Arc<Self>, version: &Arc<Version>, pages: PageRange) {
+        let file = version.file();
+        let mut table = self.table.lock();
+        let present = self.cache.presence(version);
+        let is_here = |page| present.as_ref().is_some_and(|pages| pages.contains(page));
+        let mut flights: Vec<Flight> = Vec::new();
+        let mut run_goes_on = false;
+        for page in pages.iter() {
+            if is_here(page) || table.contains_key(&(file, page)) {
+                run_goes_on = false;
+                continue;
+            }
+            let (sender, receiver) = watch::channel(PageState::Coming);
+            table.insert((file, page), receiver);
+            match flights.last_mut() {
+                Some(flight) if run_goes_on && flight.pages.len() < FETCH_PAGES_MAX as usize => {
+                    flight.pages.push_back((page, sender));
+                }
+                _ => {
+                    let (fetches, version) = (Arc::clone(self), Arc::clone(version));
+                    flights.push(Flight { fetches, version, pages: VecDeque::from([(page, sender)]) });
+                }
+            }
+            run_goes_on = true;
+        }
+        drop(table);
+        for flight in flights {
+            let token = self.stage.token();
+            self.stage.spawn(async move { token.run_until_cancelled_owned(flight.run()).await });
+        }
+    }
+
+    /// Fetches `begin..end`, at most `UNCACHED_FETCH_LENGTH`, for one reader and without storing it. In pieces of at
+    /// most [`READ_PIECE_MAX`].
+    pub(crate) async fn uncached(
+        &self,
+        version: &Version,
+        begin: u64,
+        end: u64,
+    ) -> Result<Vec<Bytes>, ReadError> {
+        let _place = self.places.acquire().await.map_err(|_| ReadError::Stopping)?;
+        let fetch = async {
+            let mut incoming = Incoming::open(version, begin, end).await?;
+            let mut pieces = Vec::new();
+            let mut position = begin;
+            while position < end {
+                let length = READ_PIECE_MAX.min(end - position);
+                pieces.push(incoming.take(version, position, length).await?);
+                position += length;
+            }
+            incoming.finish(version, end).await?;
+            Ok(pieces)
+        };
+        let fetched = fetch.await;
+        self.metrics.fetch_ended(fetched.as_ref().err().map_or(FetchOutcome::Uncached, outcome_of));
+        fetched
+    }
+}
+
+fn outcome_of(error: &ReadError) -> FetchOutcome {
+    match error {
+        ReadError::UnderStore(error) if matches!(**error, UnderStoreError::Changed { .. }) => {
+            FetchOutcome::Changed
+        }
+        _ => FetchOutcome::Failed,
+    }
+}
+
+impl Flight {
+    async fn run(mut self) {
+        let outcome = match self.fetch().await {
+            Ok(true) => FetchOutcome::Stored,
+            Ok(false) => {
+                self.end_rest(&PageState::NoRoom);
+                FetchOutcome::NoRoom
+            }
+            Err(error) => {
+                let outcome = outcome_of(&error);
+                let (file, mount) = (self.version.file(), self.version.mount.id);
+                if outcome == FetchOutcome::Changed {
+                    tracing::info!(%file, %mount, %error, "a version was replaced before it was cached");
+                } else {
+                    tracing::warn!(%file, %mount, %error, "a fetch from the under-store failed");
+                }
+                self.end_rest(&PageState::Failed(error));
+                outcome
+            }
+        };
+        self.fetches.metrics.fetch_ended(outcome);
+    }
+
+    /// Whether all pages came; false when there was no room for the first.
+    async fn fetch(&mut self) -> Result<bool, ReadError> {
+        let (fetches, version) = (Arc::clone(&self.fetches), Arc::clone(&self.version));
+        let _place = fetches.places.acquire().await.map_err(|_| ReadError::Stopping)?;
+        let (Some((first, _)), Some((last, _))) = (self.pages.front(), self.pages.back()) else {
+            return Ok(true);
+        };
+        let (first, last) = (*first, *last);
+        let mut room = fetches.cache.reserve(&version, first).await?;
+        if matches!(room, Room::None) {
+            return Ok(false);
+        }
+        fetches.shares.filled_through(version.file(), version.mount.id);
+        let end = version.page_end(last);
+        let mut incoming = Incoming::open(&version, first.offset().get(), end).await?;
+        while let Some((page, sender)) = self.pages.front() {
+            let page = *page;
+            let begin = page.offset().get();
+            let length = version.page_end(page) - begin;
+            let bytes = incoming.take(&version, begin, length).await?;
+            if page == last {
+                incoming.finish(&version, end).await?;
+            }
+            // Before anybody finds the page in the cache and asks whether it is a hit.
+            fetches.fills.record(version.file(), page);
+            let next = (page != last).then(|| PageIndex::new(page.get() + 1));
+            room = fetches.cache.store_page(&version, room, bytes.clone(), next).await?;
+            // Only now: whoever was served can count on what is cached.
+            fetches.table.lock().remove(&(version.file(), page));
+            sender.send_replace(PageState::Here(bytes));
+            self.pages.pop_front();
+        }
+        Ok(true)
+    }
+
+    /// Tells the readers of all pages that did not come what became of them.
+    fn end_rest(&mut self, state: &PageState) {
+        let mut table = self.fetches.table.lock();
+        for (page, sender) in self.pages.drain(..) {
+            table.remove(&(self.version.file(), page));
+            sender.send_replace(state.clone());
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.end_rest(&PageState::Failed(ReadError::Stopping));
+    }
+}
+
+impl Incoming {
+    async fn open(version: &Version, begin: u64, end: u64) -> Result<Self, ReadError> {
+        let range = FileOffset::new(begin)..FileOffset::new(end);
+        let (key, fingerprint) = (&version.descriptor.key, &version.descriptor.fingerprint);
+        let asked = version.mount.under_store.read(key, range, fingerprint);
+        let stream = within(version, begin, asked).await??;
+        Ok(Self { stream, rest: Bytes::new() })
+    }
+
+    /// The next `length` bytes, which are those at `position`.
+    async fn take(&mut self, version: &Version, position: u64, length: u64) -> Result<Bytes, ReadError> {
+        let length = usize::try_from(length).expect("at most a page");
+        let mut gathered = BytesMut::new();
+        loop {
+            let missing = length - gathered.len();
+            if self.rest.len() >= missing {
+                let part = self.rest.split_to(missing);
+                if gathered.is_empty() {
+                    return Ok(part);
+                }
+                gathered.extend_from_slice(&part);
+                return Ok(gathered.freeze());
+            }
+            if !self.rest.is_empty() {
+                gathered.reserve(missing);
+                gathered.extend_from_slice(&self.rest);
+            }
+            self.rest = within(version, position, self.stream.next())
+                .await?
+                .ok_or_else(|| cut_short(version, position))??;
+        }
+    }
+
+    /// Sees the stream to its end: only then is it known that no more and nothing else came.
+    async fn finish(&mut self, version: &Version, end: u64) -> Result<(), ReadError> {
+        match within(version, end.saturating_sub(1), self.stream.next()).await? {
+            None if self.rest.is_empty() => Ok(()),
+            Some(Err(error)) => Err(error.into()),
+            _ => Err(UnderStoreError::TooLong {
+                object: version.object(),
+                expected: version.descriptor.fingerprint.length,
+            }
+            .into()),
+        }
+    }
+}
+
+/// The port promises an error where a stream ends early; this is for an adapter that breaks the promise.
+fn cut_short(version: &Version, position: u64) -> ReadError {
+    UnderStoreError::CutShort {
+        object: version.object(),
+        expected: version.descriptor.fingerprint.length,
+        received: forebay_types::ByteCount::new(position),
+        reason: "the stream ended without a word".to_owned(),
+    }
+    .into()
+}
+
+async fn within<T>(version: &Version, position: u64, wait: impl Future<Output = T>) -> Result<T, ReadError> {
+    const DEADLINE: Duration = PAGE_DEADLINE;
+    tokio::time::timeout(DEADLINE, wait).await.map_err(|_| ReadError::TimedOut {
+        file: version.file(),
+        page: u32::try_from(position / PAGE_LENGTH).unwrap_or(u32::MAX),
+        seconds: DEADLINE.as_secs(),
+    })
+}

@@ -1,0 +1,39 @@
+//! The worker: serves cached pages, fetches missing ones once, passes descriptors to its own host, reports to the
+//! master.
+//!
+//! What is cached and where is the block store's; what an under-store is, is its adapter's. Invariants: nobody reads a
+//! version without a capability for it; a page is fetched once however many wait for it; a reader never waits for room
+//! in the cache; bytes of two versions are never mixed.
+
+mod accounting;
+mod cache;
+mod checksum;
+mod contents;
+mod core;
+mod disk;
+mod error;
+mod fetches;
+mod identity;
+mod keys;
+mod life;
+mod local_socket;
+mod master_link;
+mod metrics;
+mod mounts;
+mod read_path;
+mod registration;
+mod retry;
+mod service;
+mod settings;
+mod version;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+pub mod limits;
+
+pub use error::WorkerError;
+pub use forebay_block_store::{TierKind, TierSettings};
+pub use settings::{WorkerSettings, WorkerStages};
+pub use worker::{RunningWorker, Worker};

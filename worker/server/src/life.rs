@@ -1,0 +1,202 @@
+//! The life of a worker behind its port: who it is, its cache, and then heartbeats to the end.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use forebay_block_store::{BlockStore, StoreSettings, TierKind, TierSettings, prepare_ram_tier};
+use forebay_local::LocalSocket;
+use forebay_proto::v1;
+use forebay_runtime::Condition;
+use forebay_types::{ByteCount, ClusterId, ErrorKind};
+use tokio::sync::watch;
+
+use crate::accounting::{FillLog, MountShares, ReadCounts};
+use crate::cache::Cache;
+use crate::core::WorkerCore;
+use crate::disk::DiskPool;
+use crate::error::WorkerError;
+use crate::fetches::Fetches;
+use crate::identity::{Identity, WorkerFolder};
+use crate::keys::KeyTable;
+use crate::local_socket::LocalServer;
+use crate::master_link::MasterLink;
+use crate::metrics::Metrics;
+use crate::mounts::MountTable;
+use crate::read_path::ReadPath;
+use crate::registration::{Presentation, Registered, Reporter, check_cluster, register};
+use crate::settings::WorkerSettings;
+use crate::worker::{LOCAL_SOCKET, Progress};
+
+/// Everything that a worker begins with.
+#[derive(Debug)]
+pub(crate) struct Life {
+    pub(crate) settings: WorkerSettings,
+    pub(crate) folder: WorkerFolder,
+    pub(crate) address: SocketAddr,
+    pub(crate) core: Arc<OnceLock<Arc<WorkerCore>>>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Met when the cache is open, and when the master's keys and mounts are known.
+    pub(crate) conditions: (Condition, Condition),
+    pub(crate) progress: watch::Sender<Progress>,
+}
+
+impl Life {
+    /// Runs until the storing stage stops.
+    pub(crate) async fn run(self, local: LocalSocket) -> Result<(), WorkerError> {
+        let cancel = self.settings.stages.storing.token();
+        let disk = DiskPool::new(self.settings.stages.storing.tracker().clone());
+        let tiers = self.tiers(&disk).await?;
+        let mut link = MasterLink::new(self.settings.masters.clone());
+        let presentation = self.presentation(&tiers);
+        let (store, registered) = self.join(&disk, &tiers, &mut link, &presentation).await?;
+        let core = self.open_core(store, registered.identity, disk);
+        assert!(self.core.set(Arc::clone(&core)).is_ok(), "a worker lives once");
+        self.conditions.0.set(true);
+
+        let serving = self.settings.stages.serving.clone();
+        let server = LocalServer::new(Arc::clone(&core));
+        serving.spawn({
+            let (serving, shutdown) = (serving.clone(), self.settings.shutdown.clone());
+            async move {
+                if let Err(error) = server.serve(local, serving).await {
+                    tracing::error!(%error, "the worker's local socket cannot be served");
+                    shutdown.request();
+                }
+            }
+        });
+        let worker = core.worker;
+        tracing::info!(%worker, address = %self.address, "the worker serves");
+        let Self { progress, conditions: (_, master), folder, .. } = self;
+        let announce = move || {
+            progress.send_replace(Progress::Serving(worker));
+        };
+        let reporter = Reporter::new(link, core, presentation, registered, master, announce);
+        let ended = reporter.run(&cancel).await;
+        // The folder stays locked to the end.
+        drop(folder);
+        ended
+    }
+
+    /// The tiers, with the RAM tier's directory made.
+    async fn tiers(&self, disk: &DiskPool) -> Result<Vec<TierSettings>, WorkerError> {
+        let mut tiers = self.settings.tiers.clone();
+        let memory = self.settings.memory;
+        if memory > ByteCount::ZERO {
+            let directory = self.folder.join("ram");
+            let ram = disk
+                .run(move || prepare_ram_tier(&directory, memory))
+                .await
+                .map_err(|_| WorkerError::Stopping)??;
+            tiers.insert(0, TierSettings::new("ram", ram.directory, TierKind::Ram, memory));
+        }
+        Ok(tiers)
+    }
+
+    fn presentation(&self, tiers: &[TierSettings]) -> Presentation {
+        let address = self.settings.advertise.clone().unwrap_or_else(|| self.address.to_string());
+        Presentation {
+            address,
+            host: self.settings.host.as_str().to_owned(),
+            local_socket: absolute(&self.folder),
+            group: self.settings.group.clone(),
+            tiers: tiers.iter().map(empty_tier).collect(),
+        }
+    }
+
+    /// Registers and opens the cache. A known worker opens it first, since it knows its cluster; a new one learns that
+    /// from the master.
+    async fn join(
+        &self,
+        disk: &DiskPool,
+        tiers: &[TierSettings],
+        link: &mut MasterLink,
+        presentation: &Presentation,
+    ) -> Result<(BlockStore, Registered), WorkerError> {
+        let cancel = self.settings.stages.storing.token();
+        let format = self.settings.format_cache;
+        if let Some(kept) = self.folder.identity()? {
+            let store = open_store(disk, tiers, kept.cluster, format).await?;
+            let has_blocks = !store.list(None, 1).is_empty();
+            match register(link, presentation, Some(kept), &cancel).await {
+                Ok(registered) if registered.identity.cluster == kept.cluster => {
+                    self.keep(kept, registered.identity)?;
+                    return Ok((store, registered));
+                }
+                Ok(registered) if has_blocks => {
+                    check_cluster(kept.cluster, registered.identity.cluster, presentation)?;
+                }
+                Err(WorkerError::Refused { kind: ErrorKind::InvalidArgument, .. }) if !has_blocks => {}
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
+            tracing::warn!(cluster = %kept.cluster, "the worker holds no blocks and joins another cluster as a new one");
+            drop(store);
+        }
+        let registered = register(link, presentation, None, &cancel).await?;
+        let format = format || self.folder.identity()?.is_some();
+        let store = open_store(disk, tiers, registered.identity.cluster, format).await?;
+        self.folder.keep(registered.identity)?;
+        Ok((store, registered))
+    }
+
+    fn keep(&self, kept: Identity, now: Identity) -> Result<(), WorkerError> {
+        if kept == now { Ok(()) } else { self.folder.keep(now) }
+    }
+
+    fn open_core(&self, store: BlockStore, identity: Identity, disk: DiskPool) -> Arc<WorkerCore> {
+        let cache = Cache::new(store, disk.clone());
+        let fills = Arc::new(FillLog::new(self.settings.clock.now()));
+        let shares = Arc::new(MountShares::default());
+        let fetches = Fetches::new(
+            cache.clone(),
+            Arc::clone(&fills),
+            Arc::clone(&shares),
+            Arc::clone(&self.metrics),
+            self.settings.stages.fetching.clone(),
+        );
+        let path = ReadPath {
+            cache,
+            fetches,
+            fills,
+            counts: Arc::new(ReadCounts::default()),
+            metrics: Arc::clone(&self.metrics),
+        };
+        Arc::new(WorkerCore {
+            worker: identity.worker,
+            clock: Arc::clone(&self.settings.clock),
+            keys: KeyTable::default(),
+            mounts: MountTable::new(self.settings.environment.clone()),
+            path: Arc::new(path),
+            shares,
+            disk,
+            metrics: Arc::clone(&self.metrics),
+        })
+    }
+}
+
+async fn open_store(
+    disk: &DiskPool,
+    tiers: &[TierSettings],
+    cluster: ClusterId,
+    format: bool,
+) -> Result<BlockStore, WorkerError> {
+    let settings = StoreSettings { cluster, tiers: tiers.to_vec(), format };
+    let (store, _report) =
+        disk.run(move || BlockStore::open(settings)).await.map_err(|_| WorkerError::Stopping)??;
+    Ok(store)
+}
+
+fn empty_tier(tier: &TierSettings) -> v1::TierUsage {
+    v1::TierUsage {
+        name: tier.name.clone(),
+        directory: tier.directory.display().to_string(),
+        capacity_bytes: tier.capacity.get(),
+        used_bytes: 0,
+    }
+}
+
+/// Where the processes of this host find the socket, whatever folder they run in.
+fn absolute(folder: &WorkerFolder) -> String {
+    let path = folder.join(LOCAL_SOCKET);
+    std::path::absolute(&path).unwrap_or(path).to_string_lossy().into_owned()
+}

@@ -1,0 +1,58 @@
+//! The named maxima of the worker, and the deadlines of what it waits for.
+
+use std::time::Duration;
+
+/// Most bytes of one message of a read.
+pub const READ_PIECE_MAX: u64 = 1 << 20;
+/// Most pages that one request to an under-store fetches.
+pub const FETCH_PAGES_MAX: u32 = 8;
+/// Fetches that one reader of a long range has under way.
+pub const FETCHES_PER_READ_MAX: u64 = 4;
+/// Fetches under way in the whole worker; each holds two pages in memory at most.
+pub const FETCHES_MAX: usize = 64;
+/// Bytes of one request to an under-store for a version that finds no room in the cache.
+pub const UNCACHED_FETCH_LENGTH: u64 = 4 << 20;
+/// Such requests that one reader has under way.
+pub const UNCACHED_FETCHES_PER_READ_MAX: usize = 2;
+/// Attempts to get one page before its reader gets the error.
+pub const PAGE_ATTEMPTS_MAX: u32 = 4;
+/// Longest wait for one page of an under-store.
+pub const PAGE_DEADLINE: Duration = Duration::from_secs(60);
+/// Longest life of one read; a caller that names a shorter one gets that.
+pub const READ_DEADLINE: Duration = Duration::from_secs(600);
+/// Page fills whose time is remembered, to tell a hit from a miss of an open handle. Older ones count as hits.
+pub const REMEMBERED_FILLS_MAX: usize = 1 << 18;
+
+/// Blocking disk calls at once.
+pub const DISK_CALLS_MAX: usize = 64;
+
+
+/// Processes of this host that are connected at once.
+pub const LOCAL_CONNECTIONS_MAX: usize = 1024;
+/// Holds of one of them.
+pub const HOLDS_PER_CONNECTION_MAX: usize = 1 << 20;
+/// Holds of all of them together are a fourth of the descriptors that the process may have, and at least this many.
+pub const HOLDS_PER_WORKER_MIN: usize = 64;
+/// Time that one of them has to read an answer before it is given up.
+pub const LOCAL_SEND_DEADLINE: Duration = Duration::from_secs(10);
+/// Unanswered hold requests of one of them; more wait in the socket.
+pub const HOLD_REQUESTS_MAX: usize = 64;
+
+/// Time that a master has for one answer.
+pub const MASTER_DEADLINE: Duration = Duration::from_secs(5);
+/// Time to connect to a master.
+pub const MASTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Masters of one cluster.
+pub const MASTERS_MAX: usize = 9;
+/// The shortest and the longest pause between heartbeats that a master may ask for.
+pub const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// See [`HEARTBEAT_INTERVAL_MIN`].
+pub const HEARTBEAT_INTERVAL_MAX: Duration = Duration::from_secs(60);
+/// Versions that one heartbeat reports.
+pub const REPORTS_PER_HEARTBEAT_MAX: usize = 10_000;
+/// A mount whose under-store could not be set up is tried again after this.
+pub const MOUNT_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// Length of a file that an option of a mount refers to.
+pub const REFERENCE_FILE_MAX: u64 = 64 << 10;
+/// First and longest pause between attempts at the same thing: to reach a master, or to get a page that was cut short.
+pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));

@@ -1,0 +1,270 @@
+//! The way of a read: bytes from the cache where they are, from the under-store where they are not, in order.
+//!
+//! A long range is fetched ahead of the reader in groups of pages, several at once. A reader never waits for room in
+//! the cache: where there is none it gets its bytes past it. Pieces of two versions are never mixed, since a version's
+//! pages are stored under its id and fetched only with its fingerprint.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use forebay_block_store::{PageIndex, PageRange};
+use forebay_types::PAGE_LENGTH;
+use forebay_under_store::UnderStoreError;
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt, TryStreamExt};
+
+use crate::accounting::{FillLog, ReadCounts};
+use crate::cache::{Cache, CacheRead};
+use crate::error::ReadError;
+use crate::fetches::{Fetches, PageState};
+use crate::limits::{
+    BACKOFF, FETCH_PAGES_MAX, FETCHES_PER_READ_MAX, PAGE_ATTEMPTS_MAX, PAGE_DEADLINE, READ_PIECE_MAX,
+    UNCACHED_FETCH_LENGTH, UNCACHED_FETCHES_PER_READ_MAX,
+};
+use crate::metrics::{Metrics, ReadSource};
+use crate::retry::Backoff;
+use crate::version::Version;
+
+const GROUP_LENGTH: u64 = PAGE_LENGTH * FETCH_PAGES_MAX as u64;
+
+/// What all reads share.
+#[derive(Debug)]
+pub(crate) struct ReadPath {
+    pub(crate) cache: Cache,
+    pub(crate) fetches: Arc<Fetches>,
+    pub(crate) fills: Arc<FillLog>,
+    pub(crate) counts: Arc<ReadCounts>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Bytes that follow each other, with their checksum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) offset: u64,
+    pub(crate) data: Bytes,
+    pub(crate) crc32c: u32,
+}
+
+impl Piece {
+    /// A piece whose checksum is not known yet.
+    fn new(offset: u64, data: Bytes) -> Self {
+        let crc32c = crc32c::crc32c(&data);
+        Self { offset, data, crc32c }
+    }
+
+    fn len(&self) -> u64 {
+        self.data.len() as u64
+    }
+}
+
+/// One read under way.
+struct Reader {
+    path: Arc<ReadPath>,
+    version: Arc<Version>,
+    position: u64,
+    end: u64,
+    /// Pages filled after this fill are misses.
+    opened_at: u64,
+    /// Up to here, missing pages were asked for.
+    asked_until: u64,
+    attempts: u32,
+    backoff: Backoff,
+    /// Whether what is cached lies in memory; asked once, and again after a fetch.
+    is_in_memory: Option<bool>,
+    past_cache: Option<BoxStream<'static, Result<Piece, ReadError>>>,
+}
+
+impl ReadPath {
+    /// Streams `range` of a version, cut at its end, in pieces of at most [`READ_PIECE_MAX`]. Dropping the stream ends
+    /// the read; what it made fetch is still stored.
+    pub(crate) fn read(
+        self: Arc<Self>,
+        version: Arc<Version>,
+        range: Range<u64>,
+        opened_at: u64,
+    ) -> impl Stream<Item = Result<Piece, ReadError>> + Send + 'static {
+        let end = range.end.min(version.length());
+        let reader = Reader {
+            path: self,
+            version,
+            position: range.start,
+            end,
+            opened_at,
+            asked_until: range.start,
+            attempts: 0,
+            backoff: Backoff::new(BACKOFF),
+            is_in_memory: None,
+            past_cache: None,
+        };
+        stream::try_unfold(reader, async |mut reader| Ok(reader.next().await?.map(|piece| (piece, reader))))
+    }
+}
+
+impl Reader {
+    async fn next(&mut self) -> Result<Option<Piece>, ReadError> {
+        while self.position < self.end {
+            let (piece, source, is_hit) = if let Some(piece) = self.next_past_cache().await? {
+                (piece, ReadSource::Uncached, false)
+            } else {
+                let page =
+                    PageIndex::new(u32::try_from(self.position / PAGE_LENGTH).expect("below the file's end"));
+                self.ask_ahead();
+                if let Some(coming) = self.path.fetches.coming(self.version.file(), page) {
+                    match self.wait_for(page, coming).await? {
+                        Some(piece) => (piece, ReadSource::Fetch, false),
+                        None => continue,
+                    }
+                } else if let Some(piece) = self.cached_piece(page).await? {
+                    let is_later = self.path.fills.is_later(self.version.file(), page, self.opened_at);
+                    (piece, ReadSource::Cache, !is_later)
+                } else {
+                    // Neither here nor coming: it was evicted, or found corrupt, since it was asked for.
+                    self.count_attempt(page)?;
+                    self.is_in_memory = None;
+                    self.ask_again(page);
+                    continue;
+                }
+            };
+            self.position += piece.len();
+            self.attempts = 0;
+            self.path.counts.count(&self.version.mount, piece.len(), is_hit);
+            self.path.metrics.read(source, piece.len());
+            return Ok(Some(piece));
+        }
+        Ok(None)
+    }
+
+    /// Asks for the missing pages of the next groups, each group once: asking page by page as the reader moves would
+    /// make many small requests.
+    fn ask_ahead(&mut self) {
+        let group_of = |position: u64| position / GROUP_LENGTH * GROUP_LENGTH;
+        let window_end = (group_of(self.position) + GROUP_LENGTH * FETCHES_PER_READ_MAX).min(self.end);
+        while self.asked_until < window_end {
+            let group_end = (group_of(self.asked_until) + GROUP_LENGTH).min(self.end);
+            let first = self.asked_until / PAGE_LENGTH;
+            let count = group_end.div_ceil(PAGE_LENGTH) - first;
+            let number = |pages: u64| u32::try_from(pages).expect("a file has fewer pages than 2^32");
+            let pages = PageRange { first: PageIndex::new(number(first)), count: number(count) };
+            self.path.fetches.begin(&self.version, pages);
+            self.asked_until = group_end;
+        }
+    }
+
+    /// Asks for a page that did not come or was lost, together with the rest of its group, which may have been with it.
+    fn ask_again(&self, page: PageIndex) {
+        let group_end = page.get() / FETCH_PAGES_MAX * FETCH_PAGES_MAX + FETCH_PAGES_MAX;
+        let end = u64::from(group_end).min(self.end.div_ceil(PAGE_LENGTH));
+        let count = u32::try_from(end).unwrap_or(u32::MAX).saturating_sub(page.get());
+        self.path.fetches.begin(&self.version, PageRange { first: page, count });
+    }
+
+    /// The rest of a page that is on its way; `None`: look again.
+    async fn wait_for(
+        &mut self,
+        page: PageIndex,
+        mut coming: tokio::sync::watch::Receiver<PageState>,
+    ) -> Result<Option<Piece>, ReadError> {
+        let arrived = coming.wait_for(|state| !matches!(state, PageState::Coming));
+        let timed_out = || ReadError::TimedOut {
+            file: self.version.file(),
+            page: page.get(),
+            seconds: PAGE_DEADLINE.as_secs(),
+        };
+        let state = match tokio::time::timeout(PAGE_DEADLINE, arrived).await.map_err(|_| timed_out())? {
+            Ok(state) => state.clone(),
+            Err(_) => return Err(ReadError::Stopping),
+        };
+        match state {
+            PageState::Here(bytes) => {
+                let begin = usize::try_from(self.position % PAGE_LENGTH).expect("below a page");
+                let end =
+                    usize::try_from(self.end - page.offset().get()).unwrap_or(usize::MAX).min(bytes.len());
+                Ok(Some(Piece::new(self.position, bytes.slice(begin..end))))
+            }
+            PageState::NoRoom => {
+                self.go_past_cache(page);
+                Ok(None)
+            }
+            PageState::Failed(error) if is_worth_another_try(&error) && self.count_attempt(page).is_ok() => {
+                tokio::time::sleep(self.backoff.pause()).await;
+                self.ask_again(page);
+                Ok(None)
+            }
+            PageState::Failed(error) => Err(error),
+            PageState::Coming => Ok(None),
+        }
+    }
+
+    async fn cached_piece(&mut self, page: PageIndex) -> Result<Option<Piece>, ReadError> {
+        // A piece ends with its page, so that it is a hit or a miss as a whole.
+        let end = self.version.page_end(page).min(self.end).min(self.position + READ_PIECE_MAX);
+        let cache = &self.path.cache;
+        let is_in_memory = *self.is_in_memory.get_or_insert_with(|| cache.is_in_memory(&self.version));
+        let read = cache.read(&self.version, is_in_memory, self.position, end - self.position).await?;
+        Ok(match read {
+            CacheRead::Bytes { data, crc32c } => Some(Piece { offset: self.position, data, crc32c }),
+            CacheRead::Missing => None,
+        })
+    }
+
+    fn count_attempt(&mut self, page: PageIndex) -> Result<(), ReadError> {
+        self.attempts += 1;
+        if self.attempts > PAGE_ATTEMPTS_MAX {
+            return Err(ReadError::Evicted { file: self.version.file(), page: page.get() });
+        }
+        Ok(())
+    }
+
+    /// The next piece on the way past the cache; `None` when this read is not, or no longer, on it.
+    async fn next_past_cache(&mut self) -> Result<Option<Piece>, ReadError> {
+        let Some(pieces) = &mut self.past_cache else { return Ok(None) };
+        let piece = pieces.try_next().await?;
+        if piece.is_none() {
+            self.past_cache = None;
+        }
+        Ok(piece)
+    }
+
+    /// Fetches from here to the next page that is in the cache without storing.
+    fn go_past_cache(&mut self, page: PageIndex) {
+        let present = self.path.cache.presence(&self.version);
+        let is_here = |page| present.as_ref().is_some_and(|pages| pages.contains(page));
+        let mut end = self.version.page_end(page);
+        while end < self.end && !is_here(PageIndex::new(u32::try_from(end / PAGE_LENGTH).unwrap_or(u32::MAX)))
+        {
+            end += PAGE_LENGTH;
+        }
+        let (begin, end) = (self.position, end.min(self.end));
+        // Not asked for again on the way: the answer would be the same.
+        self.asked_until = self.asked_until.max(end);
+        let steps = (begin..end).step_by(usize::try_from(UNCACHED_FETCH_LENGTH).expect("4 MiB"));
+        let (path, version) = (Arc::clone(&self.path), Arc::clone(&self.version));
+        let fetched = stream::iter(steps)
+            .map(move |begin| {
+                let (path, version) = (Arc::clone(&path), Arc::clone(&version));
+                async move {
+                    let end = (begin + UNCACHED_FETCH_LENGTH).min(end);
+                    let pieces = path.fetches.uncached(&version, begin, end).await?;
+                    Ok::<_, ReadError>(stream::iter(placed(begin, pieces).map(Ok)))
+                }
+            })
+            .buffered(UNCACHED_FETCHES_PER_READ_MAX)
+            .try_flatten();
+        self.past_cache = Some(fetched.boxed());
+    }
+}
+
+fn placed(begin: u64, pieces: Vec<Bytes>) -> impl Iterator<Item = Piece> {
+    VecDeque::from(pieces).into_iter().scan(begin, |offset, data| {
+        let piece = Piece::new(*offset, data);
+        *offset += piece.len();
+        Some(piece)
+    })
+}
+
+/// Whether only this one stream broke, so that the next may well not.
+fn is_worth_another_try(error: &ReadError) -> bool {
+    matches!(error, ReadError::UnderStore(error) if matches!(**error, UnderStoreError::CutShort { .. }))
+}

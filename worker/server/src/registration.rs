@@ -1,0 +1,307 @@
+//! The worker's life with its master: it registers, and from then on says each second what it has and takes what it is
+//! told.
+//!
+//! Everything is tried again until the process ends: a worker without a master still serves what it may.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_block_store::TierUsage;
+use forebay_proto::{WireError, header, v1};
+use forebay_runtime::{BootInstant, Condition};
+use forebay_types::{CapabilityKey, ClusterId, Epoch, ErrorKind, FileId, Principal, WorkerId};
+use tokio_util::sync::CancellationToken;
+
+use crate::contents::Contents;
+use crate::core::WorkerCore;
+use crate::error::{ReadError, WorkerError};
+use crate::identity::Identity;
+use crate::limits::{BACKOFF, HEARTBEAT_INTERVAL_MAX, HEARTBEAT_INTERVAL_MIN, MOUNT_RETRY_AFTER};
+use crate::master_link::MasterLink;
+use crate::retry::Backoff;
+
+/// What the worker says of itself when it registers.
+#[derive(Clone, Debug)]
+pub(crate) struct Presentation {
+    pub(crate) address: String,
+    pub(crate) host: String,
+    pub(crate) local_socket: String,
+    pub(crate) group: String,
+    pub(crate) tiers: Vec<v1::TierUsage>,
+}
+
+/// What the master answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registered {
+    pub(crate) identity: Identity,
+    registration: u64,
+    interval: Duration,
+}
+
+/// Sends the heartbeats of a registered worker.
+pub(crate) struct Reporter<F> {
+    link: MasterLink,
+    core: Arc<WorkerCore>,
+    presentation: Presentation,
+    registered: Registered,
+    contents: Contents,
+    /// Met once the master's keys and mounts are known.
+    condition: Condition,
+    /// Called at that moment.
+    announce: Option<F>,
+    /// The mounts that are known here; 0 asks for all of them.
+    mounts_revision: u64,
+    mounts_retry_at: Option<BootInstant>,
+    is_reached: bool,
+}
+
+/// Registers with the first master that takes the worker. Tries until it does, or until `cancel`.
+///
+/// # Errors
+/// [`WorkerError::Refused`] when a master says no for good, [`WorkerError::Stopping`] on `cancel`.
+pub(crate) async fn register(
+    link: &mut MasterLink,
+    presentation: &Presentation,
+    kept: Option<Identity>,
+    cancel: &CancellationToken,
+) -> Result<Registered, WorkerError> {
+    let mut backoff = Backoff::new(BACKOFF);
+    let mut last_kind = None;
+    loop {
+        let request = v1::RegisterRequest {
+            header: Some(request_header()),
+            worker: kept.map_or(0, |kept| kept.worker.get()),
+            cluster_id: kept.map_or_else(Vec::new, |kept| kept.cluster.bytes().to_vec()).into(),
+            address: presentation.address.clone(),
+            host: presentation.host.clone(),
+            local_socket: presentation.local_socket.clone(),
+            group: presentation.group.clone(),
+            tiers: presentation.tiers.clone(),
+        };
+        let master = link.address().to_owned();
+        let asked = link.call(request, async |mut client, request| client.register(request).await);
+        let answer = tokio::select! {
+            answer = asked => answer.and_then(|answer| understood(&answer)),
+            () = cancel.cancelled() => return Err(WorkerError::Stopping),
+        };
+        let error = match answer {
+            Ok(registered) => return Ok(registered),
+            Err(error) => error,
+        };
+        if is_final(error.kind) {
+            return Err(WorkerError::Refused { master, kind: error.kind, message: error.message });
+        }
+        // Once for each kind of trouble; a master that is not up yet is no news.
+        if last_kind.replace(error.kind) != Some(error.kind) {
+            tracing::warn!(%master, %error, "cannot register yet");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(backoff.pause()) => {}
+            () = cancel.cancelled() => return Err(WorkerError::Stopping),
+        }
+    }
+}
+
+fn understood(answer: &v1::RegisterResponse) -> Result<Registered, WireError> {
+    let cluster =
+        answer.cluster().map_err(|defect| WireError::new(ErrorKind::Internal, defect.to_string()))?;
+    if answer.worker == 0 || answer.registration == 0 {
+        return Err(WireError::new(ErrorKind::Internal, "the master gave no worker id"));
+    }
+    let interval = Duration::from_nanos(answer.heartbeat_interval_nanos);
+    Ok(Registered {
+        identity: Identity { worker: WorkerId::new(answer.worker), cluster },
+        registration: answer.registration,
+        interval: interval.clamp(HEARTBEAT_INTERVAL_MIN, HEARTBEAT_INTERVAL_MAX),
+    })
+}
+
+/// Whether asking again cannot help.
+const fn is_final(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::InvalidArgument
+            | ErrorKind::PermissionDenied
+            | ErrorKind::Unauthenticated
+            | ErrorKind::Unsupported
+            | ErrorKind::AlreadyExists
+    )
+}
+
+fn request_header() -> v1::RequestHeader {
+    let principal = Principal { name: "worker".to_owned(), ..Principal::default() };
+    header(&principal, Epoch::default(), None)
+}
+
+pub(crate) fn tier_message(tier: &TierUsage) -> v1::TierUsage {
+    v1::TierUsage {
+        name: tier.name.clone(),
+        directory: tier.directory.display().to_string(),
+        capacity_bytes: tier.capacity.get(),
+        used_bytes: tier.used.get(),
+    }
+}
+
+impl<F: FnOnce() + Send> Reporter<F> {
+    /// A reporter of a worker that has just registered.
+    pub(crate) fn new(
+        link: MasterLink,
+        core: Arc<WorkerCore>,
+        presentation: Presentation,
+        registered: Registered,
+        condition: Condition,
+        announce: F,
+    ) -> Self {
+        let contents = Contents::new(&core);
+        Self {
+            link,
+            core,
+            presentation,
+            registered,
+            contents,
+            condition,
+            announce: Some(announce),
+            mounts_revision: 0,
+            mounts_retry_at: None,
+            is_reached: true,
+        }
+    }
+
+    /// Sends heartbeats until `cancel`.
+    ///
+    /// # Errors
+    /// [`WorkerError::Refused`] or [`WorkerError::OtherCluster`] when the worker may not come back.
+    pub(crate) async fn run(mut self, cancel: &CancellationToken) -> Result<(), WorkerError> {
+        let mut backoff = Backoff::new(BACKOFF);
+        loop {
+            let pause = match self.beat().await {
+                Ok(Some(pause)) => {
+                    backoff.reset();
+                    pause
+                }
+                Ok(None) => {
+                    self.register_again(cancel).await?;
+                    Duration::ZERO
+                }
+                Err(error) => {
+                    self.not_reached(&error);
+                    backoff.pause()
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = cancel.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// One heartbeat. The pause before the next, or `None` when the master does not know this life of the worker.
+    async fn beat(&mut self) -> Result<Option<Duration>, WireError> {
+        let core = &self.core;
+        let (versions, mark) = self.contents.next(core);
+        let mounts: Vec<_> =
+            core.mounts.connected().iter().map(|mount| mount.report(core.shares.cached(mount.id))).collect();
+        let under_store_bytes = mounts.iter().map(|mount| mount.under_store_read_bytes).sum();
+        let now = core.clock.boot_instant();
+        let is_retry_due = self.mounts_retry_at.is_some_and(|at| at <= now);
+        let request = v1::HeartbeatRequest {
+            header: Some(request_header()),
+            worker: self.registered.identity.worker.get(),
+            registration: self.registered.registration,
+            tiers: core.path.cache.store().usage().iter().map(tier_message).collect(),
+            versions,
+            reads: Some(core.path.counts.report(under_store_bytes)),
+            mounts,
+            mounts_revision: if is_retry_due { 0 } else { self.mounts_revision },
+        };
+        let asked_revision = request.mounts_revision;
+        let answer =
+            self.link.call(request, async |mut client, request| client.heartbeat(request).await).await?;
+        core.metrics.heartbeat(true);
+        if !std::mem::replace(&mut self.is_reached, true) {
+            tracing::info!(master = self.link.address(), "the master is reached again");
+        }
+        if answer.register_again {
+            return Ok(None);
+        }
+        self.contents.acknowledged(core, mark);
+        self.take(answer, asked_revision).await;
+        Ok(Some(if self.contents.has_more(&self.core) { Duration::ZERO } else { self.registered.interval }))
+    }
+
+    /// Does what a master told.
+    async fn take(&mut self, answer: v1::HeartbeatResponse, asked_revision: u64) {
+        let mut keys = Vec::with_capacity(answer.keys.len());
+        for key in answer.keys {
+            match CapabilityKey::try_from(key) {
+                Ok(key) => keys.push(key),
+                Err(error) => tracing::warn!(%error, "the master sent a key that cannot be used"),
+            }
+        }
+        self.core.keys.replace(keys);
+        if answer.mounts_revision != asked_revision {
+            self.take_mounts(answer.mounts, answer.mounts_revision).await;
+        }
+        let files: Vec<FileId> = answer.forget.into_iter().map(Into::into).collect();
+        if !files.is_empty() {
+            self.forget(files).await;
+        }
+        if let Some(announce) = self.announce.take() {
+            self.condition.set(true);
+            announce();
+        }
+    }
+
+    async fn take_mounts(&mut self, mounts: Vec<v1::MountCredentials>, revision: u64) {
+        let core = Arc::clone(&self.core);
+        // References may name files, also on a file system that hangs. Connecting needs the runtime, which a blocking
+        // thread of it has.
+        let all_work = self.core.disk.run(move || core.mounts.replace(mounts)).await.unwrap_or(false);
+        self.mounts_revision = revision;
+        let retry_at = || self.core.clock.boot_instant().saturating_add(MOUNT_RETRY_AFTER);
+        self.mounts_retry_at = (!all_work).then(retry_at);
+    }
+
+    async fn forget(&self, files: Vec<FileId>) {
+        let core = Arc::clone(&self.core);
+        let dropped = self.core.disk.run(move || {
+            for file in files {
+                core.path.cache.store().drop_version(file);
+            }
+        });
+        if let Err(ReadError::Stopping) = dropped.await {
+            tracing::debug!("stopping before superseded versions were dropped");
+        }
+    }
+
+    async fn register_again(&mut self, cancel: &CancellationToken) -> Result<(), WorkerError> {
+        self.presentation.tiers = self.core.path.cache.store().usage().iter().map(tier_message).collect();
+        let kept = self.registered.identity;
+        self.registered = register(&mut self.link, &self.presentation, Some(kept), cancel).await?;
+        check_cluster(kept.cluster, self.registered.identity.cluster, &self.presentation)?;
+        tracing::info!(worker = %kept.worker, master = self.link.address(), "registered again");
+        self.contents = Contents::new(&self.core);
+        Ok(())
+    }
+
+    fn not_reached(&mut self, error: &WireError) {
+        self.core.metrics.heartbeat(false);
+        if std::mem::replace(&mut self.is_reached, false) {
+            tracing::warn!(%error, "the master is not reached; cached data is served on");
+        }
+    }
+}
+
+/// A master that answers for another cluster than before is not followed.
+pub(crate) fn check_cluster(
+    kept: ClusterId,
+    found: ClusterId,
+    presentation: &Presentation,
+) -> Result<(), WorkerError> {
+    if kept == found {
+        return Ok(());
+    }
+    let path =
+        std::path::Path::new(&presentation.local_socket).parent().unwrap_or(std::path::Path::new("")).into();
+    Err(WorkerError::OtherCluster { path, kept, found })
+}

@@ -1,0 +1,161 @@
+//! A master for tests: it answers what a test told it to and remembers what workers said.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use forebay_proto::v1::cluster_server::{Cluster, ClusterServer};
+use forebay_proto::{to_status, v1};
+use forebay_types::{CapabilityKey, ClusterId, ErrorKind};
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status};
+
+/// What it says and heard.
+#[derive(Debug)]
+pub(super) struct Script {
+    pub(super) cluster: ClusterId,
+    pub(super) keys: Vec<CapabilityKey>,
+    pub(super) mounts: Vec<v1::MountCredentials>,
+    pub(super) mounts_revision: u64,
+    pub(super) forget: Vec<v1::FileId>,
+    pub(super) register_again: bool,
+    /// Whether workers that name another cluster are refused, as the real one does.
+    pub(super) refuses_others: bool,
+    pub(super) registrations: Vec<v1::RegisterRequest>,
+    pub(super) reports: Vec<v1::VersionReport>,
+    pub(super) latest: v1::HeartbeatRequest,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct TestMaster {
+    pub(super) address: SocketAddr,
+    pub(super) script: Arc<Mutex<Script>>,
+    beats: watch::Receiver<u64>,
+}
+
+#[derive(Debug)]
+struct Service {
+    script: Arc<Mutex<Script>>,
+    beats: watch::Sender<u64>,
+}
+
+pub(super) fn key() -> CapabilityKey {
+    CapabilityKey::new(5, [7; 32])
+}
+
+impl TestMaster {
+    pub(super) async fn start(mounts: Vec<v1::MountCredentials>) -> Self {
+        let script = Script {
+            cluster: ClusterId::new([3; 16]),
+            keys: vec![key()],
+            mounts,
+            mounts_revision: 1,
+            forget: Vec::new(),
+            register_again: false,
+            refuses_others: true,
+            registrations: Vec::new(),
+            reports: Vec::new(),
+            latest: v1::HeartbeatRequest::default(),
+        };
+        let script = Arc::new(Mutex::new(script));
+        let (sender, beats) = watch::channel(0);
+        let service = Service { script: Arc::clone(&script), beats: sender };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        tokio::spawn(
+            Server::builder()
+                .add_service(ClusterServer::new(service))
+                .serve_with_incoming(TcpIncoming::from(listener)),
+        );
+        Self { address, script, beats }
+    }
+
+    /// Waits for a heartbeat that was answered after this call began.
+    pub(super) async fn next_beat(&self) {
+        let mut beats = self.beats.clone();
+        let now = *beats.borrow_and_update();
+        beats.wait_for(|count| *count > now + 1).await.expect("the master lives");
+    }
+
+    /// What the worker is known to have of a version.
+    pub(super) fn reported(&self, file: v1::FileId) -> Option<v1::VersionReport> {
+        self.script.lock().reports.iter().rev().find(|report| report.file == Some(file)).copied()
+    }
+}
+
+#[tonic::async_trait]
+impl Cluster for Service {
+    async fn register(
+        &self,
+        request: Request<v1::RegisterRequest>,
+    ) -> Result<Response<v1::RegisterResponse>, Status> {
+        let request = request.into_inner();
+        let mut script = self.script.lock();
+        script.registrations.push(request.clone());
+        let is_other = !request.cluster_id.is_empty() && request.cluster_id[..] != script.cluster.bytes()[..];
+        if is_other && script.refuses_others {
+            return Err(to_status(ErrorKind::InvalidArgument, "this worker holds blocks of another cluster"));
+        }
+        script.register_again = false;
+        Ok(Response::new(v1::RegisterResponse {
+            worker: if request.worker == 0 { 11 } else { request.worker },
+            cluster_id: script.cluster.bytes().to_vec().into(),
+            incarnation: 1,
+            registration: script.registrations.len() as u64,
+            heartbeat_interval_nanos: 10_000_000,
+        }))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<v1::HeartbeatRequest>,
+    ) -> Result<Response<v1::HeartbeatResponse>, Status> {
+        let request = request.into_inner();
+        let mut script = self.script.lock();
+        let is_known = request.registration == script.registrations.len() as u64;
+        if script.register_again || !is_known {
+            return Ok(Response::new(v1::HeartbeatResponse { register_again: true, ..Default::default() }));
+        }
+        script.reports.extend(&request.versions);
+        let mounts = if request.mounts_revision == script.mounts_revision {
+            Vec::new()
+        } else {
+            script.mounts.clone()
+        };
+        script.latest = request;
+        let answer = v1::HeartbeatResponse {
+            register_again: false,
+            map_epoch: 1,
+            keys: script.keys.iter().map(Into::into).collect(),
+            forget: std::mem::take(&mut script.forget),
+            mounts,
+            mounts_revision: script.mounts_revision,
+        };
+        self.beats.send_modify(|count| *count += 1);
+        Ok(Response::new(answer))
+    }
+
+    async fn report_client(
+        &self,
+        _request: Request<v1::ReportClientRequest>,
+    ) -> Result<Response<v1::ReportClientResponse>, Status> {
+        Err(to_status(ErrorKind::Unsupported, "no worker asks this"))
+    }
+
+    async fn get_cluster_map(
+        &self,
+        _request: Request<v1::GetClusterMapRequest>,
+    ) -> Result<Response<v1::GetClusterMapResponse>, Status> {
+        Err(to_status(ErrorKind::Unsupported, "no worker asks this"))
+    }
+
+    async fn get_report(
+        &self,
+        _request: Request<v1::GetReportRequest>,
+    ) -> Result<Response<v1::GetReportResponse>, Status> {
+        Err(to_status(ErrorKind::Unsupported, "no worker asks this"))
+    }
+}

@@ -1,0 +1,193 @@
+//! The worker's life with its master: known again after a restart, loyal to its cluster, heard in full.
+
+use std::time::Duration;
+
+use forebay_proto::v1;
+use forebay_runtime::Shutdown;
+use forebay_types::{ClusterId, ErrorKind, WorkerId};
+
+use super::fixture::{House, MIB, MOUNT, Started, content, eventually};
+use crate::WorkerError;
+
+async fn start_again(house: &House) -> (Started, Shutdown) {
+    let shutdown = Shutdown::new();
+    (Started::with(house.settings(&shutdown), shutdown.clone()).await.expect("listens"), shutdown)
+}
+
+#[tokio::test]
+async fn a_new_worker_gets_an_id_and_keeps_it_over_a_restart() {
+    let house = House::new().await;
+    let worker = house.start().await;
+    let address = worker.worker.address();
+    worker.stop().await;
+    let worker = house.start().await;
+    assert_eq!(worker.worker.ready().await.expect("serves"), WorkerId::new(11));
+    let registrations = house.master.script.lock().registrations.clone();
+    let ids: Vec<_> =
+        registrations.iter().map(|request| (request.worker, request.cluster_id.len())).collect();
+    assert_eq!(ids, [(0, 0), (11, 16)]);
+    let first = &registrations[0];
+    assert_eq!((first.address.clone(), first.host.as_str()), (address.to_string(), "test"));
+    assert!(first.local_socket.starts_with('/') && first.local_socket.ends_with("worker/worker.sock"));
+    assert_eq!((first.tiers[0].name.as_str(), first.tiers[0].capacity_bytes), ("disk", house.capacity));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn the_master_hears_what_is_cached_at_once_and_after_a_restart_in_full() {
+    let house = House::new().await;
+    let worker = house.start().await;
+    house.write("f", &content(3 * MIB, 1));
+    let version = house.version("f", 1).await;
+    let file: v1::FileId = version.file.into();
+    worker.read(&version, 0, MIB).await.expect("served");
+    let reported = |cached, complete| {
+        house
+            .master
+            .reported(file)
+            .is_some_and(|report| (report.cached_bytes, report.complete) == (cached, complete))
+    };
+    eventually("one page is reported", || reported(MIB, false)).await;
+    worker.read(&version, 0, u64::MAX).await.expect("served");
+    eventually("all pages are reported", || reported(3 * MIB, true)).await;
+    house.master.next_beat().await;
+    let latest = house.master.script.lock().latest.clone();
+    let reads = latest.reads.expect("counted");
+    assert_eq!((reads.remote_bytes, reads.under_store_bytes), (4 * MIB, 3 * MIB));
+    assert_eq!((reads.hit_bytes, reads.miss_bytes), (MIB, 3 * MIB));
+    let mount = latest.mounts[0];
+    assert_eq!((mount.mount, mount.cached_bytes, mount.under_store_read_bytes), (MOUNT, 3 * MIB, 3 * MIB));
+    assert!(latest.tiers[0].used_bytes >= 3 * MIB);
+    worker.stop().await;
+
+    house.master.script.lock().reports.clear();
+    let worker = house.start().await;
+    eventually("what was found is reported", || reported(3 * MIB, true)).await;
+    worker.read(&version, 0, 1).await.expect("served");
+    house.master.next_beat().await;
+    house.master.next_beat().await;
+    assert_eq!(house.master.script.lock().latest.mounts[0].cached_bytes, 3 * MIB, "it has its mount again");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_master_that_forgot_the_worker_is_told_everything_again() {
+    let house = House::new().await;
+    let worker = house.start().await;
+    house.write("f", &content(MIB, 2));
+    let version = house.version("f", 1).await;
+    worker.read(&version, 0, MIB).await.expect("served");
+    eventually("it is reported", || house.master.reported(version.file.into()).is_some()).await;
+    {
+        let mut script = house.master.script.lock();
+        script.reports.clear();
+        script.register_again = true;
+    }
+    eventually("it is reported again", || house.master.reported(version.file.into()).is_some()).await;
+    assert_eq!(house.master.script.lock().registrations.len(), 2);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn superseded_versions_are_dropped_and_the_drop_is_reported() {
+    let house = House::new().await;
+    let worker = house.start().await;
+    house.write("f", &content(MIB, 3));
+    let version = house.version("f", 1).await;
+    worker.read(&version, 0, MIB).await.expect("served");
+    house.master.script.lock().forget = vec![version.file.into()];
+    let is_gone =
+        || house.master.reported(version.file.into()).is_some_and(|report| report.cached_bytes == 0);
+    eventually("the drop is reported", is_gone).await;
+    assert_eq!(worker.metric("forebay_worker_tier_used_bytes", None), 0);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn mounts_and_keys_follow_the_master() {
+    let house = House::new().await;
+    let worker = house.start().await;
+    house.write("f", &content(MIB, 4));
+    let version = house.version("f", 1).await;
+    let mounts = {
+        let mut script = house.master.script.lock();
+        script.mounts_revision = 2;
+        std::mem::take(&mut script.mounts)
+    };
+    house.master.next_beat().await;
+    house.master.next_beat().await;
+    let error = worker.read(&version, 0, MIB).await.expect_err("no such mount");
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    {
+        let mut script = house.master.script.lock();
+        (script.mounts, script.mounts_revision) = (mounts, 3);
+    }
+    house.master.next_beat().await;
+    house.master.next_beat().await;
+    worker.read(&version, 0, MIB).await.expect("the mount is back");
+    house.master.script.lock().keys = vec![forebay_types::CapabilityKey::new(6, [1; 32])];
+    house.master.next_beat().await;
+    house.master.next_beat().await;
+    let error = worker.read(&version, 0, MIB).await.expect_err("the key is no longer listed");
+    assert_eq!(error.kind, ErrorKind::Unauthenticated);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_with_blocks_does_not_follow_another_cluster() {
+    let house = House::new().await;
+    let worker = house.start().await;
+    house.write("f", &content(MIB, 5));
+    let version = house.version("f", 1).await;
+    worker.read(&version, 0, MIB).await.expect("served");
+    worker.stop().await;
+    house.master.script.lock().cluster = ClusterId::new([9; 16]);
+    for refuses_others in [true, false] {
+        house.master.script.lock().refuses_others = refuses_others;
+        let (worker, shutdown) = start_again(&house).await;
+        let error = worker.worker.ready().await.expect_err("another cluster");
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert_eq!(matches!(*error, WorkerError::OtherCluster { .. }), !refuses_others, "{error}");
+        // The process is asked to stop.
+        shutdown.requested().await;
+        shutdown.finish(Duration::from_secs(20)).await.expect("stops in time");
+    }
+    assert!(house.cache_files().len() > 2, "nothing was deleted");
+}
+
+#[tokio::test]
+async fn a_worker_without_blocks_joins_another_cluster_as_a_new_one() {
+    let house = House::new().await;
+    house.start().await.stop().await;
+    house.master.script.lock().cluster = ClusterId::new([9; 16]);
+    let worker = house.start().await;
+    let last = house.master.script.lock().registrations.last().cloned().expect("registered");
+    assert_eq!((last.worker, last.cluster_id.len()), (0, 0));
+    worker.stop().await;
+    house.start().await.stop().await;
+}
+
+#[tokio::test]
+async fn one_folder_has_one_worker_and_the_second_is_told_why() {
+    let house = House::new().await;
+    let worker = house.start().await;
+    let shutdown = Shutdown::new();
+    let error = Started::with(house.settings(&shutdown), shutdown).await.err().expect("in use");
+    assert!(matches!(&error, WorkerError::FolderInUse { .. }), "{error}");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_without_a_master_answers_that_it_starts_and_can_be_stopped() {
+    let house = House::new().await;
+    let shutdown = Shutdown::new();
+    let mut settings = house.settings(&shutdown);
+    settings.masters = vec!["127.0.0.1:1".to_owned()];
+    let worker = Started::with(settings, shutdown).await.expect("listens");
+    house.write("f", b"x");
+    let version = house.version("f", 1).await;
+    let error = worker.read(&version, 0, 1).await.expect_err("starting");
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert_eq!(worker.readiness.unmet(), ["cache", "master"]);
+    worker.stop().await;
+}

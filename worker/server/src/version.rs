@@ -1,0 +1,40 @@
+//! A version that may be read: its descriptor, which was checked, and the mount that leads to its bytes.
+
+use std::sync::Arc;
+
+use forebay_block_store::{PageIndex, VersionSource};
+use forebay_types::{FileId, PAGE_LENGTH, VersionDescriptor};
+
+use crate::mounts::ConnectedMount;
+
+/// A version and where it comes from.
+#[derive(Debug)]
+pub(crate) struct Version {
+    pub(crate) descriptor: VersionDescriptor,
+    pub(crate) mount: Arc<ConnectedMount>,
+}
+
+impl Version {
+    pub(crate) const fn file(&self) -> FileId {
+        self.descriptor.file
+    }
+
+    pub(crate) const fn length(&self) -> u64 {
+        self.descriptor.fingerprint.length.get()
+    }
+
+    /// The version as the store names it.
+    pub(crate) fn source(&self) -> VersionSource<'_> {
+        VersionSource { descriptor: &self.descriptor, mount_uri: &self.mount.uri }
+    }
+
+    /// Where a page ends: at its full length, or where the file does.
+    pub(crate) fn page_end(&self, page: PageIndex) -> u64 {
+        (page.offset().get() + PAGE_LENGTH).min(self.length())
+    }
+
+    /// Its full URI, for people.
+    pub(crate) fn object(&self) -> String {
+        self.mount.under_store.uri().display_key(&self.descriptor.key)
+    }
+}
