@@ -21,6 +21,8 @@ pub const FRAME_LENGTH_MAX: u32 = 1 << 20;
 pub const STREAM_WINDOW: u32 = 8 << 20;
 /// What may be on its way of one connection, in bytes.
 pub const CONNECTION_WINDOW: u32 = 64 << 20;
+/// Calls under way on one connection; more wait at the client.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 1024;
 /// Longest wait for a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a connection in use is tried, so that a peer that vanished is noticed.
@@ -56,6 +58,7 @@ pub async fn serve(listener: TcpListener, routes: Routes, cancel: CancellationTo
     Server::builder()
         .accept_http1(true)
         .max_frame_size(FRAME_LENGTH_MAX)
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))

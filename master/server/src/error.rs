@@ -1,0 +1,119 @@
+//! Why a request to the master fails.
+
+use forebay_metadata::{Rejection, StoreError};
+use forebay_proto::WireError;
+use forebay_raft::RaftError;
+use forebay_types::{EntryName, ErrorKind, InodeId, MountId, NamespacePath};
+use forebay_under_store::UnderStoreError;
+use thiserror::Error;
+
+use crate::sealing::SealingError;
+use crate::under_stores::ConnectError;
+
+/// Why a request fails. Cheap to clone where many wait for one listing.
+#[derive(Debug, Error)]
+pub enum MasterError {
+    /// The log did not take the change.
+    #[error(transparent)]
+    Raft(#[from] RaftError),
+    /// The state machine refused it.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The state cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A mount's under-store cannot be connected.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A credential cannot be sealed.
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
+    /// The under-store answered with an error.
+    #[error(transparent)]
+    UnderStore(#[from] UnderStoreError),
+    /// A listing that this request waited for failed.
+    #[error("{message}")]
+    Listing {
+        /// What kind of thing went wrong.
+        kind: ErrorKind,
+        /// The sentence for a person.
+        message: String,
+    },
+    /// An under-store that did not answer in time.
+    #[error(
+        "the under-store of {mount} did not answer within {seconds} s; try again, or look at `forebay mounts`"
+    )]
+    UnderStoreTimedOut {
+        /// The mount.
+        mount: MountId,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// No such inode.
+    #[error("{0} does not exist (any more); look the path up again")]
+    NoInode(InodeId),
+    /// No such path.
+    #[error("{path} does not exist: there is no `{missing}` in {directory}")]
+    NoPath {
+        /// The whole path.
+        path: NamespacePath,
+        /// The first part that is missing.
+        missing: EntryName,
+        /// Where it is missing.
+        directory: NamespacePath,
+    },
+    /// Something other than a directory where one is needed.
+    #[error("{0} is no directory")]
+    NotADirectory(InodeId),
+    /// Something other than a file where one is needed.
+    #[error("{0} is no file")]
+    NotAFile(InodeId),
+    /// A request that makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// A mount that would hide what the under-store above it has.
+    #[error(
+        "{path} cannot be a mount point: it exists in {uri} and would be hidden; choose a path that does not exist"
+    )]
+    HidesContent {
+        /// The path.
+        path: NamespacePath,
+        /// The under-store that has it.
+        uri: String,
+    },
+    /// What this version cannot do.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The state machine answered another question than was asked.
+    #[error("the state machine gave the wrong answer to {0}; this is a defect of Forebay")]
+    WrongAnswer(&'static str),
+}
+
+impl MasterError {
+    /// What kind of thing went wrong.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Raft(error) => error.kind(),
+            Self::Rejected(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Connect(error) => error.kind(),
+            Self::Sealing(error) => error.kind(),
+            Self::UnderStore(error) => error.kind(),
+            Self::Listing { kind, .. } => *kind,
+            Self::UnderStoreTimedOut { .. } => ErrorKind::UnderStore,
+            Self::NoInode(_) | Self::NoPath { .. } => ErrorKind::NotFound,
+            Self::NotADirectory(_) => ErrorKind::NotADirectory,
+            Self::NotAFile(_) => ErrorKind::IsADirectory,
+            Self::Invalid(_) | Self::HidesContent { .. } => ErrorKind::InvalidArgument,
+            Self::Unsupported(_) => ErrorKind::Unsupported,
+            Self::WrongAnswer(_) => ErrorKind::Internal,
+        }
+    }
+}
+
+impl From<MasterError> for tonic::Status {
+    fn from(error: MasterError) -> Self {
+        WireError::new(error.kind(), error.to_string()).into()
+    }
+}

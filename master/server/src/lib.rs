@@ -1,0 +1,25 @@
+//! The master: answers about the namespace, keeps it within its freshness, and knows which worker holds what.
+//!
+//! Replicated state lives behind `forebay-raft`; what is here is soft and rebuilt from heartbeats and listings. The
+//! two never share a struct.
+
+mod capabilities;
+mod difference;
+mod error;
+mod freshness;
+mod limits;
+mod listing;
+mod metrics;
+mod registry;
+mod report;
+mod sealing;
+mod server;
+mod service;
+mod shared;
+mod tree;
+mod under_stores;
+
+pub use error::MasterError;
+pub use sealing::SealingError;
+pub use server::{Master, MasterSettings, StartError};
+pub use under_stores::ConnectError;

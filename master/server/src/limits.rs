@@ -1,0 +1,46 @@
+//! The named maxima of the master's services and soft state.
+
+use std::time::Duration;
+
+/// How often a worker sends a heartbeat.
+pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// A worker that was not heard of for this long is asked last.
+pub(crate) const WORKER_LOST_AFTER: Duration = Duration::from_secs(10);
+/// A client that did not report for this long is folded into the totals.
+pub(crate) const CLIENT_IDLE_MAX: Duration = Duration::from_secs(300);
+/// Most clients whose counters are kept one by one.
+pub(crate) const CLIENTS_MAX: usize = 10_000;
+/// Most versions named in one answer to a heartbeat.
+pub(crate) const FORGET_PER_HEARTBEAT_MAX: usize = 10_000;
+/// Most versions that wait to be forgotten by one worker; beyond it they go by eviction.
+pub(crate) const FORGET_PENDING_MAX: usize = 1_000_000;
+/// Most tiers of one worker.
+pub(crate) const TIERS_MAX: usize = 64;
+/// Most versions that one heartbeat reports.
+pub(crate) const REPORTS_PER_HEARTBEAT_MAX: usize = 10_000;
+/// Differences of a listing that travel in one log entry.
+pub(crate) const DIFFERENCES_PER_ENTRY: usize = 1000;
+/// Most directories whose last check is remembered; beyond it the oldest are asked again.
+pub(crate) const CHECKED_DIRECTORIES_MAX: usize = 1_000_000;
+/// Most listings under way at once.
+pub(crate) const LISTINGS_IN_FLIGHT_MAX: usize = 64;
+/// Longest wait for an under-store within one request.
+pub(crate) const UNDER_STORE_DEADLINE: Duration = Duration::from_secs(45);
+/// Longest wait for the log within one request.
+pub(crate) const PROPOSE_DEADLINE: Duration = Duration::from_secs(10);
+/// Longest wait for a confirmed view of the state.
+pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a capability lasts. Its key is changed once a day and is known to workers the day before and after.
+pub(crate) const CAPABILITY_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+/// What a client may lag behind under relaxed coherence, so the longest that it may use an answer.
+pub(crate) const COHERENCE_BOUND: Duration = Duration::from_secs(5);
+/// For how long answers about immutable mounts may be used.
+pub(crate) const IMMUTABLE_VALIDITY: Duration = Duration::from_secs(24 * 3600);
+/// For how long answers about directories that lie in no mount may be used: a mount can appear in them.
+pub(crate) const SYNTHETIC_VALIDITY: Duration = Duration::from_secs(1);
+/// For how long an answer may be used that is past its freshness while the under-store is down.
+pub(crate) const OUTAGE_VALIDITY: Duration = Duration::from_secs(1);
+/// How long a failed listing is not tried again while what was known before can be served.
+pub(crate) const OUTAGE_RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Inodes that one log entry deletes.
+pub(crate) const REAP_PER_ENTRY: u32 = 1000;

@@ -1,0 +1,306 @@
+//! Compares a directory with its under-store: one listing at a time for each directory, however many wait for it.
+//!
+//! Only differences are proposed, a thousand to a log entry; each carries the log's index at the listing's begin, so
+//! that the state machine leaves alone what changed since. Names are removed only after a complete listing.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_metadata::{
+    ApplyListing, Command, EdgeOrigin, Freshness, Inode, ListedEntry, MountRecord, Reap, StateReader,
+    SupersedeVersion, query,
+};
+use forebay_types::{EntryName, ErrorKind, InodeId, LogIndex, limits::LISTING_PAGE_MAX};
+use forebay_under_store::{ListedObject, ListedPage, UnderStore};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::difference::difference;
+use crate::error::MasterError;
+use crate::freshness::Verdict;
+use crate::limits;
+use crate::shared::Shared;
+
+/// The listings under way.
+#[derive(Debug)]
+pub(crate) struct Listings {
+    under_way: Mutex<HashMap<InodeId, Waiting>>,
+    places: Semaphore,
+    reaper: Notify,
+}
+
+/// Tells those who wait how a listing ended; `None` until then.
+type Waiting = watch::Receiver<Option<Result<(), (ErrorKind, String)>>>;
+
+impl Default for Listings {
+    fn default() -> Self {
+        Self {
+            under_way: Mutex::default(),
+            places: Semaphore::new(limits::LISTINGS_IN_FLIGHT_MAX),
+            reaper: Notify::new(),
+        }
+    }
+}
+
+impl Listings {
+    pub(crate) fn wake_reaper(&self) {
+        self.reaper.notify_one();
+    }
+}
+
+/// A directory, and the mount whose content it is, if any.
+pub(crate) struct Place {
+    pub(crate) directory: Inode,
+    pub(crate) mount: Option<MountRecord>,
+}
+
+/// Makes sure that what is known of a directory is within its mount's freshness; gives how long it stays so. While the
+/// under-store is down, what was known before is served, for a moment at a time.
+///
+/// Cancel safe: the listing itself goes on.
+pub(crate) async fn ensure_fresh(shared: &Arc<Shared>, place: &Place) -> Result<Duration, MasterError> {
+    let Some(mount) = &place.mount else {
+        return Ok(limits::SYNTHETIC_VALIDITY);
+    };
+    let (id, freshness) = (place.directory.id, mount.options.freshness);
+    let verdict = || shared.checks.lock().verdict(id, freshness, shared.clock.boot_instant());
+    let is_loaded = || shared.query(move |state| Ok(query::is_loaded(state, id)?));
+    match verdict() {
+        Verdict::Fresh(remaining) | Verdict::Aging(remaining) => return Ok(remaining),
+        // Loaded by an earlier master: content that never changes needs no second look.
+        Verdict::Over if freshness == Freshness::Immutable && is_loaded().await? => {
+            return Ok(limits::IMMUTABLE_VALIDITY);
+        }
+        Verdict::OverAndFailing if is_loaded().await? => return Ok(limits::OUTAGE_VALIDITY),
+        Verdict::Over | Verdict::OverAndFailing => {}
+    }
+    match wait(join(shared, &place.directory, mount)).await {
+        // With a bound of zero the listing that was just made is good for this answer and no other.
+        Ok(()) => match verdict() {
+            Verdict::Fresh(remaining) | Verdict::Aging(remaining) => Ok(remaining),
+            Verdict::Over | Verdict::OverAndFailing => Ok(Duration::ZERO),
+        },
+        Err(error) if is_outage(error.kind()) && is_loaded().await? => Ok(limits::OUTAGE_VALIDITY),
+        Err(error) => Err(error),
+    }
+}
+
+/// Lists a directory whose freshness is half over, so that nobody has to wait when it is over.
+pub(crate) fn renew_in_background(shared: &Arc<Shared>, place: &Place) {
+    if let Some(mount) = &place.mount {
+        drop(join(shared, &place.directory, mount));
+    }
+}
+
+const fn is_outage(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::UnderStore | ErrorKind::TimedOut | ErrorKind::Unavailable)
+}
+
+/// Joins the listing of a directory that is under way, or begins one.
+fn join(shared: &Arc<Shared>, directory: &Inode, mount: &MountRecord) -> Waiting {
+    let id = directory.id;
+    let mut under_way = shared.listings.under_way.lock();
+    if let Some(waiting) = under_way.get(&id) {
+        return waiting.clone();
+    }
+    let (done, waiting) = watch::channel(None);
+    under_way.insert(id, waiting.clone());
+    drop(under_way);
+    let (directory, mount, shared) = (directory.clone(), mount.clone(), Arc::clone(shared));
+    let stage = shared.background.clone();
+    stage.spawn(async move {
+        let listing = Listing { shared: &shared, directory: &directory, mount: &mount };
+        let outcome = match tokio::time::timeout(limits::UNDER_STORE_DEADLINE, listing.run()).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(MasterError::UnderStoreTimedOut {
+                mount: mount.id,
+                seconds: limits::UNDER_STORE_DEADLINE.as_secs(),
+            }),
+        };
+        listing.note(&outcome);
+        shared.listings.under_way.lock().remove(&id);
+        let _ = done.send(Some(outcome.map_err(|error| (error.kind(), error.to_string()))));
+    });
+    waiting
+}
+
+async fn wait(mut waiting: Waiting) -> Result<(), MasterError> {
+    let ended = waiting.wait_for(Option::is_some).await;
+    match ended.ok().and_then(|ended| ended.clone()) {
+        Some(Ok(())) => Ok(()),
+        Some(Err((kind, message))) => Err(MasterError::Listing { kind, message }),
+        None => Err(MasterError::Listing {
+            kind: ErrorKind::Unavailable,
+            message: "the master is shutting down; try again".to_owned(),
+        }),
+    }
+}
+
+/// One listing of one directory.
+struct Listing<'a> {
+    shared: &'a Arc<Shared>,
+    directory: &'a Inode,
+    mount: &'a MountRecord,
+}
+
+impl Listing<'_> {
+    async fn run(&self) -> Result<(), MasterError> {
+        let _place = self.shared.listings.places.acquire().await.expect("never closed");
+        let began = self.shared.clock.boot_instant();
+        let id = self.directory.id;
+        let (begun_at, was_loaded) = self.shared.begin(move |state| Ok(query::is_loaded(state, id)?)).await?;
+        let store = self.shared.under_store(self.mount)?;
+        let seen = self.compare_pages(&store, begun_at).await?;
+        let removals = self.names_missing_from(&seen).await?;
+        self.propose_removals(begun_at, removals, was_loaded).await?;
+        self.shared.checks.lock().listed(self.directory.id, began);
+        Ok(())
+    }
+
+    /// Goes through the pages and proposes what differs; gives the names there are.
+    async fn compare_pages(
+        &self,
+        store: &Arc<dyn UnderStore>,
+        begun_at: LogIndex,
+    ) -> Result<BTreeSet<EntryName>, MasterError> {
+        let (mut seen, mut token, mut differences) = (BTreeSet::new(), None, Vec::new());
+        loop {
+            let ListedPage { entries, next, skipped } = store.list(&self.directory.key, token.take()).await?;
+            self.shared.metrics.count_listed(entries.len(), skipped);
+            let differing = self.shared.query(|state| {
+                let compare = |listed: &ListedObject| {
+                    let known = query::lookup(state, self.directory.id, &listed.name)?;
+                    Ok(difference(known.as_ref(), listed))
+                };
+                entries
+                    .iter()
+                    .filter_map(|listed| compare(listed).transpose())
+                    .collect::<Result<Vec<_>, MasterError>>()
+            });
+            differences.extend(differing.await?);
+            seen.extend(entries.into_iter().map(|listed| listed.name));
+            let last = next.is_none();
+            while differences.len() >= limits::DIFFERENCES_PER_ENTRY || last && !differences.is_empty() {
+                let count = differences.len().min(limits::DIFFERENCES_PER_ENTRY);
+                let rest = differences.split_off(count);
+                self.propose(begun_at, std::mem::replace(&mut differences, rest), Vec::new(), false).await?;
+            }
+            if last {
+                return Ok(seen);
+            }
+            token = next;
+        }
+    }
+
+    async fn names_missing_from(&self, seen: &BTreeSet<EntryName>) -> Result<Vec<EntryName>, MasterError> {
+        let missing = |state: &dyn StateReader| {
+            let (mut removals, mut after) = (Vec::new(), None);
+            loop {
+                let page = query::list_edges(state, self.directory.id, after.as_ref(), LISTING_PAGE_MAX)?;
+                let is_last = page.len() < LISTING_PAGE_MAX;
+                after = page.last().map(|(name, _)| name.clone());
+                // Mount points are not the under-store's to remove.
+                let loaded = page.into_iter().filter(|(_, edge)| edge.origin == EdgeOrigin::Loaded);
+                removals.extend(loaded.map(|(name, _)| name).filter(|name| !seen.contains(name)));
+                if is_last {
+                    return Ok(removals);
+                }
+            }
+        };
+        self.shared.query(missing).await
+    }
+
+    async fn propose_removals(
+        &self,
+        begun_at: LogIndex,
+        mut removals: Vec<EntryName>,
+        was_loaded: bool,
+    ) -> Result<(), MasterError> {
+        while removals.len() > limits::DIFFERENCES_PER_ENTRY {
+            let rest = removals.split_off(limits::DIFFERENCES_PER_ENTRY);
+            self.propose(begun_at, Vec::new(), std::mem::replace(&mut removals, rest), false).await?;
+        }
+        if !removals.is_empty() || !was_loaded {
+            self.propose(begun_at, Vec::new(), removals, true).await?;
+        }
+        Ok(())
+    }
+
+    async fn propose(
+        &self,
+        begun_at: LogIndex,
+        upserts: Vec<ListedEntry>,
+        removals: Vec<EntryName>,
+        complete: bool,
+    ) -> Result<(), MasterError> {
+        let command = ApplyListing { directory: self.directory.id, begun_at, upserts, removals, complete };
+        self.shared.propose(None, Command::ApplyListing(command)).await.map(drop)
+    }
+
+    /// Remembers how it went; a failure is logged here, once for all who wait.
+    fn note(&self, outcome: &Result<(), MasterError>) {
+        match outcome {
+            Ok(()) => self.shared.under_stores.note(self.mount.id, None),
+            Err(error) => {
+                self.shared.checks.lock().failed(self.directory.id, self.shared.clock.boot_instant());
+                if is_outage(error.kind()) {
+                    self.shared.under_stores.note(self.mount.id, Some(error.to_string()));
+                }
+                tracing::warn!(mount = %self.mount.id, ino = %self.directory.id, %error, "listing failed");
+            }
+        }
+    }
+}
+
+/// Compares one file with its under-store by one request, and gives it a new version if it is another. For mounts
+/// whose freshness is zero, where listing the whole directory at each open would cost more.
+pub(crate) async fn ensure_current(
+    shared: &Arc<Shared>,
+    mount: &MountRecord,
+    file: &Inode,
+) -> Result<(), MasterError> {
+    let Some(version) = file.version() else {
+        return Ok(());
+    };
+    let store = shared.under_store(mount)?;
+    let asked = tokio::time::timeout(limits::UNDER_STORE_DEADLINE, store.fingerprint(&version.key)).await;
+    let found = match asked {
+        Ok(Ok(found)) => found,
+        // The outage is not the file's: what is known is served, as for a listing.
+        Err(_) => return Ok(()),
+        Ok(Err(error)) if is_outage(error.kind()) => return Ok(()),
+        Ok(Err(error)) => return Err(error.into()),
+    };
+    if found.as_ref().is_some_and(|found| version.fingerprint.is_same_content(found)) {
+        return Ok(());
+    }
+    let command = SupersedeVersion { inode: file.id, seen: version.file, fingerprint: found };
+    shared.propose(None, Command::SupersedeVersion(command)).await.map(drop)
+}
+
+/// Deletes what was detached, a bounded part at a time, until `cancelled`.
+pub(crate) async fn reap(shared: Arc<Shared>, cancelled: tokio_util::sync::CancellationToken) {
+    loop {
+        let mut more = true;
+        while more {
+            let command = Command::Reap(Reap { limit: limits::REAP_PER_ENTRY });
+            let reaped = tokio::select! {
+                () = cancelled.cancelled() => return,
+                reaped = shared.propose(None, command) => reaped,
+            };
+            more = match reaped {
+                Ok(forebay_metadata::Success::Reaped { more, .. }) => more,
+                Ok(_) => false,
+                Err(error) => {
+                    tracing::warn!(%error, "reaping failed; it is tried again with the next removal");
+                    false
+                }
+            };
+        }
+        tokio::select! {
+            () = cancelled.cancelled() => return,
+            () = shared.listings.reaper.notified() => {}
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The figures that people see: what workers and clients reported last, summed and put beside the namespace's counts.
+
+use std::sync::Arc;
+
+use forebay_metadata::{StateReader, query};
+use forebay_proto::v1;
+use forebay_raft::Role;
+
+use crate::error::MasterError;
+use crate::registry::{add_mounts, add_reads};
+use crate::service::mount_entry;
+use crate::shared::Shared;
+
+/// All of it. Changes nothing.
+pub(crate) async fn report(shared: &Arc<Shared>) -> Result<v1::GetReportResponse, MasterError> {
+    let status = shared.raft.status();
+    let (reads, counters, workers) = soft_state(shared);
+    let replicated = |state: &dyn StateReader| {
+        let mounts = query::mounts(state)?.into_iter().map(|mount| {
+            let id = mount.id.get();
+            let own = counters.iter().find(|counters| counters.mount == id).copied();
+            let mut own = own.unwrap_or(v1::MountCounters { mount: id, ..Default::default() });
+            own.under_store_requests =
+                own.under_store_requests.saturating_add(shared.under_stores.requests(mount.id));
+            Ok(v1::MountReport { mount: Some(mount_entry(shared, state, &mount)?), counters: Some(own) })
+        });
+        let mounts = mounts.collect::<Result<_, MasterError>>()?;
+        Ok((query::identity(state)?, query::totals(state)?, mounts))
+    };
+    let (identity, totals, mounts) = shared.query(replicated).await?;
+    Ok(v1::GetReportResponse {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        cluster_id: identity.map(|identity| identity.cluster.bytes().to_vec()).unwrap_or_default().into(),
+        leader: status.leader.map(|leader| leader.address).unwrap_or_default(),
+        files: totals.files,
+        directories: totals.directories,
+        reads: Some(reads),
+        workers,
+        masters: vec![v1::MasterReport {
+            slot: shared.slot,
+            node_id: status.node,
+            address: shared.address.clone(),
+            role: role(status.role).to_owned(),
+            term: status.term,
+            last_applied: status.last_applied.map_or(0, forebay_types::LogIndex::get),
+        }],
+        mounts,
+    })
+}
+
+/// What workers and clients say, in one look at the registry.
+fn soft_state(shared: &Shared) -> (v1::ReadCounters, Vec<v1::MountCounters>, Vec<v1::WorkerReport>) {
+    let now = shared.clock.boot_instant();
+    let registry = shared.registry.lock();
+    let (mut reads, mut mounts) = registry.clients.totals();
+    let mut workers = Vec::new();
+    for worker in registry.workers() {
+        add_reads(&mut reads, &worker.latest.reads);
+        add_mounts(&mut mounts, &worker.latest.mounts);
+        let silent = now.saturating_duration_since(worker.last_contact);
+        workers.push(v1::WorkerReport {
+            worker: Some((&worker.entry).into()),
+            last_contact_nanos: u64::try_from(silent.as_nanos()).unwrap_or(u64::MAX),
+            tiers: worker.latest.tiers.clone(),
+        });
+    }
+    (reads, mounts, workers)
+}
+
+const fn role(role: Role) -> &'static str {
+    match role {
+        Role::Leader => "LEADER",
+        Role::Follower | Role::Candidate => "FOLLOWER",
+        Role::Learner => "LEARNER",
+        Role::Stopped => "UNREACHABLE",
+    }
+}

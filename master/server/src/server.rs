@@ -1,0 +1,223 @@
+//! Starts a master: opens its folder, forms the cluster where there is none, and gives the routes to serve.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_metadata::query;
+use forebay_proto::v1;
+use forebay_raft::{Effects, RaftError, RaftNode, RaftSettings, Wake};
+use forebay_runtime::{Clock, Shutdown};
+use forebay_types::{ClusterId, Incarnation};
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::time::Instant;
+use tonic::service::Routes;
+
+use crate::capabilities::Capabilities;
+use crate::error::MasterError;
+use crate::freshness::Checks;
+use crate::limits;
+use crate::listing::{self, Listings};
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::sealing::{SealingError, SealingKey};
+use crate::service::{ClusterService, MountsService, NamespaceService};
+use crate::shared::Shared;
+use crate::under_stores::UnderStores;
+
+/// What a master needs to start.
+#[derive(Debug)]
+pub struct MasterSettings {
+    /// Where log, state and the cluster's key lie. One master's alone.
+    pub dir: PathBuf,
+    /// This master's place in the configuration; only a name.
+    pub slot: u32,
+    /// Host and port at which others find it.
+    pub address: String,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// What `env:NAME` in a mount's options refers to.
+    pub environment: BTreeMap<String, String>,
+    /// Where its metrics go.
+    pub registry: prometheus::Registry,
+}
+
+/// A running master.
+#[derive(Debug)]
+pub struct Master {
+    shared: Arc<Shared>,
+}
+
+/// Why a master did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Its folder cannot be used.
+    #[error("the master's folder {path} cannot be used: {source}; give it a folder of its own with --dir")]
+    Dir {
+        /// The folder.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The log or the state.
+    #[error(transparent)]
+    Raft(#[from] RaftError),
+    /// The cluster's key.
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
+    /// The state cannot be read.
+    #[error(transparent)]
+    Master(#[from] MasterError),
+    /// A metric of the same name is there already.
+    #[error("cannot register metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// No random numbers.
+    #[error("no random numbers: {0}")]
+    Random(getrandom::Error),
+}
+
+/// How long opening the folder, electing and forming may take together: a long log is replayed in this time.
+const START_DEADLINE: Duration = Duration::from_secs(120);
+/// How long the log may take to close.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+
+impl Master {
+    /// Starts a master whose tasks belong to stages of `shutdown`; the log closes last.
+    ///
+    /// # Errors
+    /// [`StartError`], with the way out.
+    pub async fn start(settings: MasterSettings, shutdown: &Shutdown) -> Result<Self, StartError> {
+        let MasterSettings { dir, slot, address, clock, environment, registry } = settings;
+        let failed = |source| StartError::Dir { path: dir.clone(), source };
+        std::fs::create_dir_all(&dir).map_err(failed)?;
+        let sealing = SealingKey::open_or_create(&dir.join("cluster.key"))?;
+        let (raft, effects) = start_raft(&dir, slot, &address, &clock).await?;
+        let view = raft.read(Instant::now() + START_DEADLINE).await?;
+        let identity = query::identity(&view.moment()).map_err(MasterError::from)?;
+        let identity = identity.ok_or(MasterError::Rejected(forebay_metadata::Rejection::NotFormatted))?;
+        drop(view);
+        let background = shutdown.stage("master");
+        let seed = u64::try_from(clock.now().nanos() / 1_000_000).unwrap_or(0);
+        let shared = Arc::new(Shared {
+            raft,
+            slot,
+            address,
+            under_stores: UnderStores::new(sealing, environment),
+            capabilities: Capabilities::new(identity.capability_secret),
+            registry: Mutex::new(Registry::new(seed)),
+            checks: Mutex::new(Checks::default()),
+            listings: Listings::default(),
+            clock,
+            metrics: Metrics::new(&registry)?,
+            background: background.clone(),
+        });
+        background.spawn(work_effects(Arc::clone(&shared), effects, background.token()));
+        background.spawn(listing::reap(Arc::clone(&shared), background.token()));
+        background.spawn(watch_workers(Arc::clone(&shared), background.token()));
+        close_last(&shared, shutdown);
+        tracing::info!(cluster = %identity.cluster, incarnation = %identity.incarnation, "master started");
+        Ok(Self { shared })
+    }
+
+    /// The services to serve.
+    pub fn add_routes(&self, routes: Routes) -> Routes {
+        let limit = forebay_types::limits::RPC_LENGTH_MAX;
+        let namespace = NamespaceService(Arc::clone(&self.shared));
+        let mounts = MountsService(Arc::clone(&self.shared));
+        let cluster = ClusterService(Arc::clone(&self.shared));
+        routes
+            .add_service(
+                v1::namespace_server::NamespaceServer::new(namespace)
+                    .max_decoding_message_size(limit)
+                    .max_encoding_message_size(limit),
+            )
+            .add_service(v1::mounts_server::MountsServer::new(mounts).max_decoding_message_size(limit))
+            .add_service(v1::cluster_server::ClusterServer::new(cluster).max_decoding_message_size(limit))
+    }
+}
+
+async fn start_raft(
+    dir: &Path,
+    slot: u32,
+    address: &str,
+    clock: &Arc<dyn Clock>,
+) -> Result<(RaftNode, Effects), StartError> {
+    let deadline = Instant::now() + START_DEADLINE;
+    let mut settings = RaftSettings::new(dir, address);
+    settings.slot = slot;
+    settings.clock = Arc::new(LeaderClock(Arc::clone(clock)));
+    let (raft, effects) = RaftNode::start(settings, deadline).await?;
+    let is_formatted = raft.has_cluster(deadline).await? && {
+        let view = raft.read(deadline).await?;
+        query::identity(&view.moment()).map_err(MasterError::from)?.is_some()
+    };
+    if !is_formatted {
+        let (mut cluster, mut secret) = ([0; 16], [0; 32]);
+        getrandom::fill(&mut cluster).map_err(StartError::Random)?;
+        getrandom::fill(&mut secret).map_err(StartError::Random)?;
+        raft.form(ClusterId::new(cluster), Incarnation::new(1), secret, deadline).await?;
+    }
+    Ok((raft, effects))
+}
+
+/// The log's clock is the process's.
+#[derive(Debug)]
+struct LeaderClock(Arc<dyn Clock>);
+
+impl forebay_raft::Clock for LeaderClock {
+    fn now(&self) -> forebay_types::Timestamp {
+        self.0.now()
+    }
+}
+
+/// The log closes after all who use it have ended.
+fn close_last(shared: &Arc<Shared>, shutdown: &Shutdown) {
+    let log = shutdown.stage("log");
+    let (shared, token) = (Arc::clone(shared), log.token());
+    log.spawn(async move {
+        token.cancelled().await;
+        if let Err(error) = shared.raft.shutdown(Instant::now() + STOP_DEADLINE).await {
+            tracing::warn!(%error, "the log did not close in time; it is recovered at the next start");
+        }
+    });
+}
+
+async fn work_effects(
+    shared: Arc<Shared>,
+    mut effects: Effects,
+    cancelled: tokio_util::sync::CancellationToken,
+) {
+    loop {
+        let wake = tokio::select! {
+            () = cancelled.cancelled() => return,
+            wake = effects.next() => wake,
+        };
+        match wake {
+            None => return,
+            Some(Wake::Effects(_, effects)) => effects.iter().for_each(|effect| shared.work_effect(effect)),
+            Some(Wake::Rescan) => shared.listings.wake_reaper(),
+        }
+    }
+}
+
+/// Marks workers that fell silent.
+async fn watch_workers(shared: Arc<Shared>, cancelled: tokio_util::sync::CancellationToken) {
+    let mut interval = tokio::time::interval(limits::HEARTBEAT_INTERVAL);
+    loop {
+        tokio::select! {
+            () = cancelled.cancelled() => return,
+            _ = interval.tick() => {}
+        }
+        let now = shared.clock.boot_instant();
+        let mut registry = shared.registry.lock();
+        for worker in registry.tick(now, limits::WORKER_LOST_AFTER) {
+            tracing::warn!(%worker, "worker was not heard of and is asked last from now on");
+        }
+        let live = |state| registry.workers().filter(|worker| worker.entry.state == state).count();
+        let (live, lost) = (live(forebay_types::WorkerState::Live), live(forebay_types::WorkerState::Lost));
+        shared.metrics.workers_live.set(i64::try_from(live).unwrap_or(i64::MAX));
+        shared.metrics.workers_lost.set(i64::try_from(lost).unwrap_or(i64::MAX));
+    }
+}

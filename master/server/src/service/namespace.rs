@@ -1,0 +1,100 @@
+//! `forebay.v1.Namespace`: names, attributes, listings and opens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_metadata::query;
+use forebay_proto::{Entry, WireDefect, v1};
+use forebay_types::{FileId, InodeId, limits::LISTING_PAGE_MAX};
+use tonic::{Request, Response, Status};
+
+use super::{name, path};
+use crate::shared::Shared;
+use crate::tree;
+
+/// The service.
+#[derive(Debug)]
+pub(crate) struct NamespaceService(pub(crate) Arc<Shared>);
+
+#[tonic::async_trait]
+impl v1::namespace_server::Namespace for NamespaceService {
+    async fn lookup(
+        &self,
+        request: Request<v1::LookupRequest>,
+    ) -> Result<Response<v1::LookupResponse>, Status> {
+        let request = request.into_inner();
+        let name = name(&request.name)?;
+        let (entry, valid) = tree::lookup(&self.0, InodeId::new(request.parent), &name).await?;
+        Ok(Response::new(v1::LookupResponse { entry: entry.map(Into::into), valid_nanos: nanos(valid) }))
+    }
+
+    async fn resolve(
+        &self,
+        request: Request<v1::ResolveRequest>,
+    ) -> Result<Response<v1::EntryResponse>, Status> {
+        let path = path(&request.into_inner().path)?;
+        Ok(answer(tree::resolve(&self.0, &path).await?))
+    }
+
+    async fn get_attributes(
+        &self,
+        request: Request<v1::GetAttributesRequest>,
+    ) -> Result<Response<v1::EntryResponse>, Status> {
+        let inode = InodeId::new(request.into_inner().inode);
+        Ok(answer(tree::attributes(&self.0, inode).await?))
+    }
+
+    async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
+        let request = request.into_inner();
+        let after = (!request.after.is_empty()).then(|| name(&request.after)).transpose()?;
+        let limit = usize::try_from(request.limit).unwrap_or(LISTING_PAGE_MAX).clamp(1, LISTING_PAGE_MAX);
+        let directory = InodeId::new(request.directory);
+        let (entries, complete, valid) = tree::list(&self.0, directory, after.as_ref(), limit).await?;
+        Ok(Response::new(v1::ListResponse {
+            entries: entries.into_iter().map(Into::into).collect(),
+            complete,
+            valid_nanos: nanos(valid),
+        }))
+    }
+
+    async fn open(&self, request: Request<v1::OpenRequest>) -> Result<Response<v1::EntryResponse>, Status> {
+        let inode = InodeId::new(request.into_inner().inode);
+        Ok(answer(tree::open(&self.0, inode).await?))
+    }
+
+    async fn get_statistics(
+        &self,
+        _request: Request<v1::GetStatisticsRequest>,
+    ) -> Result<Response<v1::GetStatisticsResponse>, Status> {
+        let totals = self.0.query(|state| Ok(query::totals(state)?)).await?;
+        let (capacity_bytes, used_bytes) = self.0.registry.lock().capacity();
+        Ok(Response::new(v1::GetStatisticsResponse {
+            capacity_bytes,
+            used_bytes,
+            files: totals.files,
+            directories: totals.directories,
+        }))
+    }
+
+    async fn locate(
+        &self,
+        request: Request<v1::LocateRequest>,
+    ) -> Result<Response<v1::LocateResponse>, Status> {
+        let file: FileId = request.into_inner().file.ok_or(WireDefect::Missing("file"))?.into();
+        let registry = self.0.registry.lock();
+        let locations = registry.locations.of(file).map(|(worker, holding)| v1::Location {
+            worker: worker.get(),
+            cached_bytes: holding.cached.get(),
+            complete: holding.complete,
+        });
+        Ok(Response::new(v1::LocateResponse { locations: locations.collect() }))
+    }
+}
+
+fn answer((entry, valid): (Entry, Duration)) -> Response<v1::EntryResponse> {
+    Response::new(v1::EntryResponse { entry: Some(entry.into()), valid_nanos: nanos(valid) })
+}
+
+fn nanos(valid: Duration) -> u64 {
+    u64::try_from(valid.as_nanos()).unwrap_or(u64::MAX)
+}

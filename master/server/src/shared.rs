@@ -1,0 +1,90 @@
+//! What the services of one master share: the log, the soft state, the under-stores and the clocks.
+
+use std::sync::Arc;
+
+use forebay_metadata::{Command, Effect, MountRecord, SessionStamp, StateReader, Success};
+use forebay_raft::RaftNode;
+use forebay_runtime::{Clock, Stage};
+use forebay_types::LogIndex;
+use forebay_under_store::UnderStore;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::capabilities::Capabilities;
+use crate::error::MasterError;
+use crate::freshness::Checks;
+use crate::limits;
+use crate::listing::Listings;
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::under_stores::UnderStores;
+
+/// The parts of one master. Locks are short, never held over an await, and never taken inside one another.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) raft: RaftNode,
+    pub(crate) slot: u32,
+    pub(crate) address: String,
+    pub(crate) under_stores: UnderStores,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) registry: Mutex<Registry>,
+    pub(crate) checks: Mutex<Checks>,
+    pub(crate) listings: Listings,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Metrics,
+    /// Where listings run that nobody may wait for any more.
+    pub(crate) background: Stage,
+}
+
+impl Shared {
+    /// Answers a question from a state that has all that was acknowledged before the call. The question does no IO
+    /// but reading rows.
+    pub(crate) async fn query<T>(
+        &self,
+        question: impl FnOnce(&dyn StateReader) -> Result<T, MasterError>,
+    ) -> Result<T, MasterError> {
+        let view = self.raft.read(Instant::now() + limits::READ_DEADLINE).await?;
+        question(&view.moment())
+    }
+
+    /// Like [`query`](Self::query), with an index whose entry, and all before it, the answer knows.
+    pub(crate) async fn begin<T>(
+        &self,
+        question: impl FnOnce(&dyn StateReader) -> Result<T, MasterError>,
+    ) -> Result<(LogIndex, T), MasterError> {
+        let view = self.raft.read(Instant::now() + limits::READ_DEADLINE).await?;
+        let moment = view.moment();
+        Ok((moment.applied(), question(&moment)?))
+    }
+
+    /// Changes the namespace. Ends by a deadline; then the outcome is unknown.
+    pub(crate) async fn propose(
+        &self,
+        stamp: Option<SessionStamp>,
+        command: Command,
+    ) -> Result<Success, MasterError> {
+        let name = command.name();
+        let outcome = self.raft.propose(stamp, command, Instant::now() + limits::PROPOSE_DEADLINE).await;
+        self.metrics.count_proposal(name, outcome.is_ok());
+        Ok(outcome?.reply?)
+    }
+
+    /// The connected under-store of a mount.
+    pub(crate) fn under_store(&self, mount: &MountRecord) -> Result<Arc<dyn UnderStore>, MasterError> {
+        Ok(self.under_stores.of_mount(mount.id, &mount.path, &mount.uri, &mount.options)?)
+    }
+
+    /// Does what the state machine asks of the outside. Only wake-ups: one that is lost costs room or time.
+    pub(crate) fn work_effect(&self, effect: &Effect) {
+        match effect {
+            Effect::ForgetVersions(files) => self.registry.lock().forget(files),
+            Effect::DirectoriesChanged(directories) => {
+                // Answers in clients' hands end by their validity; a feed comes with grants.
+                tracing::trace!(count = directories.len(), "directories changed");
+            }
+            // Workers compare revisions in each heartbeat, a second later at most.
+            Effect::MountsChanged => {}
+            Effect::ReapNeeded => self.listings.wake_reaper(),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Answers about the namespace, each within its mount's freshness, with the right to read what is a file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_metadata::{Freshness, Inode, MountRecord, StateReader, query};
+use forebay_proto::{Entry, Named};
+use forebay_types::{ByteCount, EntryKind, EntryName, InodeId, NamespacePath};
+
+use crate::error::MasterError;
+use crate::freshness::{Verdict, validity};
+use crate::limits;
+use crate::listing::{Place, ensure_current, ensure_fresh, renew_in_background};
+use crate::shared::Shared;
+
+/// What `name` is in `parent`, and for how long that may be used.
+pub(crate) async fn lookup(
+    shared: &Arc<Shared>,
+    parent: InodeId,
+    name: &EntryName,
+) -> Result<(Option<Entry>, Duration), MasterError> {
+    let question = |state: &dyn StateReader| {
+        let found = query::lookup(state, parent, name)?;
+        found.map(|inode| Describing::new(shared, state).entry(&inode)).transpose()
+    };
+    within_freshness(shared, parent, question).await
+}
+
+/// The entry at `path`.
+pub(crate) async fn resolve(
+    shared: &Arc<Shared>,
+    path: &NamespacePath,
+) -> Result<(Entry, Duration), MasterError> {
+    let (mut above, mut directory) = (NamespacePath::root(), InodeId::ROOT);
+    let mut answer = attributes(shared, directory).await?;
+    for name in path.names() {
+        let (found, valid) = lookup(shared, directory, name).await?;
+        let Some(entry) = found else {
+            return Err(MasterError::NoPath { path: path.clone(), missing: name.clone(), directory: above });
+        };
+        directory = entry.inode;
+        above = above.join(name.clone());
+        answer = (entry, valid);
+    }
+    Ok(answer)
+}
+
+/// The entry of an inode.
+pub(crate) async fn attributes(
+    shared: &Arc<Shared>,
+    inode: InodeId,
+) -> Result<(Entry, Duration), MasterError> {
+    let describe = |state: &dyn StateReader| Describing::new(shared, state).entry(&existing(state, inode)?);
+    let (parent, settled) = shared
+        .query(|state| {
+            let known = existing(state, inode)?;
+            let parent = existing(state, known.parent)?;
+            // The root, and a mount's own root, are there for as long as the mount is.
+            let is_settled = parent.mount.is_none() || known.mount != parent.mount;
+            Ok((parent.id, is_settled.then(|| describe(state)).transpose()?))
+        })
+        .await?;
+    match settled {
+        Some(entry) => Ok((entry, limits::SYNTHETIC_VALIDITY)),
+        None => within_freshness(shared, parent, describe).await,
+    }
+}
+
+/// The entry of a file that is about to be read: its version is the current one within the mount's freshness.
+pub(crate) async fn open(shared: &Arc<Shared>, inode: InodeId) -> Result<(Entry, Duration), MasterError> {
+    let (file, mount) = shared
+        .query(|state| {
+            let file = existing(state, inode)?;
+            match (file.kind(), file.mount) {
+                (EntryKind::File, Some(mount)) => Ok((file, mounted(state, mount)?)),
+                _ => Err(MasterError::NotAFile(inode)),
+            }
+        })
+        .await?;
+    if mount.options.freshness != Freshness::Bound(Duration::ZERO) {
+        return attributes(shared, inode).await;
+    }
+    ensure_current(shared, &mount, &file).await?;
+    let describe = |state: &dyn StateReader| Describing::new(shared, state).entry(&existing(state, inode)?);
+    Ok((shared.query(describe).await?, Duration::ZERO))
+}
+
+/// Up to `limit` entries of a directory after `after`, in the order of their names' bytes; whether no more follow.
+pub(crate) async fn list(
+    shared: &Arc<Shared>,
+    directory: InodeId,
+    after: Option<&EntryName>,
+    limit: usize,
+) -> Result<(Vec<Named>, bool, Duration), MasterError> {
+    let question = |state: &dyn StateReader| {
+        let inodes = query::list(state, directory, after, limit)?;
+        let complete = inodes.len() < limit;
+        let mut describing = Describing::new(shared, state);
+        let named = inodes.into_iter().map(|inode| {
+            let entry = describing.entry(&inode)?;
+            Ok(Named { name: inode.name.ok_or(MasterError::NoInode(inode.id))?, entry })
+        });
+        Ok((named.collect::<Result<_, MasterError>>()?, complete))
+    };
+    let ((entries, complete), valid) = within_freshness(shared, directory, question).await?;
+    Ok((entries, complete, valid))
+}
+
+/// Answers a question about a directory, after listing it if what is known is too old; gives for how long a client
+/// may use the answer. Costs one view of the state where nothing has to be listed.
+async fn within_freshness<T>(
+    shared: &Arc<Shared>,
+    directory: InodeId,
+    question: impl Fn(&dyn StateReader) -> Result<T, MasterError>,
+) -> Result<(T, Duration), MasterError> {
+    let (place, answer) = shared
+        .query(|state| {
+            let place = Place::find(state, directory)?;
+            let answer = match fresh_for(shared, &place) {
+                Some(valid) => Some((question(state)?, valid)),
+                None => None,
+            };
+            Ok((place, answer))
+        })
+        .await?;
+    if let Some(answer) = answer {
+        return Ok(answer);
+    }
+    let valid = ensure_fresh(shared, &place).await?;
+    Ok((shared.query(question).await?, place.validity(valid)))
+}
+
+/// For how long a client may use what is known of a directory; `None` if it must be listed first.
+fn fresh_for(shared: &Arc<Shared>, place: &Place) -> Option<Duration> {
+    let Some(mount) = &place.mount else {
+        return Some(limits::SYNTHETIC_VALIDITY);
+    };
+    let now = shared.clock.boot_instant();
+    let verdict = shared.checks.lock().verdict(place.directory.id, mount.options.freshness, now);
+    match verdict {
+        Verdict::Fresh(remaining) => Some(place.validity(remaining)),
+        Verdict::Aging(remaining) => {
+            renew_in_background(shared, place);
+            Some(place.validity(remaining))
+        }
+        Verdict::Over | Verdict::OverAndFailing => None,
+    }
+}
+
+impl Place {
+    fn find(state: &dyn StateReader, inode: InodeId) -> Result<Self, MasterError> {
+        let directory = existing(state, inode)?;
+        if directory.kind() != EntryKind::Directory {
+            return Err(MasterError::NotADirectory(inode));
+        }
+        let mount = directory.mount.map(|mount| mounted(state, mount)).transpose()?;
+        Ok(Self { directory, mount })
+    }
+
+    /// For how long a client may use what the master may use for `remaining`.
+    fn validity(&self, remaining: Duration) -> Duration {
+        self.mount.as_ref().map_or(limits::SYNTHETIC_VALIDITY, |mount| {
+            validity(remaining, mount.options.freshness, mount.options.coherence)
+        })
+    }
+}
+
+fn existing(state: &dyn StateReader, inode: InodeId) -> Result<Inode, MasterError> {
+    query::attributes(state, inode)?.ok_or(MasterError::NoInode(inode))
+}
+
+fn mounted(state: &dyn StateReader, mount: forebay_types::MountId) -> Result<MountRecord, MasterError> {
+    query::mount(state, mount)?
+        .ok_or_else(|| MasterError::Invalid(format!("{mount} was unmounted meanwhile")))
+}
+
+/// Makes entries from inodes; reads each mount once.
+struct Describing<'a> {
+    shared: &'a Shared,
+    state: &'a dyn StateReader,
+    mount: Option<MountRecord>,
+}
+
+impl<'a> Describing<'a> {
+    const fn new(shared: &'a Shared, state: &'a dyn StateReader) -> Self {
+        Self { shared, state, mount: None }
+    }
+
+    fn entry(&mut self, inode: &Inode) -> Result<Entry, MasterError> {
+        if let Some(id) = inode.mount
+            && self.mount.as_ref().is_none_or(|mount| mount.id != id)
+        {
+            self.mount = query::mount(self.state, id)?;
+        }
+        let mount = self.mount.as_ref().filter(|mount| Some(mount.id) == inode.mount);
+        let version = inode.version();
+        let cached = version
+            .as_ref()
+            .map_or(ByteCount::ZERO, |version| self.shared.registry.lock().locations.cached(version.file));
+        let sign = |version| {
+            let capability = self.shared.capabilities.sign(&version, self.shared.clock.now());
+            (version, capability)
+        };
+        Ok(Entry {
+            inode: inode.id,
+            kind: inode.kind(),
+            mode: inode.mode,
+            uid: inode.uid,
+            gid: inode.gid,
+            modified: inode.modified,
+            version: version.map(sign),
+            symlink_target: inode.symlink_target().unwrap_or_default().to_vec(),
+            cached,
+            under_store_uri: mount.map_or_else(String::new, |mount| mount.uri.display_key(&inode.key)),
+        })
+    }
+}
