@@ -1,0 +1,216 @@
+//! What can be typed: commands, arguments and flags, with the help texts that a new user reads.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Forebay: a cache cluster that puts the stores where training data lives under one tree and serves the hot part at
+/// the price of a local file.
+#[derive(Debug, Parser)]
+#[command(name = "forebay", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Start with: forebay local --mount /data=file:///some/folder --fuse /mnt/forebay")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: GlobalArguments,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that each command takes.
+#[derive(Debug, Args)]
+pub(crate) struct GlobalArguments {
+    /// Addresses of the masters [default: 127.0.0.1:7411]
+    #[arg(long, global = true, value_delimiter = ',', value_name = "HOST:PORT,...")]
+    pub(crate) masters: Option<Vec<String>>,
+    /// How long to wait for a master, such as 500ms, 5s or 2m [default: 10s]
+    #[arg(long, global = true, value_name = "DURATION")]
+    pub(crate) timeout: Option<String>,
+    /// Text for people or one JSON document for scripts
+    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text)]
+    pub(crate) output: OutputFormat,
+    /// Configuration file (TOML); environment variables and flags are stronger
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// What to log to stderr: error, warn, info, debug, trace, or a filter such as warn,forebay_worker=debug
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(crate) log_level: Option<String>,
+    /// How log lines look: text or json
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub(crate) log_format: Option<String>,
+    /// Name of the machine that this process counts as, instead of the machine's own
+    #[arg(long, global = true, value_name = "ID")]
+    pub(crate) host_id: Option<String>,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// For people.
+    Text,
+    /// One document.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a whole cluster in one process: a master, a worker and, if asked, a FUSE mount
+    Local(LocalArguments),
+    /// Attach an under-store to a path of the namespace
+    Mount(MountArguments),
+    /// Detach what is mounted at a path of the namespace; the under-store keeps its data
+    Unmount(UnmountArguments),
+    /// List the mounts
+    Mounts,
+    /// Look at files of the namespace and read them
+    #[command(subcommand)]
+    Fs(FsCommand),
+    /// Look at the cluster
+    #[command(subcommand)]
+    Admin(AdminCommand),
+    /// Print a completion script for a shell
+    Completion(CompletionArguments),
+    /// Print the version
+    Version,
+}
+
+/// `forebay local`.
+#[derive(Debug, Args)]
+pub(crate) struct LocalArguments {
+    /// Where state and cache are kept [default: the user's data folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Address to serve on, port 0 for any free one [default: 127.0.0.1:7411]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+    /// Size of the RAM tier, 0 for none [default: a quarter of free memory]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) ram: Option<String>,
+    /// A disk tier; may be given again [default: half of the free space under --dir]
+    #[arg(long = "tier", value_name = "DIR:SIZE")]
+    pub(crate) tiers: Vec<String>,
+    /// Attach an under-store, such as /data=file:///srv/data; may be given again
+    #[arg(long = "mount", value_name = "NS_PATH=URI")]
+    pub(crate) mounts: Vec<String>,
+    /// Show the namespace at this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) fuse: Option<PathBuf>,
+    /// Options of the FUSE mount: allow_other, uid=, gid=, umask=, freshness=, passthrough=auto|off
+    #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
+    pub(crate) fuse_options: Vec<String>,
+    /// Allow --listen beyond loopback without TLS
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
+/// `forebay mount`.
+#[derive(Debug, Args)]
+pub(crate) struct MountArguments {
+    /// The under-store, such as s3://bucket/prefix or file:///folder
+    pub(crate) uri: String,
+    /// Where it appears in the namespace, such as /data
+    pub(crate) path: String,
+    /// Only look whether it could be mounted
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// An option of the under-store, such as endpoint=http://127.0.0.1:9000; secrets also as env:NAME or file:PATH
+    #[arg(long = "option", value_name = "KEY=VALUE")]
+    pub(crate) options: Vec<String>,
+    /// How old what is shown may be, such as 60s, or immutable [default: 60s]
+    #[arg(long, value_name = "DURATION|immutable")]
+    pub(crate) freshness: Option<String>,
+    /// What one client sees of another's changes [default: relaxed]
+    #[arg(long, value_name = "strict|relaxed")]
+    pub(crate) coherence: Option<String>,
+}
+
+/// `forebay unmount`.
+#[derive(Debug, Args)]
+pub(crate) struct UnmountArguments {
+    /// The mount's path in the namespace
+    pub(crate) path: String,
+}
+
+/// `forebay fs`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum FsCommand {
+    /// List a directory: kind, length, how much is cached, modification time, name
+    Ls(PathArguments),
+    /// Everything known of one path
+    Stat(PathArguments),
+    /// Write files to standard output
+    Cat(CatArguments),
+    /// Copy a file, or with -r a directory, out of the namespace
+    Get(GetArguments),
+    /// Sum up what lies below a path
+    Du(PathArguments),
+    /// Which workers hold the blocks of a file
+    Locate(PathArguments),
+    /// How much of what lies below a path is cached
+    Cached(PathArguments),
+}
+
+/// One path of the namespace.
+#[derive(Debug, Args)]
+pub(crate) struct PathArguments {
+    /// A path of the namespace, such as /data
+    pub(crate) path: String,
+}
+
+/// `forebay fs cat`.
+#[derive(Debug, Args)]
+pub(crate) struct CatArguments {
+    /// Paths of files
+    #[arg(required = true)]
+    pub(crate) paths: Vec<String>,
+}
+
+/// `forebay fs get`.
+#[derive(Debug, Args)]
+pub(crate) struct GetArguments {
+    /// A path of the namespace
+    pub(crate) source: String,
+    /// Where to put it
+    pub(crate) target: PathBuf,
+    /// Get a directory with all below it
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+}
+
+/// `forebay admin`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminCommand {
+    /// Capacity, cache statistics, workers, masters and mounts
+    Report(ReportArguments),
+}
+
+/// `forebay admin report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
+    /// The part to show
+    #[arg(value_enum, default_value_t = ReportSection::Summary)]
+    pub(crate) section: ReportSection,
+}
+
+/// A part of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportSection {
+    /// All of it in short.
+    Summary,
+    /// Room and what is used of it.
+    Capacity,
+    /// The workers with their tiers.
+    Workers,
+    /// The masters.
+    Masters,
+    /// The mounts with their figures.
+    Mounts,
+}
+
+/// `forebay completion`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionArguments {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}

@@ -1,0 +1,213 @@
+//! `forebay admin report`: what the cluster is and does, for people and scripts.
+
+use forebay_proto::{Freshness, v1};
+use forebay_types::ByteCount;
+use serde_json::{Value, json};
+
+use super::mount::{freshness_document, show_freshness};
+use super::session::Session;
+use crate::args::{AdminCommand, GlobalArguments, OutputFormat, ReportSection};
+use crate::failure::Failure;
+use crate::output::{self, print_line, print_table, shown};
+
+/// Runs one of the admin commands.
+pub(crate) async fn run(global: &GlobalArguments, command: AdminCommand) -> Result<(), Failure> {
+    let AdminCommand::Report(arguments) = command;
+    let session = Session::begin(global).await?;
+    let report = session.client.report().await.map_err(|error| Failure::client("get the report", &error))?;
+    match global.output {
+        OutputFormat::Json => output::print_json(&document(&report)),
+        OutputFormat::Text => print(&report, arguments.section),
+    }
+}
+
+fn capacity(report: &v1::GetReportResponse) -> (u64, u64) {
+    let tiers = report.workers.iter().flat_map(|worker| &worker.tiers);
+    tiers.fold((0, 0), |(total, used), tier| (total + tier.capacity_bytes, used + tier.used_bytes))
+}
+
+/// Hit bytes over all bytes that were served and can be told apart; passthrough reads are not seen.
+fn hit_ratio(reads: &v1::ReadCounters) -> f64 {
+    #[allow(clippy::cast_precision_loss, reason = "a ratio for people")]
+    match reads.hit_bytes + reads.miss_bytes {
+        0 => 0.0,
+        all => reads.hit_bytes as f64 / all as f64,
+    }
+}
+
+fn document(report: &v1::GetReportResponse) -> Value {
+    let (total, used) = capacity(report);
+    let reads = report.reads.unwrap_or_default();
+    json!({
+        "version": report.version,
+        "cluster_id": hex(&report.cluster_id),
+        "leader": report.leader,
+        "capacity": {"total_bytes": total, "used_bytes": used, "free_bytes": total.saturating_sub(used)},
+        "namespace": {"files": report.files, "directories": report.directories},
+        "reads": {
+            "passthrough_opens": reads.passthrough_opens,
+            "passthrough_open_bytes": reads.passthrough_open_bytes,
+            "short_circuit_bytes": reads.short_circuit_bytes,
+            "remote_bytes": reads.remote_bytes,
+            "under_store_bytes": reads.under_store_bytes,
+            "hit_bytes": reads.hit_bytes,
+            "miss_bytes": reads.miss_bytes,
+            "hit_ratio": hit_ratio(&reads),
+        },
+        "workers": report.workers.iter().map(worker_document).collect::<Vec<_>>(),
+        "masters": report.masters.iter().map(|master| json!({
+            "id": master.slot,
+            "node_id": master.node_id,
+            "address": master.address,
+            "role": master.role,
+            "term": master.term,
+            "last_applied": master.last_applied,
+        })).collect::<Vec<_>>(),
+        "mounts": report.mounts.iter().map(mount_document).collect::<Vec<_>>(),
+        "jobs": {"running": 0, "succeeded": 0, "failed": 0},
+    })
+}
+
+fn worker_document(report: &v1::WorkerReport) -> Value {
+    let worker = report.worker.clone().unwrap_or_default();
+    #[allow(clippy::cast_precision_loss, reason = "seconds for people")]
+    let last_contact_seconds = report.last_contact_nanos as f64 / 1e9;
+    json!({
+        "id": worker.id,
+        "address": worker.address,
+        "group": worker.group,
+        "state": state(&worker),
+        "last_contact_seconds": last_contact_seconds,
+        "tiers": report.tiers.iter().map(|tier| json!({
+            "name": tier.name,
+            "directory": tier.directory,
+            "capacity_bytes": tier.capacity_bytes,
+            "used_bytes": tier.used_bytes,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn mount_document(report: &v1::MountReport) -> Value {
+    let mount = report.mount.clone().unwrap_or_default();
+    let counters = report.counters.unwrap_or_default();
+    json!({
+        "path": shown(&mount.path),
+        "uri": mount.uri,
+        "read_only": mount.read_only,
+        "freshness": mount.freshness.and_then(|freshness| Freshness::try_from(freshness).ok()).map(freshness_document),
+        "files": mount.files,
+        "cached_bytes": counters.cached_bytes,
+        "hit_bytes": counters.hit_bytes,
+        "miss_bytes": counters.miss_bytes,
+        "under_store_read_bytes": counters.under_store_read_bytes,
+        "under_store_requests": counters.under_store_requests,
+    })
+}
+
+fn print(report: &v1::GetReportResponse, section: ReportSection) -> Result<(), Failure> {
+    match section {
+        ReportSection::Summary => {
+            print_summary(report)?;
+            print_line("")?;
+            print_workers(report)?;
+            print_line("")?;
+            print_mounts(report)
+        }
+        ReportSection::Capacity => print_capacity(report),
+        ReportSection::Workers => print_workers(report),
+        ReportSection::Masters => print_masters(report),
+        ReportSection::Mounts => print_mounts(report),
+    }
+}
+
+fn print_summary(report: &v1::GetReportResponse) -> Result<(), Failure> {
+    let reads = report.reads.unwrap_or_default();
+    let bytes = |count| ByteCount::new(count).to_string();
+    print_line(&format!("cluster    {} (forebay {})", hex(&report.cluster_id), report.version))?;
+    print_line(&format!("leader     {}", report.leader))?;
+    print_line(&format!("namespace  {} files, {} directories", report.files, report.directories))?;
+    print_capacity(report)?;
+    print_line(&format!(
+        "opened     {} files of {} by passthrough, whose reads only the kernel sees",
+        reads.passthrough_opens,
+        bytes(reads.passthrough_open_bytes)
+    ))?;
+    print_line(&format!(
+        "served     {} by short circuit, {} over the network",
+        bytes(reads.short_circuit_bytes),
+        bytes(reads.remote_bytes)
+    ))?;
+    print_line(&format!("fetched    {} from under-stores", bytes(reads.under_store_bytes)))?;
+    print_line(&format!(
+        "hits       {:.1} % ({} hit, {} missed)",
+        hit_ratio(&reads) * 100.0,
+        bytes(reads.hit_bytes),
+        bytes(reads.miss_bytes)
+    ))
+}
+
+fn print_capacity(report: &v1::GetReportResponse) -> Result<(), Failure> {
+    let (total, used) = capacity(report);
+    let free = ByteCount::new(total.saturating_sub(used));
+    print_line(&format!("capacity   {} used of {}, {free} free", ByteCount::new(used), ByteCount::new(total)))
+}
+
+fn print_workers(report: &v1::GetReportResponse) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    for report in &report.workers {
+        let worker = report.worker.clone().unwrap_or_default();
+        for tier in &report.tiers {
+            rows.push(vec![
+                worker.id.to_string(),
+                worker.address.clone(),
+                state(&worker).to_owned(),
+                tier.name.clone(),
+                ByteCount::new(tier.used_bytes).to_string(),
+                ByteCount::new(tier.capacity_bytes).to_string(),
+                tier.directory.clone(),
+            ]);
+        }
+    }
+    print_table(&["WORKER", "ADDRESS", "STATE", "TIER", "USED", "CAPACITY", "DIRECTORY"], &rows)
+}
+
+fn print_masters(report: &v1::GetReportResponse) -> Result<(), Failure> {
+    let row = |master: &v1::MasterReport| {
+        let numbers = [u64::from(master.slot), master.node_id, master.term, master.last_applied];
+        let [slot, node, term, applied] = numbers.map(|number| number.to_string());
+        vec![slot, node, master.address.clone(), master.role.clone(), term, applied]
+    };
+    let rows: Vec<_> = report.masters.iter().map(row).collect();
+    print_table(&["MASTER", "NODE", "ADDRESS", "ROLE", "TERM", "APPLIED"], &rows)
+}
+
+fn print_mounts(report: &v1::GetReportResponse) -> Result<(), Failure> {
+    let row = |report: &v1::MountReport| {
+        let mount = report.mount.clone().unwrap_or_default();
+        let counters = report.counters.unwrap_or_default();
+        let freshness = mount.freshness.and_then(|freshness| Freshness::try_from(freshness).ok());
+        vec![
+            shown(&mount.path),
+            mount.uri.clone(),
+            freshness.map_or_else(String::new, show_freshness),
+            mount.files.to_string(),
+            ByteCount::new(counters.cached_bytes).to_string(),
+            ByteCount::new(counters.under_store_read_bytes).to_string(),
+            counters.under_store_requests.to_string(),
+            mount.state,
+        ]
+    };
+    let rows: Vec<_> = report.mounts.iter().map(row).collect();
+    print_table(&["PATH", "URI", "FRESHNESS", "FILES", "CACHED", "FETCHED", "REQUESTS", "STATE"], &rows)
+}
+
+fn state(worker: &v1::WorkerEntry) -> &'static str {
+    match worker.state() {
+        v1::WorkerState::Live => "LIVE",
+        v1::WorkerState::Lost | v1::WorkerState::Unspecified => "LOST",
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,128 @@
+//! `fs cat` and `fs get`: bytes of files, to standard output or into a folder.
+
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use forebay_client::{Client, Entry};
+use forebay_types::{EntryKind, FileOffset, NamespacePath};
+
+use super::resolve;
+use super::walk::Walk;
+use crate::failure::Failure;
+
+/// Bytes asked for at once.
+const CHUNK: usize = 4 << 20;
+
+/// `fs cat`: one file after the other.
+pub(super) async fn cat(client: &Client, paths: &[NamespacePath]) -> Result<(), Failure> {
+    for at in paths {
+        let entry = resolve(client, at).await?;
+        match copy(client, at, &entry, &mut io::stdout().lock()).await {
+            // Whoever reads has seen enough, such as `head`.
+            Err(CopyError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => return Err(error.failure(at, "standard output")),
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}
+
+/// `fs get`: a file, or with `recursive` a directory with all below it. What is there already is replaced, each file
+/// only once it is whole.
+pub(super) async fn get(
+    client: &Client,
+    source: &NamespacePath,
+    target: &Path,
+    recursive: bool,
+) -> Result<(), Failure> {
+    let entry = resolve(client, source).await?;
+    if entry.kind != EntryKind::Directory {
+        let name = source.names().last().map(|name| std::ffi::OsStr::from_bytes(name.as_bytes()));
+        let target = match name {
+            Some(name) if target.is_dir() => target.join(name),
+            _ => target.to_owned(),
+        };
+        return get_file(client, source, &entry, &target).await;
+    }
+    if !recursive {
+        return Err(Failure::new(format!("cannot get {source}: it is a directory; say -r to get all below it")));
+    }
+    let made = |at: &Path| {
+        std::fs::create_dir_all(at).map_err(|error| Failure::new(format!("cannot make {}: {error}", at.display())))
+    };
+    made(target)?;
+    let mut walk = Walk::new(client, source.clone(), entry.inode);
+    while let Some((at, entry)) = walk.next().await? {
+        let below = below(source, &at);
+        match entry.kind {
+            EntryKind::Directory => made(&target.join(below))?,
+            EntryKind::File => get_file(client, &at, &entry, &target.join(below)).await?,
+            EntryKind::Symlink => {
+                let link = target.join(below);
+                let points_to = std::ffi::OsStr::from_bytes(&entry.symlink_target);
+                std::os::unix::fs::symlink(points_to, &link)
+                    .map_err(|error| Failure::new(format!("cannot make the link {}: {error}", link.display())))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn below(source: &NamespacePath, at: &NamespacePath) -> PathBuf {
+    let names = at.names().iter().skip(source.names().len());
+    names.map(|name| std::ffi::OsStr::from_bytes(name.as_bytes())).collect()
+}
+
+async fn get_file(client: &Client, at: &NamespacePath, entry: &Entry, target: &Path) -> Result<(), Failure> {
+    let shown = target.display().to_string();
+    let mut partial = target.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let failed = |error: io::Error| CopyError::Write(error).failure(at, &shown);
+    let mut file = std::fs::File::create(&partial).map_err(failed)?;
+    let copied = copy(client, at, entry, &mut file).await;
+    let placed = copied.and_then(|()| std::fs::rename(&partial, target).map_err(CopyError::Write));
+    placed.map_err(|error| {
+        // What is left of it would only be in the way.
+        let _ = std::fs::remove_file(&partial);
+        error.failure(at, &shown)
+    })
+}
+
+/// Why bytes did not arrive.
+enum CopyError {
+    Read(forebay_client::ClientError),
+    Write(io::Error),
+    NoFile,
+}
+
+impl CopyError {
+    fn failure(&self, at: &NamespacePath, target: &str) -> Failure {
+        match self {
+            Self::Read(error) => Failure::client(format!("read {at}"), error),
+            Self::Write(error) => Failure::new(format!("cannot write {at} to {target}: {error}")),
+            Self::NoFile => Failure::new(format!("cannot read {at}: it is no file")),
+        }
+    }
+}
+
+async fn copy(client: &Client, at: &NamespacePath, entry: &Entry, sink: &mut dyn Write) -> Result<(), CopyError> {
+    let (opened, _) = client.open(entry.inode).await.map_err(|error| match entry.kind {
+        EntryKind::File => CopyError::Read(error),
+        EntryKind::Directory | EntryKind::Symlink => CopyError::NoFile,
+    })?;
+    let Some((version, capability)) = opened.version else {
+        return Err(CopyError::NoFile);
+    };
+    tracing::debug!(path = %at, file = %version.file, "reading");
+    let length = version.length().get();
+    let reader = client.reader(version, capability).renewed_by(opened.inode);
+    let mut offset = 0;
+    while offset < length {
+        let bytes = reader.read_at(FileOffset::new(offset), CHUNK).await.map_err(CopyError::Read)?;
+        sink.write_all(&bytes).map_err(CopyError::Write)?;
+        offset += bytes.len() as u64;
+    }
+    sink.flush().map_err(CopyError::Write)
+}

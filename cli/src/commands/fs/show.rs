@@ -1,0 +1,233 @@
+//! `fs ls`, `stat`, `du`, `locate` and `cached`.
+
+use forebay_client::{Client, Entry, Location};
+use forebay_types::{ByteCount, EntryKind, NamespacePath, Timestamp, VersionDescriptor};
+use serde_json::{Value, json};
+
+use super::resolve;
+use super::walk::{Pages, Walk};
+use crate::args::{GlobalArguments, OutputFormat};
+use crate::failure::Failure;
+use crate::output::{print_json, print_line, print_table};
+
+/// `fs ls`: all entries of a directory, or the one of a file.
+pub(super) async fn ls(global: &GlobalArguments, client: &Client, at: &NamespacePath) -> Result<(), Failure> {
+    let entry = resolve(client, at).await?;
+    if entry.kind != EntryKind::Directory {
+        let name = at.names().last().map_or_else(|| "/".to_owned(), ToString::to_string);
+        return match global.output {
+            OutputFormat::Json => print_json(&json!({ "entries": [listed(&name, &entry)] })),
+            OutputFormat::Text => print_line(&line(&name, &entry)),
+        };
+    }
+    let mut pages = Pages::new(client, at.clone(), entry.inode);
+    let mut documents = Vec::new();
+    while let Some(page) = pages.next().await? {
+        for named in page {
+            let name = named.name.to_string();
+            match global.output {
+                OutputFormat::Json => documents.push(listed(&name, &named.entry)),
+                OutputFormat::Text => print_line(&line(&name, &named.entry))?,
+            }
+        }
+    }
+    match global.output {
+        OutputFormat::Json => print_json(&json!({ "entries": documents })),
+        OutputFormat::Text => Ok(()),
+    }
+}
+
+fn listed(name: &str, entry: &Entry) -> Value {
+    json!({
+        "name": name,
+        "kind": entry.kind.to_string(),
+        "length_bytes": entry.length().get(),
+        "mtime": time(entry.modified),
+        "cached_bytes": entry.cached.get(),
+    })
+}
+
+/// One line for people. The columns have fixed widths, so that the first line need not wait for the last entry.
+fn line(name: &str, entry: &Entry) -> String {
+    let kind = match entry.kind {
+        EntryKind::File => '-',
+        EntryKind::Directory => 'd',
+        EntryKind::Symlink => 'l',
+    };
+    let cached = match (entry.kind, entry.length().get()) {
+        (EntryKind::File, 0) => "-".to_owned(),
+        (EntryKind::File, length) => format!("{}%", entry.cached.get().saturating_mul(100) / length),
+        _ => "-".to_owned(),
+    };
+    let length = entry.length().to_string();
+    format!("{kind} {length:>10} {cached:>5}  {}  {name}", time(entry.modified))
+}
+
+/// `fs stat`.
+pub(super) async fn stat(global: &GlobalArguments, client: &Client, at: &NamespacePath) -> Result<(), Failure> {
+    let entry = resolve(client, at).await?;
+    let version = entry.version.as_ref().map(|(version, _)| version);
+    let locations = match version {
+        Some(version) => locations(client, at, version).await?,
+        None => Vec::new(),
+    };
+    let document = json!({
+        "path": at.to_string(),
+        "kind": entry.kind.to_string(),
+        "length_bytes": entry.length().get(),
+        "mode": entry.mode,
+        "uid": entry.uid,
+        "gid": entry.gid,
+        "mtime": time(entry.modified),
+        "file_id": version.map(|version| version.file.to_string()),
+        "under_store_uri": entry.under_store_uri,
+        "fingerprint": version.map(|version| version.fingerprint.to_string()),
+        // Nothing can be written yet, so all there is came from the under-store.
+        "persisted": true,
+        "cached_bytes": entry.cached.get(),
+        "blocks": version.map_or_else(Vec::new, |version| blocks(version, &locations)),
+    });
+    if global.output == OutputFormat::Json {
+        return print_json(&document);
+    }
+    let rows = document.as_object().into_iter().flatten().filter(|(key, value)| *key != "blocks" && !value.is_null());
+    for (key, value) in rows {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        print_line(&format!("{key:<16} {value}"))?;
+    }
+    Ok(())
+}
+
+/// `fs locate`: which workers hold which blocks.
+pub(super) async fn locate(global: &GlobalArguments, client: &Client, at: &NamespacePath) -> Result<(), Failure> {
+    let entry = resolve(client, at).await?;
+    let Some((version, _)) = &entry.version else {
+        return Err(Failure::new(format!("cannot locate {at}: it is no file")));
+    };
+    let blocks = blocks(version, &locations(client, at, version).await?);
+    if global.output == OutputFormat::Json {
+        return print_json(&json!({ "path": at.to_string(), "blocks": blocks }));
+    }
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let row = |block: &Value| ["index", "offset", "length_bytes", "workers"].map(|key| text(&block[key])).to_vec();
+    print_table(&["BLOCK", "OFFSET", "BYTES", "WORKERS"], &blocks.iter().map(row).collect::<Vec<_>>())
+}
+
+async fn locations(client: &Client, at: &NamespacePath, version: &VersionDescriptor) -> Result<Vec<Location>, Failure> {
+    let found = client.locate(version.file).await;
+    found.map_err(|error| Failure::client(format!("locate {at}"), &error))
+}
+
+/// Workers report whole versions; one that holds a part is listed at each block, since any of them may be there.
+fn blocks(version: &VersionDescriptor, locations: &[Location]) -> Vec<Value> {
+    let (length, block) = (version.length().get(), version.block_length.get());
+    let workers: Vec<_> = locations.iter().map(|location| location.worker.get()).collect();
+    let document = |index: u64| {
+        let offset = index * block;
+        json!({
+            "index": index,
+            "offset": offset,
+            "length_bytes": (length - offset.min(length)).min(block),
+            "workers": workers,
+        })
+    };
+    (0..version.block_count()).map(document).collect()
+}
+
+/// What a tree holds and how much of it is cached.
+#[derive(Default)]
+struct Sums {
+    files: u64,
+    directories: u64,
+    length: u64,
+    cached: u64,
+    complete: u64,
+}
+
+impl Sums {
+    fn add(&mut self, entry: &Entry) {
+        match entry.kind {
+            EntryKind::Directory => self.directories += 1,
+            EntryKind::Symlink => {}
+            EntryKind::File => {
+                self.files += 1;
+                self.length += entry.length().get();
+                self.cached += entry.cached.get();
+                self.complete += u64::from(entry.cached == entry.length());
+            }
+        }
+    }
+}
+
+async fn sums(client: &Client, at: &NamespacePath) -> Result<Sums, Failure> {
+    let entry = resolve(client, at).await?;
+    let mut sums = Sums::default();
+    if entry.kind != EntryKind::Directory {
+        sums.add(&entry);
+        return Ok(sums);
+    }
+    let mut walk = Walk::new(client, at.clone(), entry.inode);
+    while let Some((_, entry)) = walk.next().await? {
+        sums.add(&entry);
+    }
+    Ok(sums)
+}
+
+/// `fs du`.
+pub(super) async fn du(global: &GlobalArguments, client: &Client, at: &NamespacePath) -> Result<(), Failure> {
+    let sums = sums(client, at).await?;
+    match global.output {
+        OutputFormat::Json => print_json(&json!({
+            "path": at.to_string(),
+            "files": sums.files,
+            "directories": sums.directories,
+            "length_bytes": sums.length,
+            "cached_bytes": sums.cached,
+        })),
+        OutputFormat::Text => print_line(&format!(
+            "{at}: {} in {} files and {} directories, {} cached",
+            ByteCount::new(sums.length),
+            sums.files,
+            sums.directories,
+            ByteCount::new(sums.cached)
+        )),
+    }
+}
+
+/// `fs cached`.
+pub(super) async fn cached(global: &GlobalArguments, client: &Client, at: &NamespacePath) -> Result<(), Failure> {
+    let sums = sums(client, at).await?;
+    match global.output {
+        OutputFormat::Json => print_json(&json!({
+            "path": at.to_string(),
+            "files": sums.files,
+            "files_complete": sums.complete,
+            "length_bytes": sums.length,
+            "cached_bytes": sums.cached,
+        })),
+        OutputFormat::Text => {
+            let percent = (sums.cached * 100).checked_div(sums.length).unwrap_or(100);
+            let (cached, length) = (ByteCount::new(sums.cached), ByteCount::new(sums.length));
+            print_line(&format!(
+                "{at}: {cached} of {length} cached ({percent} %), {} of {} files whole",
+                sums.complete, sums.files
+            ))
+        }
+    }
+}
+
+/// RFC 3339.
+fn time(at: Timestamp) -> String {
+    jiff::Timestamp::from_nanosecond(i128::from(at.nanos())).map_or_else(|_| at.nanos().to_string(), |at| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_also_before_1970() {
+        assert_eq!(time(Timestamp::from_parts(0, 5)), "1970-01-01T00:00:00.000000005Z");
+        assert_eq!(time(Timestamp::from_parts(-1, 0)), "1969-12-31T23:59:59Z");
+    }
+}

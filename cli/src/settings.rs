@@ -1,0 +1,155 @@
+//! Settings of the binary: the file, the environment and the flags joined, checked, and turned into real types.
+//!
+//! One place knows all keys; docs/config.md lists them and a test compares.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use forebay_runtime::LogFormat;
+use forebay_runtime::config::{self, adapter};
+use forebay_types::ByteCount;
+use serde::Deserialize;
+
+use crate::args::GlobalArguments;
+use crate::failure::Failure;
+
+/// Variables that begin with FOREBAY_ and are read elsewhere: by the Makefile, by tests, or under an older spelling.
+const KNOWN_VARIABLES: [&str; 3] = ["FOREBAY_BIN", "FOREBAY_MASTERS", "FOREBAY_COMMIT"];
+
+/// What a file may contain.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct FileConfig {
+    pub(crate) log: LogConfig,
+    pub(crate) client: ClientConfig,
+    pub(crate) node: NodeConfig,
+    pub(crate) local: LocalConfig,
+}
+
+/// `[log]`: what is written to stderr.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LogConfig {
+    level: Option<String>,
+    format: Option<String>,
+}
+
+/// `[client]`: how a command or a mount finds the cluster.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ClientConfig {
+    masters: Vec<String>,
+    #[serde(deserialize_with = "adapter::optional_duration")]
+    timeout: Option<Duration>,
+}
+
+/// `[node]`: the machine that the process runs on.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct NodeConfig {
+    host_id: Option<String>,
+    insecure: bool,
+}
+
+/// `[local]`: `forebay local`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LocalConfig {
+    pub(crate) dir: Option<PathBuf>,
+    pub(crate) listen: Option<String>,
+    #[serde(deserialize_with = "adapter::optional_size")]
+    pub(crate) ram: Option<ByteCount>,
+    pub(crate) tiers: Vec<String>,
+    pub(crate) mounts: Vec<String>,
+    pub(crate) fuse: Option<PathBuf>,
+    pub(crate) fuse_options: Vec<String>,
+}
+
+/// Settings that each command has.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) log_level: String,
+    pub(crate) log_format: LogFormat,
+    pub(crate) masters: Vec<String>,
+    pub(crate) timeout: Duration,
+    pub(crate) host_id: Option<String>,
+    pub(crate) insecure: bool,
+    pub(crate) local: LocalConfig,
+    /// The environment of the process, for credentials. Read once, here.
+    pub(crate) environment: BTreeMap<String, String>,
+}
+
+/// Where a master is when nobody says otherwise.
+pub(crate) const MASTER_ADDRESS: &str = "127.0.0.1:7411";
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Settings {
+    /// Joins the layers: file, environment, `flags` (in the shape of a file).
+    pub(crate) fn resolve(
+        global: &GlobalArguments,
+        mut flags: toml::Table,
+        default_level: &str,
+    ) -> Result<Self, Failure> {
+        // Variables that are not UTF-8 cannot be settings of ours; credentials never are.
+        let environment: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        add_global_flags(&mut flags, global, &environment)?;
+        let config: FileConfig =
+            config::resolve(global.config.as_deref(), environment.clone().into_iter(), flags, &KNOWN_VARIABLES)
+                .map_err(|error| Failure::usage(error.to_string()))?;
+        let log_format = match config.log.format.as_deref() {
+            None => LogFormat::Text,
+            Some(format) => format.parse().map_err(|error| Failure::usage(format!("{error}")))?,
+        };
+        let masters = match config.client.masters {
+            masters if masters.is_empty() => vec![MASTER_ADDRESS.to_owned()],
+            masters => masters,
+        };
+        Ok(Self {
+            log_level: config.log.level.unwrap_or_else(|| default_level.to_owned()),
+            log_format,
+            masters,
+            timeout: config.client.timeout.unwrap_or(TIMEOUT),
+            host_id: config.node.host_id,
+            insecure: config.node.insecure,
+            local: config.local,
+            environment,
+        })
+    }
+}
+
+/// Puts the flags of all commands, and FOREBAY_MASTERS, into the shape of a file.
+fn add_global_flags(
+    flags: &mut toml::Table,
+    global: &GlobalArguments,
+    environment: &BTreeMap<String, String>,
+) -> Result<(), Failure> {
+    let variable = environment.get("FOREBAY_MASTERS").map(|text| text.split(',').map(str::to_owned).collect());
+    if let Some(masters) = global.masters.clone().or(variable) {
+        set(flags, "client", "masters", masters);
+    }
+    if let Some(timeout) = &global.timeout {
+        config::parse_duration(timeout).map_err(|error| Failure::usage(format!("--timeout: {error}")))?;
+        set(flags, "client", "timeout", timeout.clone());
+    }
+    for (section, key, value) in [
+        ("log", "level", &global.log_level),
+        ("log", "format", &global.log_format),
+        ("node", "host_id", &global.host_id),
+    ] {
+        if let Some(value) = value {
+            set(flags, section, key, value.clone());
+        }
+    }
+    Ok(())
+}
+
+/// Sets one key of a table in the shape of a file.
+pub(crate) fn set(flags: &mut toml::Table, section: &str, key: &str, value: impl Into<toml::Value>) {
+    let entry = flags.entry(section).or_insert_with(|| toml::Table::new().into());
+    if let Some(table) = entry.as_table_mut() {
+        table.insert(key.to_owned(), value.into());
+    }
+}

@@ -1,0 +1,139 @@
+//! What was cached is served from the cache after a crash; what rotted there is noticed, never served, and healed.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use forebay_integration_tests::{Cluster, sha256, wait_until, write_file};
+use std::time::Duration;
+
+const MIB: usize = 1 << 20;
+
+fn file_uri(path: &Path) -> String {
+    format!("file://{}", path.display())
+}
+
+/// Three files, one of several pages; in the RAM tier (which is filled first) or on disk.
+fn cached(ram: &str) -> (tempfile::TempDir, Vec<(PathBuf, String)>, Cluster) {
+    let source = tempfile::tempdir().expect("a folder");
+    let lengths = [100, 110_000, 3 * MIB + 17];
+    let sums = (0_u64..).zip(lengths).map(|(seed, length)| {
+        let name = PathBuf::from(format!("f{length}"));
+        let bytes = write_file(&source.path().join(&name), seed, length);
+        (name, sha256(&bytes))
+    });
+    let sums: Vec<_> = sums.collect();
+    let cluster = Cluster::builder().mount("/data", &file_uri(source.path())).fuse().ram(ram).start();
+    read_all(&cluster, &sums);
+    (source, sums, cluster)
+}
+
+fn read_all(cluster: &Cluster, sums: &[(PathBuf, String)]) {
+    for (name, sum) in sums {
+        let bytes = std::fs::read(cluster.fuse().join("data").join(name)).expect("readable");
+        assert_eq!(&sha256(&bytes), sum, "{}", name.display());
+    }
+}
+
+fn cache_files(cluster: &Cluster, ending: &str) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![cluster.dir().to_owned()]);
+    while let Some(folder) = folders.pop() {
+        if folder.ends_with("fuse") {
+            continue;
+        }
+        for entry in std::fs::read_dir(folder).expect("readable").map_while(Result::ok) {
+            let path = entry.path();
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(path),
+                _ if path.extension().is_some_and(|extension| extension == ending) => found.push(path),
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_killed_cluster_serves_from_its_cache_again_without_the_under_store() {
+    for ram in ["64MiB", "0"] {
+        let (source, sums, mut cluster) = cached(ram);
+        let mounts = cluster.json(&["mounts"]);
+        cluster.process().kill();
+        cluster.start();
+        assert_eq!(cluster.json(&["mounts"])["mounts"][0]["uri"], mounts["mounts"][0]["uri"]);
+        read_all(&cluster, &sums);
+        assert_eq!(cluster.reads("under_store_bytes"), 0, "ram {ram}");
+        drop(source);
+    }
+}
+
+#[test]
+fn a_flipped_byte_in_each_cache_file_is_noticed_and_healed() {
+    for ram in ["64MiB", "0"] {
+        let (_source, sums, mut cluster) = cached(ram);
+        cluster.process().kill();
+        let files = cache_files(&cluster, "data");
+        assert_eq!(files.len(), sums.len());
+        for path in files {
+            let file = OpenOptions::new().read(true).write(true).open(&path).expect("open");
+            let middle = file.metadata().expect("there").len() / 2;
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, middle).expect("read");
+            file.write_all_at(&[!byte[0]], middle).expect("written");
+        }
+        cluster.start();
+        read_all(&cluster, &sums);
+        assert!(cluster.reads("under_store_bytes") > 0, "what was flipped is fetched again");
+        let metrics = http_get(cluster.address(), "/metrics");
+        let corrupt = metrics.lines().find(|line| line.starts_with("forebay_worker_corrupt_pages_total"));
+        let corrupt = corrupt.and_then(|line| line.rsplit(' ').next()).and_then(|count| count.parse::<u64>().ok());
+        assert_eq!(corrupt, Some(sums.len() as u64), "each is counted once");
+        read_all(&cluster, &sums);
+    }
+}
+
+#[test]
+fn truncated_and_deleted_files_and_a_broken_index_cost_a_fetch_and_no_error() {
+    type Damage = fn(&Path);
+    let damages: [(&str, &str, Damage); 5] = [
+        ("truncated data", "data", |path| {
+            OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(7)).expect("truncated");
+        }),
+        ("deleted data", "data", |path| std::fs::remove_file(path).expect("deleted")),
+        ("deleted index", "index", |path| std::fs::remove_file(path).expect("deleted")),
+        ("truncated index", "index", |path| {
+            OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(20)).expect("truncated");
+        }),
+        ("index of nonsense", "index", |path| std::fs::write(path, [0x5a; 4096]).expect("written")),
+    ];
+    for (what, ending, damage) in damages {
+        let (_source, sums, mut cluster) = cached("0");
+        cluster.process().kill();
+        let files = cache_files(&cluster, ending);
+        assert_eq!(files.len(), sums.len(), "{what}");
+        files.iter().for_each(|path| damage(path));
+        cluster.start();
+        read_all(&cluster, &sums);
+        assert!(cluster.reads("under_store_bytes") > 0, "{what}");
+    }
+}
+
+#[test]
+fn the_second_read_asks_the_under_store_for_nothing() {
+    let (_source, sums, cluster) = cached("64MiB");
+    wait_until("the first read is reported", Duration::from_secs(10), || cluster.reads("under_store_bytes") > 0);
+    let before = cluster.json(&["admin", "report"]);
+    read_all(&cluster, &sums);
+    let after = cluster.json(&["admin", "report"]);
+    assert_eq!(before["reads"]["under_store_bytes"], after["reads"]["under_store_bytes"]);
+}
+
+/// One GET, by hand: the pages are for people and Prometheus, so they speak plain HTTP/1.1.
+fn http_get(address: &str, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).expect("the port of the process");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("received");
+    answer
+}
