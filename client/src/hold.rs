@@ -1,0 +1,206 @@
+//! Holds: descriptors of a worker's cache files, got over its unix socket and given back when they are dropped.
+//!
+//! One connection for each local worker carries all requests. When it breaks, the worker has given up its holds; their
+//! descriptors still read the right bytes, as the file is unlinked and not rewritten while a process has it open.
+
+mod connection;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use forebay_types::{BlockCapability, ByteCount, FileOffset, VersionDescriptor};
+use parking_lot::Mutex;
+use rustix::io::{Errno, ReadWriteFlags};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::error::ClientError;
+use crate::limits::{HOLD_DEADLINE, HOLD_RECONNECT_PAUSE, INLINE_READ_MAX};
+use connection::{Answer, Connection};
+
+/// A wholly cached version as a local file that nobody changes while this lives.
+///
+/// Dropping it gives the hold back, also when the worker died meanwhile. The descriptor is `O_RDONLY`; the file has the
+/// version's bytes at their offsets and its length.
+#[derive(Debug)]
+pub struct Hold {
+    file: OwnedFd,
+    length: ByteCount,
+    release: Release,
+}
+
+/// Gives a hold back when it is dropped.
+#[derive(Debug)]
+struct Release {
+    connection: Arc<Connection>,
+    hold: u64,
+}
+
+/// The workers of this machine, by their sockets.
+#[derive(Debug)]
+pub(crate) struct LocalWorkers {
+    sockets: Mutex<BTreeMap<PathBuf, Socket>>,
+    tracker: TaskTracker,
+    token: CancellationToken,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Connected(Arc<Connection>),
+    /// Nobody listened; not asked again before this.
+    Absent(Instant),
+}
+
+impl Hold {
+    /// Length of the version.
+    #[must_use]
+    pub const fn length(&self) -> ByteCount {
+        self.length
+    }
+
+    /// Whether the worker still knows of the hold. When not, further reads are right as well, but a new one should be
+    /// asked for.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.release.connection.is_live()
+    }
+
+    /// Up to `length` bytes from `offset` on; fewer at the end of the file. Blocks while a disk is read.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn read_at(&self, offset: FileOffset, length: usize) -> io::Result<Bytes> {
+        let mut buffer = vec![0; length];
+        let mut had = 0;
+        while had < length {
+            let at = offset.get().saturating_add(had as u64);
+            match rustix::io::pread(&self.file, &mut buffer[had..], at) {
+                Ok(0) => break,
+                Ok(more) => had += more,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        buffer.truncate(had);
+        Ok(buffer.into())
+    }
+
+    /// The bytes of a range without blocking the task: at once where they are in memory, else on a thread for it.
+    pub(crate) async fn read(self: &Arc<Self>, range: Range<u64>) -> io::Result<Bytes> {
+        let length = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
+        if length <= INLINE_READ_MAX
+            && let Some(bytes) = self.read_from_memory(range.start, length)
+        {
+            return Ok(bytes);
+        }
+        let hold = Arc::clone(self);
+        tokio::task::spawn_blocking(move || hold.read_at(FileOffset::new(range.start), length))
+            .await
+            .map_err(io::Error::other)?
+    }
+
+    /// All of the bytes, if they are in the page cache.
+    fn read_from_memory(&self, offset: u64, length: usize) -> Option<Bytes> {
+        let mut buffer = vec![0; length];
+        let mut parts = [io::IoSliceMut::new(&mut buffer)];
+        match rustix::io::preadv2(&self.file, &mut parts, offset, ReadWriteFlags::NOWAIT) {
+            Ok(had) if had == length => Some(buffer.into()),
+            _ => None,
+        }
+    }
+}
+
+impl AsFd for Hold {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        self.connection.release(self.hold);
+    }
+}
+
+impl LocalWorkers {
+    pub(crate) fn new(tracker: TaskTracker, token: CancellationToken) -> Self {
+        Self { sockets: Mutex::default(), tracker, token }
+    }
+
+    /// Asks the worker at `socket` for a hold. A worker that cannot be reached gives none.
+    pub(crate) async fn hold(
+        &self,
+        socket: &Path,
+        version: &VersionDescriptor,
+        capability: &BlockCapability,
+    ) -> Result<Option<Hold>, ClientError> {
+        let Some(connection) = self.connection(socket) else { return Ok(None) };
+        let answer = tokio::time::timeout(HOLD_DEADLINE, connection.hold(version, capability)).await;
+        match answer {
+            Ok(Some(Answer::Held(hold))) => hold.checked(version),
+            Ok(Some(Answer::Refused(kind, message))) => {
+                Err(ClientError::Answer { kind, message, leader: None, map_epoch: None })
+            }
+            Ok(Some(Answer::NotHeld) | None) | Err(_) => Ok(None),
+        }
+    }
+
+    /// The live connection to a socket; makes one if the last attempt is not just over. Connecting to a unix socket
+    /// does not wait.
+    fn connection(&self, socket: &Path) -> Option<Arc<Connection>> {
+        if self.token.is_cancelled() {
+            return None;
+        }
+        let mut sockets = self.sockets.lock();
+        match sockets.get(socket) {
+            Some(Socket::Connected(connection)) if connection.is_live() => {
+                return Some(Arc::clone(connection));
+            }
+            Some(Socket::Absent(until)) if *until > Instant::now() => return None,
+            _ => {}
+        }
+        // A machine has one worker or a few: an old socket's name goes when another one is found.
+        sockets.retain(|_, known| matches!(known, Socket::Connected(connection) if connection.is_live()));
+        let (state, connected) = match Connection::open(socket) {
+            Ok(connection) => {
+                self.tracker.spawn(Arc::clone(&connection).serve(self.token.clone()));
+                (Socket::Connected(Arc::clone(&connection)), Some(connection))
+            }
+            Err(error) => {
+                tracing::debug!(socket = %socket.display(), %error, "the local worker cannot be reached");
+                (Socket::Absent(Instant::now() + HOLD_RECONNECT_PAUSE), None)
+            }
+        };
+        sockets.insert(socket.to_owned(), state);
+        connected
+    }
+}
+
+impl Hold {
+    /// A hold that came over a connection.
+    fn new(file: OwnedFd, connection: Arc<Connection>, hold: u64, length: ByteCount) -> Self {
+        Self { file, length, release: Release { connection, hold } }
+    }
+
+    /// The hold, if its file can be the version's.
+    fn checked(self, version: &VersionDescriptor) -> Result<Option<Self>, ClientError> {
+        let stat = rustix::fs::fstat(&self.file).map_err(|error| ClientError::Io {
+            what: format!("looking at the held file of {}", version.file),
+            source: error.into(),
+        })?;
+        if u64::try_from(stat.st_size).ok() == Some(version.length().get()) {
+            return Ok(Some(self));
+        }
+        tracing::warn!(file = %version.file, length = stat.st_size, "a held file has not its version's length");
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! A double of the local worker over a real socket: holds are given, read, given back and survive its death.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use forebay_local::{LocalError, LocalSocket, NotHeldReason, PROTOCOL, Reply, Request};
+use forebay_types::{ErrorKind, WorkerId};
+
+use super::*;
+use crate::Client;
+use crate::doubles::{Answer as Sent, Master, Worker, capability, connect, content, version};
+
+const FILE: u64 = 300_000;
+const FILE_LENGTH: usize = 300_000;
+
+/// A local worker on a thread; it ends when it is dropped, and its connections with it.
+struct LocalDouble {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    seen: Arc<Mutex<Vec<Request>>>,
+}
+
+type Script = fn(u64) -> Reply;
+
+fn held(request: u64) -> Reply {
+    Reply::Held { request, hold: 100 + request }
+}
+
+fn incomplete(request: u64) -> Reply {
+    Reply::NotHeld { request, reason: NotHeldReason::Incomplete }
+}
+
+impl LocalDouble {
+    fn serve(socket: PathBuf, file: PathBuf, script: Script) -> Self {
+        let listener = LocalSocket::listen(&socket).unwrap();
+        let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let (stopped, saw) = (Arc::clone(&stop), Arc::clone(&seen));
+        let thread = std::thread::spawn(move || {
+            let mut connections: Vec<LocalSocket> = Vec::new();
+            while !stopped.load(Ordering::Relaxed) {
+                connections.extend(listener.accept());
+                for connection in &connections {
+                    if let Ok((request, _)) = connection.recv::<Request>() {
+                        saw.lock().push(request.clone());
+                        answer(connection, &request, &file, script);
+                    }
+                }
+                std::thread::yield_now();
+            }
+        });
+        Self { stop, thread: Some(thread), seen }
+    }
+
+    fn released(&self) -> Vec<u64> {
+        let release = |request: &Request| match request {
+            Request::Release { hold } => Some(*hold),
+            _ => None,
+        };
+        self.seen.lock().iter().filter_map(release).collect()
+    }
+
+    fn asked(&self) -> usize {
+        self.seen.lock().iter().filter(|request| matches!(request, Request::Hold { .. })).count()
+    }
+}
+
+impl Drop for LocalDouble {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+fn answer(connection: &LocalSocket, request: &Request, file: &Path, script: Script) {
+    let opened = std::fs::File::open(file).unwrap();
+    let sent = match request {
+        Request::Hello { .. } => {
+            connection.send(&Reply::Hello { protocol: PROTOCOL, worker: WorkerId::new(1) }, None)
+        }
+        Request::Hold { request, .. } => match script(*request) {
+            reply @ Reply::Held { .. } => connection.send(&reply, Some(opened.as_fd())),
+            reply => connection.send(&reply, None),
+        },
+        Request::Release { .. } => Ok(()),
+    };
+    assert!(matches!(sent, Ok(()) | Err(LocalError::Closed)), "{sent:?}");
+}
+
+/// A client on the machine of a local worker, with a folder for its socket and file.
+struct Lab {
+    folder: tempfile::TempDir,
+    worker: Arc<Worker>,
+    _serving: [crate::doubles::Serving; 2],
+    client: Client,
+}
+
+async fn lab() -> Lab {
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = std::fs::File::create(folder.path().join("file")).unwrap();
+    file.write_all(&content(0, FILE_LENGTH)).unwrap();
+    let worker = Worker::new([Sent::Good]);
+    let at_worker = worker.serve();
+    let master = Master::with_workers(&[(1, "here", at_worker.address)]);
+    master.workers.lock()[0].local_socket = folder.path().join("socket").to_str().unwrap().to_owned();
+    let at_master = master.serve();
+    let client = connect(&[at_master.address]).await;
+    Lab { folder, worker, _serving: [at_worker, at_master], client }
+}
+
+impl Lab {
+    fn local(&self, script: Script) -> LocalDouble {
+        LocalDouble::serve(self.folder.path().join("socket"), self.folder.path().join("file"), script)
+    }
+
+    async fn hold(&self) -> Result<Option<Hold>, ClientError> {
+        self.client.hold(&version(FILE), &capability()).await
+    }
+
+    /// Asks until the pause after a failed attempt to connect is over.
+    async fn hold_again(&self) -> Hold {
+        loop {
+            if let Some(hold) = self.hold().await.unwrap() {
+                return hold;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_hold_reads_the_local_file_and_is_given_back_when_dropped() {
+    let lab = lab().await;
+    let local = lab.local(held);
+    let hold = lab.hold().await.unwrap().unwrap();
+    assert_eq!(hold.read_at(FileOffset::new(1000), 5000).unwrap(), content(1000, 5000));
+    assert_eq!(hold.read_at(FileOffset::new(FILE - 3), 10).unwrap(), content(FILE - 3, 3));
+    let flags = rustix::fs::fcntl_getfl(&hold).unwrap();
+    assert_eq!(flags & rustix::fs::OFlags::RWMODE, rustix::fs::OFlags::RDONLY);
+    assert!(hold.is_live());
+    drop(hold);
+    until(|| local.released() == [100]).await;
+}
+
+#[tokio::test]
+async fn many_requests_share_one_connection() {
+    let lab = lab().await;
+    let local = lab.local(held);
+    let holds = futures::future::join_all((0..50).map(|_| lab.hold())).await;
+    assert!(holds.iter().all(|hold| matches!(hold, Ok(Some(_)))));
+    drop(holds);
+    until(|| local.released().len() == 50).await;
+    let hellos = local.seen.lock().iter().filter(|request| matches!(request, Request::Hello { .. })).count();
+    assert_eq!(hellos, 1);
+}
+
+#[tokio::test]
+async fn no_hold_is_no_error_and_a_refusal_is_one() {
+    let lab = lab().await;
+    assert!(lab.hold().await.unwrap().is_none(), "nobody listens");
+    let local = lab.local(incomplete);
+    while local.asked() == 0 {
+        assert!(lab.hold().await.unwrap().is_none());
+        tokio::task::yield_now().await;
+    }
+    drop(local);
+    let local = lab.local(|request| {
+        let message = "the capability is over".into();
+        Reply::Refused { request, kind: ErrorKind::Unauthenticated, message }
+    });
+    let error = loop {
+        match lab.hold().await {
+            Ok(_) => tokio::task::yield_now().await,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    drop(local);
+}
+
+#[tokio::test]
+async fn a_hold_that_nobody_waits_for_any_more_is_given_back() {
+    let lab = lab().await;
+    let local = lab.local(held);
+    {
+        let asked = lab.hold();
+        tokio::pin!(asked);
+        // Sends the request and goes away before the answer is taken.
+        assert!(futures::poll!(asked.as_mut()).is_pending());
+    }
+    until(|| local.released() == [100]).await;
+}
+
+#[tokio::test]
+async fn a_hold_outlives_its_worker_and_the_next_worker_is_found() {
+    let lab = lab().await;
+    let local = lab.local(held);
+    let hold = lab.hold().await.unwrap().unwrap();
+    drop(local);
+    until(|| !hold.is_live()).await;
+    assert_eq!(hold.read_at(FileOffset::new(0), 10).unwrap(), content(0, 10));
+    let next = lab.local(held);
+    let newer = lab.hold_again().await;
+    drop(hold);
+    drop(newer);
+    until(|| !next.released().is_empty()).await;
+    assert_eq!(next.released(), [100], "only its own hold is given back");
+}
+
+#[tokio::test]
+async fn a_file_of_another_length_is_not_taken() {
+    let lab = lab().await;
+    let local = lab.local(held);
+    std::fs::File::options()
+        .append(true)
+        .open(lab.folder.path().join("file"))
+        .unwrap()
+        .write_all(b"x")
+        .unwrap();
+    assert!(lab.hold().await.unwrap().is_none());
+    until(|| local.released() == [100]).await;
+}
+
+#[tokio::test]
+async fn a_complete_file_is_read_without_the_network_and_counted_as_hit() {
+    let lab = lab().await;
+    let local = lab.local(held);
+    let reader = lab.client.reader(version(FILE), capability());
+    for offset in (0..FILE).step_by(100_000) {
+        assert_eq!(reader.read_at(FileOffset::new(offset), 100_000).await.unwrap(), content(offset, 100_000));
+    }
+    assert_eq!((lab.worker.asked_bytes(), local.asked()), (0, 1));
+    let counters = lab.client.counters().snapshot();
+    assert_eq!(counters.short_circuit_bytes, ByteCount::new(FILE));
+    let hits = counters.mounts[&version(FILE).mount];
+    assert_eq!(hits, (ByteCount::new(FILE), ByteCount::ZERO));
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_complete_is_asked_for_rarely() {
+    let lab = lab().await;
+    let local = lab.local(incomplete);
+    let reader = lab.client.reader(version(FILE), capability());
+    for _ in 0..crate::limits::HOLD_RETRY_READS {
+        reader.read_at(FileOffset::new(10), 10).await.unwrap();
+    }
+    assert_eq!(local.asked(), 1);
+    reader.read_at(FileOffset::new(10), 10).await.unwrap();
+    assert_eq!(local.asked(), 2);
+    assert_eq!(lab.client.counters().snapshot().short_circuit_bytes, ByteCount::ZERO);
+}

@@ -1,0 +1,88 @@
+//! The named maxima and waits of the client.
+
+use std::time::Duration;
+
+/// The whole wait for a master in each call, unless the settings say otherwise.
+pub(crate) const MASTER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+/// The whole wait of one read, unless the settings say otherwise.
+pub(crate) const READ_DEADLINE_DEFAULT: Duration = Duration::from_secs(60);
+/// Shortest wait for the answer of a master that looks at an under-store before it answers, as for a mount.
+pub(crate) const MOUNT_ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+/// Longest wait for one report of counters.
+pub(crate) const REPORT_DEADLINE: Duration = Duration::from_secs(2);
+/// Longest wait for the tasks of a client that is closed.
+pub(crate) const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+/// Pause between two reports of counters that change.
+pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Most masters that a client knows, those that hints named included.
+pub(crate) const MASTERS_MAX: usize = 16;
+/// Most mutations of one session between the lowest unanswered one and the newest, both included.
+pub(crate) const SESSION_WINDOW: u64 = 64;
+
+/// First pause between two attempts of the same request.
+pub(crate) const RETRY_PAUSE_MIN: Duration = Duration::from_millis(20);
+/// Longest pause between two attempts of the same request.
+pub(crate) const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How often all workers are asked for bytes that each of them has failed to give in a way that may be theirs for
+/// good: damaged bytes, an under-store that answers with errors.
+pub(crate) const FUTILE_PASSES_MAX: u32 = 3;
+
+/// Longest wait for a TCP connection.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection without traffic is probed this often.
+pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
+/// A connection whose probe is not answered for this long is dead.
+pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
+/// A worker that sends no chunk for this long is given up, and another one is asked.
+pub(crate) const CHUNK_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Flow control of a connection, in bytes. A small one ends connections with many small calls in flight.
+pub(crate) const CONNECTION_WINDOW: u32 = 32 << 20;
+/// Flow control of one stream, in bytes: two streams of full speed fill a connection.
+pub(crate) const STREAM_WINDOW: u32 = 16 << 20;
+/// Connections to each worker, since one does not carry all that two machines can.
+pub(crate) const CONNECTIONS_PER_WORKER: usize = 2;
+/// Largest message of a block stream, in bytes: a chunk and its frame.
+pub(crate) const CHUNK_MESSAGE_MAX: usize = CHUNK_LENGTH_MAX + 1024;
+/// Most data of one chunk of a block stream, in bytes.
+pub(crate) const CHUNK_LENGTH_MAX: usize = 1 << 20;
+
+/// A cluster map in use that is older than this is fetched anew.
+pub(crate) const MAP_AGE_MAX: Duration = Duration::from_secs(3);
+/// For this long after a failure a worker is asked after all others.
+pub(crate) const SUSPICION: Duration = Duration::from_secs(2);
+
+/// Most bytes of one `read_at`.
+pub(crate) const READ_LENGTH_MAX: usize = 256 << 20;
+/// Most workers that are asked for a block before the first pause.
+pub(crate) const OWNERS_PER_PASS_MAX: usize = 8;
+/// Most blocks that one read fetches at the same time.
+pub(crate) const BLOCKS_IN_FLIGHT_MAX: usize = 4;
+/// After so many reads a reader asks again whether its file has become complete on this machine.
+pub(crate) const HOLD_RETRY_READS: u32 = 64;
+/// Longest read of a local file that is tried at once, in bytes; a longer one goes to a thread of its own.
+pub(crate) const INLINE_READ_MAX: usize = 1 << 20;
+/// Longest wait for the local worker's answer about a hold.
+pub(crate) const HOLD_DEADLINE: Duration = Duration::from_secs(1);
+/// Most requests that wait for one local worker; further ones do without a hold.
+pub(crate) const HOLD_REQUESTS_MAX: usize = 256;
+/// A local socket that could not be connected to is left alone for this long.
+pub(crate) const HOLD_RECONNECT_PAUSE: Duration = Duration::from_millis(500);
+
+/// Most sequential streams that one reader tells apart.
+pub(crate) const STREAMS_MAX: usize = 16;
+/// A stream is forgotten after so many reads of its reader elsewhere.
+pub(crate) const STREAM_IDLE_READS: u64 = 64;
+/// First readahead of a stream, in bytes.
+pub(crate) const WINDOW_MIN: u64 = 1 << 20;
+/// Largest readahead of a stream, in bytes.
+pub(crate) const WINDOW_MAX: u64 = 16 << 20;
+/// Most bytes of one readahead request: several of them in flight fill a window.
+pub(crate) const PART_LENGTH_MAX: u64 = 4 << 20;
+/// What a stream keeps behind its position, in bytes, for reads that overtook each other.
+pub(crate) const BEHIND_KEPT: u64 = 1 << 20;
+/// Most bytes that all readers of a client have read ahead.
+pub(crate) const READAHEAD_BYTES_MAX: usize = 256 << 20;
+/// A reader may have this part of the free readahead memory: so a few readers get full windows, and many share.
+pub(crate) const READAHEAD_SHARE: usize = 4;

@@ -1,0 +1,224 @@
+//! Attaching under-stores to the namespace, and the figures of the cluster, as people ask for them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use forebay_proto::v1::cluster_client::ClusterClient;
+use forebay_proto::v1::mounts_client::MountsClient;
+use forebay_proto::{Coherence, Freshness, OptionSource, Stamp, WireDefect, v1};
+use forebay_types::limits::RPC_LENGTH_MAX;
+use forebay_types::{ByteCount, ErrorKind, MountId, NamespacePath};
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
+
+use crate::client::Client;
+use crate::error::ClientError;
+use crate::limits::MOUNT_ANSWER_DEADLINE;
+use crate::names::{defect, path_bytes};
+
+/// What is to be mounted where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountRequest {
+    /// The place in the namespace.
+    pub path: NamespacePath,
+    /// The under-store, as `s3://BUCKET/PREFIX` or `file:///DIR`; the master says what is wrong with it.
+    pub uri: String,
+    /// Whether files may be written.
+    pub writable: bool,
+    /// `None`: the default of 60 s.
+    pub freshness: Option<Freshness>,
+    /// `None`: strict where writable, else relaxed.
+    pub coherence: Option<Coherence>,
+    /// `None`: the default of 64 MiB.
+    pub block_length: Option<ByteCount>,
+    /// Credentials, region, endpoint and the like.
+    pub options: BTreeMap<String, OptionSource>,
+    /// Only look whether the mount would succeed.
+    pub check_only: bool,
+}
+
+/// One mount as people see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountEntry {
+    /// The mount.
+    pub mount: MountId,
+    /// Its place in the namespace.
+    pub path: NamespacePath,
+    /// The under-store.
+    pub uri: String,
+    /// Whether files cannot be written.
+    pub read_only: bool,
+    /// For how long what was seen of the under-store is taken as true.
+    pub freshness: Freshness,
+    /// What another client's change may lag behind.
+    pub coherence: Coherence,
+    /// `READY`, or `UNREACHABLE` after the under-store last failed to answer.
+    pub state: String,
+    /// Files known below it.
+    pub files: u64,
+}
+
+impl TryFrom<v1::MountEntry> for MountEntry {
+    type Error = WireDefect;
+
+    fn try_from(entry: v1::MountEntry) -> Result<Self, WireDefect> {
+        let coherence = match entry.coherence() {
+            v1::Coherence::Strict => Coherence::Strict,
+            v1::Coherence::Relaxed => Coherence::Relaxed,
+            v1::Coherence::Unspecified => return Err(WireDefect::Missing("coherence")),
+        };
+        let path = NamespacePath::parse(&entry.path)
+            .map_err(|error| WireDefect::Invalid { field: "path", reason: error.to_string() })?;
+        Ok(Self {
+            mount: MountId::new(entry.mount),
+            path,
+            uri: entry.uri,
+            read_only: entry.read_only,
+            freshness: entry.freshness.ok_or(WireDefect::Missing("freshness"))?.try_into()?,
+            coherence,
+            state: entry.state,
+            files: entry.files,
+        })
+    }
+}
+
+impl Client {
+    /// Mounts an under-store, after the master had a look at it, which may take as long as the under-store does. The
+    /// same path and URI again is no error: the flag says that it was there. A check gives mount 0. A call that was
+    /// dropped may still be carried out.
+    ///
+    /// # Errors
+    /// The master's refusal with its reason; [`ClientError::OutcomeUnknown`] when nobody can tell any more.
+    pub async fn mount(&self, request: MountRequest) -> Result<(MountId, bool), ClientError> {
+        let MountRequest { path, uri, writable, freshness, coherence, block_length, options, check_only } =
+            request;
+        let message = v1::MountRequest {
+            header: None,
+            path: path_bytes(&path),
+            uri,
+            writable,
+            freshness: freshness.map(Into::into),
+            coherence: coherence.map_or(v1::Coherence::Unspecified, Into::into).into(),
+            block_length: block_length.unwrap_or_default().get(),
+            options: options.into_iter().map(|(name, source)| (name, source.into())).collect(),
+            check_only,
+        };
+        let stamped = |stamp| v1::MountRequest { header: Some(self.header(Some(stamp))), ..message.clone() };
+        let answer = self
+            .mutate("Mount", stamped, |channel, request| async move {
+                MountsClient::new(channel).mount(request).await
+            })
+            .await?;
+        Ok((MountId::new(answer.mount), answer.already))
+    }
+
+    /// Takes the mount at `path` away; the under-store stays as it is. A call that was dropped may still be carried
+    /// out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when nothing is mounted there; [`ClientError::OutcomeUnknown`].
+    pub async fn unmount(&self, path: &NamespacePath) -> Result<(), ClientError> {
+        let stamped =
+            |stamp| v1::UnmountRequest { header: Some(self.header(Some(stamp))), path: path_bytes(path) };
+        self.mutate("Unmount", stamped, |channel, request| async move {
+            MountsClient::new(channel).unmount(request).await
+        })
+        .await
+        .map(|_| ())
+    }
+
+    /// All mounts. Cancel safe.
+    ///
+    /// # Errors
+    /// Those of reaching a master.
+    pub async fn mounts(&self) -> Result<Vec<MountEntry>, ClientError> {
+        let request = v1::ListMountsRequest { header: Some(self.header(None)) };
+        let answer = self
+            .0
+            .master
+            .call("ListMounts", Duration::ZERO, request, |channel, request| async move {
+                MountsClient::new(channel)
+                    .max_decoding_message_size(RPC_LENGTH_MAX)
+                    .list_mounts(request)
+                    .await
+            })
+            .await
+            .outcome()?;
+        let mounts: Result<_, _> = answer.mounts.into_iter().map(TryInto::try_into).collect();
+        mounts.map_err(defect("ListMounts"))
+    }
+
+    /// The figures of the cluster, as the wire has them: they are for people and change with each version. Cancel safe.
+    ///
+    /// # Errors
+    /// Those of reaching a master.
+    pub async fn report(&self) -> Result<v1::GetReportResponse, ClientError> {
+        let request = v1::GetReportRequest { header: Some(self.header(None)) };
+        self.0
+            .master
+            .call("GetReport", Duration::ZERO, request, |channel, request| async move {
+                ClusterClient::new(channel)
+                    .max_decoding_message_size(RPC_LENGTH_MAX)
+                    .get_report(request)
+                    .await
+            })
+            .await
+            .outcome()
+    }
+
+    /// Sends a mutation under one stamp, however often. When the master no longer knows the session and the request
+    /// was sent once, nothing was done, and it is sent again under a new session.
+    async fn mutate<M, T, F, R>(
+        &self,
+        rpc: &'static str,
+        stamped: impl Fn(Stamp) -> M,
+        send: F,
+    ) -> Result<T, ClientError>
+    where
+        M: Clone,
+        F: Fn(Channel, Request<M>) -> R,
+        R: Future<Output = Result<Response<T>, Status>>,
+    {
+        let mut is_new_session = false;
+        loop {
+            let ticket = self.0.session.begin().await;
+            let stamp = ticket.stamp();
+            let called = self.0.master.call(rpc, MOUNT_ANSWER_DEADLINE, stamped(stamp), &send).await;
+            match called.outcome {
+                Err(error) if error.kind() == ErrorKind::SessionExpired => {
+                    self.0.session.expire(stamp.session);
+                    if called.attempts > 1 || is_new_session {
+                        return Err(ClientError::OutcomeUnknown { rpc });
+                    }
+                    is_new_session = true;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_without_a_word_about_coherence_or_freshness_makes_no_sense() {
+        let entry = v1::MountEntry {
+            mount: 3,
+            path: "/data".into(),
+            uri: "file:///data".into(),
+            freshness: Some(Freshness::Immutable.into()),
+            coherence: v1::Coherence::Relaxed.into(),
+            ..Default::default()
+        };
+        let seen = MountEntry::try_from(entry.clone()).unwrap();
+        assert_eq!((seen.mount, seen.freshness), (MountId::new(3), Freshness::Immutable));
+        let silent = v1::MountEntry { coherence: 0, ..entry.clone() };
+        assert_eq!(MountEntry::try_from(silent), Err(WireDefect::Missing("coherence")));
+        let unbound = v1::MountEntry { freshness: None, ..entry.clone() };
+        assert_eq!(MountEntry::try_from(unbound), Err(WireDefect::Missing("freshness")));
+        let nowhere = v1::MountEntry { path: "data".into(), ..entry };
+        assert!(MountEntry::try_from(nowhere).is_err());
+    }
+}

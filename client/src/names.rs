@@ -1,0 +1,253 @@
+//! Questions about names, attributes and places, which the master answers; and presence, which a worker does.
+//!
+//! Each answer says for how long it may be used without asking again; nothing is remembered here.
+
+use std::time::Duration;
+
+use forebay_proto::v1::namespace_client::NamespaceClient;
+use forebay_proto::{Entry, Named, WireDefect, v1};
+use forebay_types::limits::RPC_LENGTH_MAX;
+use forebay_types::{
+    BlockCapability, ByteCount, EntryName, ErrorKind, FileId, FileOffset, InodeId, NamespacePath,
+    VersionDescriptor, WorkerId,
+};
+use tonic::Request;
+use tonic::transport::Channel;
+
+use crate::answer::error_of;
+use crate::client::Client;
+use crate::error::ClientError;
+use crate::route::Route;
+
+/// The answer to a lookup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    /// The entry; `None` when the directory has no such name.
+    pub entry: Option<Entry>,
+    /// For how long the answer, also a negative one, may be used without asking again.
+    pub valid: Duration,
+}
+
+/// One page of a directory, in the order of the names' bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListingPage {
+    /// The entries.
+    pub entries: Vec<Named>,
+    /// No entries follow.
+    pub complete: bool,
+    /// For how long the page may be used without asking again.
+    pub valid: Duration,
+}
+
+/// Room and counts, for statfs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statistics {
+    /// Room for cached blocks on all workers.
+    pub capacity: ByteCount,
+    /// What of it is taken.
+    pub used: ByteCount,
+    /// Files known to the namespace.
+    pub files: u64,
+    /// Directories known to the namespace.
+    pub directories: u64,
+}
+
+/// What a worker reports to hold of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Bytes of the version in its cache.
+    pub cached: ByteCount,
+    /// Whether that is all.
+    pub complete: bool,
+}
+
+/// What one worker holds of a version, asked of the worker itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// The worker that was asked.
+    pub worker: WorkerId,
+    /// Whether it runs on this machine.
+    pub local: bool,
+    /// Bytes of the version in its cache.
+    pub cached: ByteCount,
+    /// Whether that is all.
+    pub complete: bool,
+}
+
+impl Client {
+    /// Looks up one name in one directory. A missing name is no error. Cancel safe.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] or [`ErrorKind::NotADirectory`] when `parent` is no directory (any more).
+    pub async fn lookup(&self, parent: InodeId, name: &EntryName) -> Result<Lookup, ClientError> {
+        let name = name.as_bytes().to_vec().into();
+        let request = v1::LookupRequest { header: Some(self.header(None)), parent: parent.get(), name };
+        let answer = self
+            .ask("Lookup", request, |mut names, request| async move { names.lookup(request).await })
+            .await?;
+        let entry = answer.entry.map(TryInto::try_into).transpose().map_err(defect("Lookup"))?;
+        Ok(Lookup { entry, valid: Duration::from_nanos(answer.valid_nanos) })
+    }
+
+    /// The entry of an inode, and for how long it may be used without asking again. Cancel safe.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is no such inode (any more).
+    pub async fn attributes(&self, inode: InodeId) -> Result<(Entry, Duration), ClientError> {
+        let request = v1::GetAttributesRequest { header: Some(self.header(None)), inode: inode.get() };
+        self.ask(
+            "GetAttributes",
+            request,
+            |mut names, request| async move { names.get_attributes(request).await },
+        )
+        .await?
+        .try_into()
+        .map_err(defect("GetAttributes"))
+    }
+
+    /// The entry at a path, and for how long it may be used without asking again. Cancel safe.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], naming the first part that is missing; [`ErrorKind::NotADirectory`].
+    pub async fn resolve(&self, path: &NamespacePath) -> Result<(Entry, Duration), ClientError> {
+        let request = v1::ResolveRequest { header: Some(self.header(None)), path: path_bytes(path) };
+        self.ask("Resolve", request, |mut names, request| async move { names.resolve(request).await })
+            .await?
+            .try_into()
+            .map_err(defect("Resolve"))
+    }
+
+    /// One page of a directory: the entries after the name `after`, at most `limit` of them (0: as many as the master
+    /// gives). Cancel safe.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] or [`ErrorKind::NotADirectory`].
+    pub async fn list(
+        &self,
+        directory: InodeId,
+        after: Option<&EntryName>,
+        limit: u32,
+    ) -> Result<ListingPage, ClientError> {
+        let after = after.map(|name| name.as_bytes().to_vec().into()).unwrap_or_default();
+        let header = Some(self.header(None));
+        let request = v1::ListRequest { header, directory: directory.get(), after, limit };
+        let answer =
+            self.ask("List", request, |mut names, request| async move { names.list(request).await }).await?;
+        let entries: Result<_, _> = answer.entries.into_iter().map(TryInto::try_into).collect();
+        Ok(ListingPage {
+            entries: entries.map_err(defect("List"))?,
+            complete: answer.complete,
+            valid: Duration::from_nanos(answer.valid_nanos),
+        })
+    }
+
+    /// Opens a file: the current version within the mount's freshness, with the right to read it. Always asks the
+    /// master. Cancel safe.
+    ///
+    /// # Errors
+    /// [`ErrorKind::IsADirectory`], [`ErrorKind::NotFound`], [`ErrorKind::PermissionDenied`].
+    pub async fn open(&self, inode: InodeId) -> Result<(Entry, Duration), ClientError> {
+        let request = v1::OpenRequest { header: Some(self.header(None)), inode: inode.get() };
+        self.ask("Open", request, |mut names, request| async move { names.open(request).await })
+            .await?
+            .try_into()
+            .map_err(defect("Open"))
+    }
+
+    /// Room and counts, for statfs. Never waits for a worker. Cancel safe.
+    ///
+    /// # Errors
+    /// Those of reaching a master.
+    pub async fn statistics(&self) -> Result<Statistics, ClientError> {
+        let request = v1::GetStatisticsRequest { header: Some(self.header(None)) };
+        let answer =
+            self.ask("GetStatistics", request, |mut names, request| async move {
+                names.get_statistics(request).await
+            })
+            .await?;
+        Ok(Statistics {
+            capacity: ByteCount::new(answer.capacity_bytes),
+            used: ByteCount::new(answer.used_bytes),
+            files: answer.files,
+            directories: answer.directories,
+        })
+    }
+
+    /// Which workers report what of a version. Cancel safe.
+    ///
+    /// # Errors
+    /// Those of reaching a master.
+    pub async fn locate(&self, file: FileId) -> Result<Vec<Location>, ClientError> {
+        let request = v1::LocateRequest { header: Some(self.header(None)), file: Some(file.into()) };
+        let answer = self
+            .ask("Locate", request, |mut names, request| async move { names.locate(request).await })
+            .await?;
+        let location = |of: v1::Location| Location {
+            worker: WorkerId::new(of.worker),
+            cached: ByteCount::new(of.cached_bytes),
+            complete: of.complete,
+        };
+        Ok(answer.locations.into_iter().map(location).collect())
+    }
+
+    /// What the worker of this machine holds of a version; where there is none, the owner of the first block. One
+    /// attempt: an answer that comes late is of no use. Cancel safe.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when there is no worker; the worker's own.
+    pub async fn presence(
+        &self,
+        version: &VersionDescriptor,
+        capability: &BlockCapability,
+    ) -> Result<Presence, ClientError> {
+        self.refresh_in_background();
+        let first = version.block_at(FileOffset::new(0)).expect("the first block has the index 0");
+        let local = self.0.route.local();
+        let is_local = local.is_some();
+        let owner = || Route::owners(&self.0.route.map(), first).first().cloned();
+        let worker = local.or_else(owner).ok_or_else(|| ClientError::Answer {
+            kind: ErrorKind::Unavailable,
+            message: "no worker is registered".into(),
+            leader: None,
+            map_epoch: None,
+        })?;
+        let mut request = Request::new(v1::GetPresenceRequest {
+            header: Some(self.routed_header()),
+            version: Some(version.into()),
+            capability: Some(capability.into()),
+        });
+        request.set_timeout(self.0.settings.timeout);
+        let mut blocks = self.0.workers.blocks(&worker.address)?;
+        let answer = blocks.get_presence(request).await.map_err(error_of)?.into_inner();
+        Ok(Presence {
+            worker: worker.id,
+            local: is_local,
+            cached: ByteCount::new(answer.cached_bytes),
+            complete: answer.complete,
+        })
+    }
+
+    /// Asks the namespace service of the leading master.
+    async fn ask<M, T, F, R>(&self, rpc: &'static str, message: M, send: F) -> Result<T, ClientError>
+    where
+        M: Clone,
+        F: Fn(NamespaceClient<Channel>, Request<M>) -> R,
+        R: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    {
+        let send = |channel, request| {
+            send(NamespaceClient::new(channel).max_decoding_message_size(RPC_LENGTH_MAX), request)
+        };
+        self.0.master.call(rpc, Duration::ZERO, message, send).await.outcome()
+    }
+}
+
+/// A path as the wire has it.
+pub(crate) fn path_bytes(path: &NamespacePath) -> bytes::Bytes {
+    path.to_bytes().into()
+}
+
+pub(crate) fn defect(rpc: &'static str) -> impl Fn(WireDefect) -> ClientError {
+    move |source| ClientError::Wire { rpc, source }
+}

@@ -1,0 +1,166 @@
+//! Reads one version at any offset: from its local file where it lies complete on this machine, else from what was
+//! read ahead, else from the workers.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use forebay_types::{BlockCapability, ByteCount, FileOffset, InodeId, VersionDescriptor};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::client::Client;
+use crate::counters::MountCounters;
+use crate::error::ClientError;
+use crate::fetch::Fetch;
+use crate::hold::Hold;
+use crate::limits::{HOLD_RETRY_READS, READ_LENGTH_MAX};
+use crate::prefetch::Prefetch;
+
+/// A reader of one version: what a handle of an open file needs. Reads may overlap and come from many tasks.
+///
+/// Dropping it stops what it reads ahead and gives back its hold.
+#[derive(Debug)]
+pub struct Reader {
+    fetch: Arc<Fetch>,
+    prefetch: Prefetch,
+    local: Mutex<Local>,
+    mount: Arc<MountCounters>,
+}
+
+/// Whether the version's local file can be used.
+#[derive(Debug)]
+enum Local {
+    /// Nobody has asked yet.
+    Untried,
+    /// It could not be had when it was last asked for, so many reads ago.
+    Absent { reads: u32 },
+    /// It is held. Bytes of a file that was complete at the first read are hits.
+    Held { hold: Arc<Hold>, hit: bool },
+}
+
+impl Reader {
+    pub(crate) fn new(client: Client, version: VersionDescriptor, capability: &BlockCapability) -> Self {
+        let mount = client.0.counters.mount(version.mount);
+        let fetch = Arc::new(Fetch::new(client, version, capability));
+        Self { prefetch: Prefetch::new(Arc::clone(&fetch)), fetch, local: Mutex::new(Local::Untried), mount }
+    }
+
+    /// Makes the reader last longer than its capability: when that is over, it opens `inode` again, and goes on if the
+    /// version is still the file's.
+    #[must_use]
+    pub fn renewed_by(self, inode: InodeId) -> Self {
+        self.fetch.renew_by(inode);
+        self
+    }
+
+    /// Makes the reader use a hold of its version that the caller has already.
+    #[must_use]
+    pub fn with_hold(self, hold: Hold) -> Self {
+        *self.local.lock() = Local::Held { hold: Arc::new(hold), hit: true };
+        self
+    }
+
+    /// Spares the first read the question for a hold, for a caller that has just asked and got none.
+    #[must_use]
+    pub fn without_hold(self) -> Self {
+        *self.local.lock() = Local::Absent { reads: 0 };
+        self
+    }
+
+    /// The version that is read.
+    #[must_use]
+    pub fn version(&self) -> &VersionDescriptor {
+        self.fetch.version()
+    }
+
+    /// The bytes from `offset` on: `length` of them, fewer only at the end of the file, none beyond it. At most
+    /// 256 MiB at a time. Verified; all of one version. Cancel safe.
+    ///
+    /// # Errors
+    /// [`ClientError::Stale`] when the version can no longer be read; [`ClientError::NoWorker`] when no worker gave
+    /// the bytes within the settings' read deadline; [`ClientError::LimitExceeded`].
+    pub async fn read_at(&self, offset: FileOffset, length: usize) -> Result<Bytes, ClientError> {
+        if length > READ_LENGTH_MAX {
+            return Err(ClientError::LimitExceeded {
+                what: "the length of a read",
+                max: READ_LENGTH_MAX as u64,
+            });
+        }
+        let file = self.version().length().get();
+        let range = offset.get().min(file)..offset.get().saturating_add(length as u64).min(file);
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let deadline = Instant::now() + self.fetch.client().settings().read_deadline;
+        if let Some(bytes) = self.read_local(&range).await {
+            return Ok(bytes);
+        }
+        if let Some(bytes) = self.prefetch.read(&range, deadline).await {
+            return Ok(bytes);
+        }
+        self.fetch.bytes(range, deadline).await
+    }
+
+    /// The bytes from the local file, where it is held and gives them.
+    async fn read_local(&self, range: &Range<u64>) -> Option<Bytes> {
+        let (hold, hit) = self.held().await?;
+        let length = range.end - range.start;
+        match hold.read(range.clone()).await {
+            // A worker that began anew meanwhile knows nothing of the hold, so the bytes may not be the version's.
+            Ok(_) if !hold.is_live() => {
+                tracing::debug!(file = %self.version().file, "the hold ended during a read")
+            }
+            Ok(bytes) if bytes.len() as u64 == length => {
+                let counters = self.fetch.client().counters();
+                counters.add_short_circuit(&self.mount, ByteCount::new(length), hit);
+                return Some(bytes);
+            }
+            Ok(bytes) => {
+                let (file, had) = (self.version().file, bytes.len());
+                tracing::warn!(%file, wanted = length, had, "a held file is shorter than its version");
+            }
+            Err(error) => {
+                tracing::warn!(file = %self.version().file, %error, "a held file could not be read")
+            }
+        }
+        *self.local.lock() = Local::Absent { reads: 0 };
+        None
+    }
+
+    /// The hold; asks for it at the first read and again now and then.
+    async fn held(&self) -> Option<(Arc<Hold>, bool)> {
+        if !self.fetch.client().settings().short_circuit {
+            return None;
+        }
+        let is_first = {
+            let mut local = self.local.lock();
+            match &mut *local {
+                Local::Held { hold, hit } if hold.is_live() => return Some((Arc::clone(hold), *hit)),
+                Local::Absent { reads } if *reads + 1 < HOLD_RETRY_READS => {
+                    *reads += 1;
+                    return None;
+                }
+                state => {
+                    let is_first = matches!(state, Local::Untried);
+                    // Reads that come meanwhile do not wait for the answer.
+                    *state = Local::Absent { reads: 0 };
+                    is_first
+                }
+            }
+        };
+        let capability = self.fetch.capability()?;
+        match self.fetch.client().hold(self.version(), &capability).await {
+            Ok(Some(hold)) => {
+                let hold = Arc::new(hold);
+                *self.local.lock() = Local::Held { hold: Arc::clone(&hold), hit: is_first };
+                Some((hold, is_first))
+            }
+            Ok(None) => None,
+            Err(error) => {
+                tracing::debug!(file = %self.version().file, %error, "the local worker gave no hold");
+                None
+            }
+        }
+    }
+}
