@@ -1,0 +1,36 @@
+//! The replicated log: what is proposed here is synced on a majority of the masters, applied on each, then answered.
+//!
+//! Only here is openraft named. The state machine is `forebay-metadata`, the disks are `forebay-storage`; this room
+//! owns what lies between: batching, snapshots, reads that see what was acknowledged, and who leads. This version runs
+//! clusters of one voter; formats, ids and borders are those of more.
+
+#![deny(missing_docs)]
+
+pub mod limits;
+
+mod clock;
+mod codec;
+mod effects;
+mod error;
+mod log;
+mod machine;
+mod network;
+mod node;
+mod settings;
+mod snapshot;
+mod state;
+mod types;
+
+#[cfg(test)]
+mod suite;
+#[cfg(test)]
+mod testing;
+
+pub use clock::{Clock, SystemClock};
+pub use effects::{Effects, Wake};
+pub use error::RaftError;
+pub use node::proposer::Committed;
+pub use node::{RaftNode, RaftStatus, Role};
+pub use settings::{FIRST_NODE, RaftSettings, Tuning};
+pub use state::{ReadView, StateMoment};
+pub use types::LeaderHint;

@@ -1,0 +1,60 @@
+//! The named maxima and periods of the replicated log. Those that other crates share stand in `forebay_types::limits`.
+
+use std::time::Duration;
+
+/// Most proposals that wait to be packed into an entry. More wait in their callers, up to their deadlines.
+pub const QUEUED_PROPOSALS_MAX: usize = 4096;
+/// Most proposals of one entry.
+pub const ENTRY_PROPOSALS_MAX: usize = 512;
+/// Most bytes of proposals that are packed into one entry. A single larger one travels alone.
+pub const ENTRY_PACKED_LENGTH_MAX: usize = 1 << 20;
+/// Most entries that the proposer has under way. What arrives meanwhile is packed into the next one, so a smaller
+/// number makes larger entries; docs/adr/0002-openraft-0.10-over-rocksdb.md has the measurements.
+pub const ENTRIES_IN_FLIGHT_MAX: usize = 4;
+
+/// Most reads that wait for the next round. More wait in their callers, up to their deadlines.
+pub const QUEUED_READS_MAX: usize = 4096;
+
+/// Most requests that wait for the log's writer.
+pub const QUEUED_WRITES_MAX: usize = 1024;
+/// Most bytes of entries that share one sync of the log.
+pub const APPEND_LENGTH_MAX: usize = 8 << 20;
+/// Most synced entries that are kept in memory for the state machine and for followers that are near.
+pub const TAIL_ENTRIES_MAX: usize = 4096;
+/// Most bytes of synced entries that are kept in memory.
+pub const TAIL_LENGTH_MAX: usize = 32 << 20;
+/// Most entries that are read from the log at once.
+pub const READ_ENTRIES_MAX: u64 = 256;
+/// Most bytes of entries that are read from the log at once; a single larger one is read alone.
+pub const READ_LENGTH_MAX: usize = 4 << 20;
+
+/// Most entries that are applied and committed to the state as one.
+pub const APPLY_ENTRIES_MAX: usize = 256;
+/// Most batches that wait to be applied. The state machine waits for each, so this is never reached.
+pub const QUEUED_APPLIES_MAX: usize = 4;
+/// Most batches of effects that wait to be looked at. More are dropped, and the receiver is told to look for itself.
+pub const QUEUED_EFFECTS_MAX: usize = 4096;
+
+/// Entries after which a new snapshot is made.
+pub const SNAPSHOT_EVERY_ENTRIES: u64 = 100_000;
+/// Bytes of the log after which a new snapshot is made, however few entries they are.
+pub const SNAPSHOT_EVERY_LENGTH: u64 = 1 << 30;
+/// Entries that are kept behind a snapshot, so that a follower that was away for a moment needs no snapshot. Few, since
+/// an entry may have a mebibyte.
+pub const KEPT_ENTRIES: u64 = 1_000;
+/// Fewest entries that are purged at once.
+pub const PURGED_ENTRIES_MIN: u64 = 100;
+/// Largest description of a snapshot (not its files), in bytes.
+pub const SNAPSHOT_DESCRIPTION_LENGTH_MAX: usize = 16 << 20;
+/// Most files of one snapshot.
+pub const SNAPSHOT_FILES_MAX: usize = 1 << 20;
+/// Longest path of a file within a snapshot, in bytes.
+pub const SNAPSHOT_FILE_PATH_LENGTH_MAX: usize = 1024;
+
+/// How often a leader tells its followers that it lives.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(250);
+/// After how long without a leader a follower stands for election, at least. With [`ELECTION_TIMEOUT_MAX`] chosen so
+/// that a fail-over, with one election that failed, ends within three seconds.
+pub const ELECTION_TIMEOUT_MIN: Duration = Duration::from_millis(1000);
+/// After how long without a leader a follower stands for election, at most.
+pub const ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(1500);

@@ -1,0 +1,73 @@
+//! Confirms that this master still leads, once for all reads that wait at the same time.
+//!
+//! A read joins a round that begins after it arrived, so it sees every entry that was acknowledged before.
+
+use std::sync::Arc;
+
+use openraft::ReadPolicy;
+use openraft::errors::LinearizableReadError;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{FirstFailure, RaftError};
+use crate::limits::QUEUED_READS_MAX;
+use crate::node::{NodeRaft, leader_hint};
+use crate::state::{NodeState, ReadView};
+use crate::types::LeaderHint;
+
+pub(super) type ReadAnswer = oneshot::Sender<Result<ReadView, RaftError>>;
+
+pub(super) struct ReadRounds {
+    pub(super) raft: NodeRaft,
+    pub(super) state: Arc<NodeState>,
+    pub(super) failure: FirstFailure,
+    pub(super) queue: mpsc::Receiver<ReadAnswer>,
+}
+
+/// Why a round failed, to be told to several callers.
+enum RoundError {
+    NotLeader(Option<LeaderHint>),
+    NoMajority(String),
+    Stopped,
+}
+
+impl ReadRounds {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let rounds = async move {
+            let mut waiting = Vec::new();
+            while self.queue.recv_many(&mut waiting, QUEUED_READS_MAX).await > 0 {
+                let round = self.round().await;
+                for answer in waiting.drain(..) {
+                    // Whoever asked may have given up.
+                    let _ = answer.send(self.outcome(&round));
+                }
+            }
+        };
+        let _ = stop.run_until_cancelled_owned(rounds).await;
+    }
+
+    async fn round(&self) -> Result<ReadView, RoundError> {
+        let confirmed = self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(|error| {
+            match error.into_api_error() {
+                Some(LinearizableReadError::ForwardToLeader(forward)) => {
+                    RoundError::NotLeader(leader_hint(&forward))
+                }
+                Some(LinearizableReadError::QuorumNotEnough(error)) => {
+                    RoundError::NoMajority(error.to_string())
+                }
+                None => RoundError::Stopped,
+            }
+        })?;
+        confirmed.await_ready(&self.raft).await.map_err(|_| RoundError::Stopped)?;
+        self.state.view().map_err(|_| RoundError::Stopped)
+    }
+
+    fn outcome(&self, round: &Result<ReadView, RoundError>) -> Result<ReadView, RaftError> {
+        match round {
+            Ok(view) => Ok(view.clone()),
+            Err(RoundError::NotLeader(leader)) => Err(RaftError::NotLeader { leader: leader.clone() }),
+            Err(RoundError::NoMajority(reason)) => Err(RaftError::Unavailable { reason: reason.clone() }),
+            Err(RoundError::Stopped) => Err(self.failure.explain(RaftError::stopped)),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What a node needs to know to start.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::{Config, SnapshotPolicy};
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::RaftError;
+use crate::limits;
+
+/// The node id of the master that forms a cluster. Later nodes get theirs from the log.
+pub const FIRST_NODE: u64 = 1;
+
+/// How to start a node.
+#[derive(Clone, Debug)]
+pub struct RaftSettings {
+    /// Where log, state and snapshots lie. One master's alone.
+    pub dir: PathBuf,
+    /// The id that this node votes under. Never that of another node, also not of one whose directory was lost.
+    pub node: u64,
+    /// Host and port at which the others and the clients find this master.
+    pub address: String,
+    /// This master's place in the configuration. Only a name.
+    pub slot: u32,
+    /// Where the leader's time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// What is worth measuring, with defaults that were.
+    pub tuning: Tuning,
+}
+
+/// Numbers that trade latency, throughput and room for each other. All at least 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Most proposals of one entry; 1 gives each proposal an entry of its own.
+    pub entry_proposals_max: usize,
+    /// Most entries that the proposer has under way.
+    pub entries_in_flight_max: usize,
+    /// Entries after which a new snapshot is made.
+    pub snapshot_every_entries: u64,
+    /// Bytes of the log after which a new snapshot is made, however few entries they are.
+    pub snapshot_every_length: u64,
+    /// Entries that are kept behind a snapshot.
+    pub kept_entries: u64,
+    /// Fewest entries that are purged at once.
+    pub purged_entries_min: u64,
+    /// Most batches of effects that wait to be looked at.
+    pub queued_effects_max: usize,
+}
+
+impl RaftSettings {
+    /// The settings of a first master in slot 0, with the machine's clock.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>, address: impl Into<String>) -> Self {
+        Self {
+            dir: dir.into(),
+            node: FIRST_NODE,
+            address: address.into(),
+            slot: 0,
+            clock: Arc::new(SystemClock),
+            tuning: Tuning::default(),
+        }
+    }
+
+    pub(crate) fn openraft_config(&self) -> Result<Config, RaftError> {
+        let tuning = &self.tuning;
+        if tuning.entry_proposals_max == 0
+            || tuning.entries_in_flight_max == 0
+            || tuning.queued_effects_max == 0
+        {
+            return Err(RaftError::Settings("a limit of 0 would let nothing through".to_owned()));
+        }
+        let config = Config {
+            cluster_name: "forebay".to_owned(),
+            heartbeat_interval: millis(limits::HEARTBEAT_INTERVAL),
+            election_timeout_min: millis(limits::ELECTION_TIMEOUT_MIN),
+            election_timeout_max: millis(limits::ELECTION_TIMEOUT_MAX),
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(tuning.snapshot_every_entries),
+            max_in_snapshot_log_to_keep: tuning.kept_entries,
+            purge_batch_size: tuning.purged_entries_min,
+            // Beyond what a snapshot and the kept entries can bridge, only a snapshot helps.
+            replication_lag_threshold: tuning.snapshot_every_entries.saturating_add(tuning.kept_entries),
+            enable_pre_vote: Some(true),
+            // The state is not synced with each entry, so after a power cut it may be older than what was read from it.
+            // A leader that begins a new term first has all of its log applied.
+            enable_leader_restore: Some(false),
+            ..Config::default()
+        };
+        config.validate().map_err(|error| RaftError::Settings(error.to_string()))
+    }
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            entry_proposals_max: limits::ENTRY_PROPOSALS_MAX,
+            entries_in_flight_max: limits::ENTRIES_IN_FLIGHT_MAX,
+            snapshot_every_entries: limits::SNAPSHOT_EVERY_ENTRIES,
+            snapshot_every_length: limits::SNAPSHOT_EVERY_LENGTH,
+            kept_entries: limits::KEPT_ENTRIES,
+            purged_entries_min: limits::PURGED_ENTRIES_MIN,
+            queued_effects_max: limits::QUEUED_EFFECTS_MAX,
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

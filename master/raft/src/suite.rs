@@ -1,0 +1,36 @@
+//! openraft's own tests of a log and a state machine, run over ours.
+
+use openraft::StorageError;
+use openraft::testing::log::{StoreBuilder, Suite};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+use crate::effects;
+use crate::error::FirstFailure;
+use crate::log::NodeLog;
+use crate::machine::Machine;
+use crate::node::growth::Growth;
+use crate::snapshot::SnapshotShelf;
+use crate::state::NodeState;
+use crate::types::TypeConfig;
+
+struct Builder;
+
+impl StoreBuilder<TypeConfig, NodeLog, Machine, TempDir> for Builder {
+    async fn build(&self) -> Result<(TempDir, NodeLog, Machine), StorageError<TypeConfig>> {
+        let dir = tempfile::tempdir().unwrap();
+        let failure = FirstFailure::default();
+        let (log, _) =
+            NodeLog::open(&dir.path().join("log"), 0, Growth::new(u64::MAX), failure.clone()).unwrap();
+        let state = Arc::new(NodeState::open(dir.path().join("state")).unwrap());
+        let shelf = Arc::new(SnapshotShelf::open(dir.path().join("snapshots")).unwrap());
+        let (sender, _) = effects::channel(1);
+        let (machine, _) = Machine::start(state, shelf, sender, failure).unwrap();
+        Ok((dir, log, machine))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn log_and_state_machine_pass_openrafts_suite() {
+    Suite::test_all(Builder).await.unwrap();
+}
