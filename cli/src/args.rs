@@ -56,6 +56,13 @@ pub(crate) enum OutputFormat {
 pub(crate) enum Command {
     /// Run a whole cluster in one process: a master, a worker and, if asked, a FUSE mount
     Local(LocalArguments),
+    /// Run a master: the namespace, and who holds what
+    Master(MasterArguments),
+    /// Run a worker: cached blocks on RAM and disks
+    Worker(WorkerArguments),
+    /// Show the namespace as a file system
+    #[command(subcommand)]
+    Fuse(FuseCommand),
     /// Attach an under-store to a path of the namespace
     Mount(MountArguments),
     /// Detach what is mounted at a path of the namespace; the under-store keeps its data
@@ -98,9 +105,104 @@ pub(crate) struct LocalArguments {
     /// Options of the FUSE mount: allow_other, uid=, gid=, umask=, freshness=, passthrough=auto|off
     #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
     pub(crate) fuse_options: Vec<String>,
+    #[command(flatten)]
+    pub(crate) network: NetworkArguments,
+}
+
+/// What each process that serves a port takes.
+#[derive(Debug, Args)]
+pub(crate) struct NetworkArguments {
     /// Allow --listen beyond loopback without TLS
     #[arg(long)]
     pub(crate) insecure: bool,
+    /// Serve /metrics, /healthz and /readyz at this address instead of on --listen
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<String>,
+}
+
+/// `forebay master`.
+#[derive(Debug, Args)]
+pub(crate) struct MasterArguments {
+    /// Slot of this master among the masters; a name, not an identity [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) id: Option<u32>,
+    /// Where log, state and the cluster's key are kept
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Address to serve on [default: 127.0.0.1:7411]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+    /// Address at which others reach this master [default: where it listens]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) advertise: Option<String>,
+    #[command(flatten)]
+    pub(crate) network: NetworkArguments,
+}
+
+/// `forebay worker`.
+#[derive(Debug, Args)]
+pub(crate) struct WorkerArguments {
+    /// Where the worker's id, socket and, without --tier, its cache are kept
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Address to serve on [default: 127.0.0.1:7421]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+    /// Address at which others reach this worker [default: where it listens]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) advertise: Option<String>,
+    /// Size of the RAM tier, 0 for none [default: a quarter of free memory]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) ram: Option<String>,
+    /// A disk tier; may be given again [default: half of the free space under --dir]
+    #[arg(long = "tier", value_name = "DIR:SIZE")]
+    pub(crate) tiers: Vec<String>,
+    /// Tenants that this worker serves
+    #[arg(long, value_name = "NAME")]
+    pub(crate) group: Option<String>,
+    /// Delete whatever the cache holds, another cluster's included, and start with an empty one
+    #[arg(long)]
+    pub(crate) format_cache: bool,
+    #[command(flatten)]
+    pub(crate) network: NetworkArguments,
+}
+
+/// `forebay fuse`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum FuseCommand {
+    /// Mount the namespace at a folder
+    Mount(FuseMountArguments),
+    /// Take a mount down
+    Umount(FuseUmountArguments),
+}
+
+/// `forebay fuse mount`.
+#[derive(Debug, Args)]
+pub(crate) struct FuseMountArguments {
+    /// The folder to mount at
+    pub(crate) mount_point: PathBuf,
+    /// Show only what lies below this path of the namespace [default: /]
+    #[arg(long, value_name = "NS_PATH")]
+    pub(crate) path: Option<String>,
+    /// allow_other, uid=, gid=, umask=, freshness=, passthrough=auto|off; may be given again
+    #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
+    pub(crate) options: Vec<String>,
+    /// Return once the mount serves, and leave it running
+    #[arg(long)]
+    pub(crate) background: bool,
+    /// Serve /metrics, /healthz and /readyz at this address [default: 127.0.0.1:7431, or a free port if it is taken]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<String>,
+    /// Allow --http beyond loopback without TLS
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
+/// `forebay fuse umount`.
+#[derive(Debug, Args)]
+pub(crate) struct FuseUmountArguments {
+    /// The folder that is mounted at
+    pub(crate) mount_point: PathBuf,
 }
 
 /// `forebay mount`.

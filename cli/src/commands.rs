@@ -17,6 +17,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { global, command } = arguments;
     match command {
         Command::Local(local) => process::local::run(&global, local),
+        Command::Master(arguments) => process::master::run(&global, arguments),
+        Command::Worker(arguments) => process::worker::run(&global, arguments),
+        Command::Fuse(command) => process::fuse::run(&global, command),
         Command::Mount(arguments) => block_on(mount::mount(&global, arguments)),
         Command::Unmount(arguments) => block_on(mount::unmount(&global, arguments)),
         Command::Mounts => block_on(mount::mounts(&global)),

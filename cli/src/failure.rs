@@ -32,8 +32,9 @@ impl Failure {
 
     /// A failure of the SDK while `what` was done, such as `mount s3://data at /data`.
     pub(crate) fn client(what: impl fmt::Display, error: &ClientError) -> Self {
-        let code = match error.kind() {
-            ErrorKind::Unavailable | ErrorKind::NotLeader => UNREACHABLE,
+        let code = match error {
+            ClientError::NoMaster { .. } => UNREACHABLE,
+            other if matches!(other.kind(), ErrorKind::Unavailable | ErrorKind::NotLeader | ErrorKind::TimedOut) => UNREACHABLE,
             _ => FAILED,
         };
         Self { message: format!("cannot {what}: {error}"), code }

@@ -1,13 +1,20 @@
 //! Processes that run until they are told to stop: what they have in common, and one file for each.
 
+pub(crate) mod fuse;
 pub(crate) mod local;
+pub(crate) mod master;
+pub(crate) mod worker;
 
+mod background;
+mod mounted;
 mod tiers;
 
 use std::net::SocketAddr;
 
-use forebay_runtime::{Shutdown, ShutdownError, Signals};
+use forebay_runtime::{Readiness, Shutdown, ShutdownError, Signals, Stage};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tonic::service::Routes;
 
 use crate::failure::Failure;
 use crate::output;
@@ -24,28 +31,78 @@ fn begin_logging(settings: &Settings) -> Result<(), Failure> {
 
 /// A runtime with a thread for each core.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    raise_descriptor_limit();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::start("cannot start the runtime", error))
 }
 
+/// Each open file of a reader may cost a descriptor here, and the usual soft limit of 1024 is for programs that use
+/// select(2).
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// Binds the port of a process. Beyond loopback whoever reaches the port can read everything, so it must be said.
-async fn listen(address: &str, insecure: bool) -> Result<(TcpListener, SocketAddr), Failure> {
+async fn listen(flag: &str, address: &str, insecure: bool) -> Result<(TcpListener, SocketAddr), Failure> {
     let resolved: Vec<SocketAddr> = tokio::net::lookup_host(address)
         .await
-        .map_err(|error| Failure::usage(format!("--listen {address}: {error}; write HOST:PORT, such as [::1]:7411")))?
+        .map_err(|error| Failure::usage(format!("{flag} {address}: {error}; write HOST:PORT, such as [::1]:7411")))?
         .collect();
     if !insecure && resolved.iter().any(|address| !address.ip().is_loopback()) {
         return Err(Failure::usage(format!(
-            "--listen {address}: without TLS only loopback is served; say --insecure if the network is trusted"
+            "{flag} {address}: without TLS only loopback is served; say --insecure if the network is trusted"
         )));
     }
     let listener = TcpListener::bind(&resolved[..]).await.map_err(|error| {
-        Failure::new(format!("cannot listen on {address}: {error}; choose another --listen, or port 0 for any free one"))
+        Failure::new(format!("cannot listen on {address}: {error}; choose another {flag}, or port 0 for any free one"))
     })?;
     let bound = listener.local_addr().map_err(|error| Failure::start("cannot listen", error))?;
     Ok((listener, bound))
+}
+
+/// What a process shows to machines: its metrics, and whether it serves.
+#[derive(Clone, Default)]
+struct Pages {
+    registry: prometheus::Registry,
+    readiness: Readiness,
+}
+
+impl Pages {
+    fn router(&self) -> Routes {
+        Routes::from(forebay_runtime::router(self.registry.clone(), self.readiness.clone()))
+    }
+
+    /// The routes to begin with: these pages, unless they are served at an address of their own.
+    async fn begin(&self, settings: &Settings, stage: &Stage, shutdown: &Shutdown) -> Result<Routes, Failure> {
+        let Some(http) = &settings.http else {
+            return Ok(self.router());
+        };
+        let (listener, _) = listen("--http", http, settings.insecure).await?;
+        serve(listener, self.router(), stage, shutdown);
+        Ok(Routes::default())
+    }
+}
+
+/// Serves a port until the stage ends. The process cannot go on without it.
+fn serve(listener: TcpListener, routes: Routes, stage: &Stage, shutdown: &Shutdown) {
+    let served: JoinHandle<_> = stage.spawn(forebay_proto::transport::serve(listener, routes, stage.token()));
+    let shutdown = shutdown.clone();
+    stage.spawn(async move {
+        if let Ok(Err(error)) = served.await {
+            tracing::error!(%error, "the port cannot be served any more");
+            shutdown.request();
+        }
+    });
+}
+
+fn signals() -> Result<Signals, Failure> {
+    Signals::new().map_err(|error| Failure::start("cannot catch signals", error))
 }
 
 /// Says on standard output that everything serves.

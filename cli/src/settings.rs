@@ -25,6 +25,9 @@ pub(crate) struct FileConfig {
     pub(crate) client: ClientConfig,
     pub(crate) node: NodeConfig,
     pub(crate) local: LocalConfig,
+    pub(crate) master: MasterConfig,
+    pub(crate) worker: WorkerConfig,
+    pub(crate) fuse: FuseConfig,
 }
 
 /// `[log]`: what is written to stderr.
@@ -50,6 +53,7 @@ pub(crate) struct ClientConfig {
 pub(crate) struct NodeConfig {
     host_id: Option<String>,
     insecure: bool,
+    http: Option<String>,
 }
 
 /// `[local]`: `forebay local`.
@@ -66,6 +70,37 @@ pub(crate) struct LocalConfig {
     pub(crate) fuse_options: Vec<String>,
 }
 
+/// `[master]`: `forebay master`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct MasterConfig {
+    pub(crate) id: Option<u32>,
+    pub(crate) dir: Option<PathBuf>,
+    pub(crate) listen: Option<String>,
+    pub(crate) advertise: Option<String>,
+}
+
+/// `[worker]`: `forebay worker`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct WorkerConfig {
+    pub(crate) dir: Option<PathBuf>,
+    pub(crate) listen: Option<String>,
+    pub(crate) advertise: Option<String>,
+    #[serde(deserialize_with = "adapter::optional_size")]
+    pub(crate) ram: Option<ByteCount>,
+    pub(crate) tiers: Vec<String>,
+    pub(crate) group: Option<String>,
+}
+
+/// `[fuse]`: `forebay fuse mount`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct FuseConfig {
+    pub(crate) path: Option<String>,
+    pub(crate) options: Vec<String>,
+}
+
 /// Settings that each command has.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -75,7 +110,12 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     pub(crate) host_id: Option<String>,
     pub(crate) insecure: bool,
+    /// Where the pages for machines are served, if not on the process's own port.
+    pub(crate) http: Option<String>,
     pub(crate) local: LocalConfig,
+    pub(crate) master: MasterConfig,
+    pub(crate) worker: WorkerConfig,
+    pub(crate) fuse: FuseConfig,
     /// The environment of the process, for credentials. Read once, here.
     pub(crate) environment: BTreeMap<String, String>,
 }
@@ -114,7 +154,11 @@ impl Settings {
             timeout: config.client.timeout.unwrap_or(TIMEOUT),
             host_id: config.node.host_id,
             insecure: config.node.insecure,
+            http: config.node.http,
             local: config.local,
+            master: config.master,
+            worker: config.worker,
+            fuse: config.fuse,
             environment,
         })
     }
@@ -144,6 +188,20 @@ fn add_global_flags(
         }
     }
     Ok(())
+}
+
+/// Sets one key if its flag was given.
+pub(crate) fn set_some<V: Into<toml::Value>>(flags: &mut toml::Table, section: &str, key: &str, value: Option<V>) {
+    if let Some(value) = value {
+        set(flags, section, key, value);
+    }
+}
+
+/// A path as the shape of a file has it.
+pub(crate) fn path_text(path: PathBuf) -> Result<String, Failure> {
+    path.into_os_string()
+        .into_string()
+        .map_err(|path| Failure::usage(format!("{} is not UTF-8; this folder's name must be", path.to_string_lossy())))
 }
 
 /// Sets one key of a table in the shape of a file.

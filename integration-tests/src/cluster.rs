@@ -7,6 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::binary::{Output, run};
+use crate::http::http_get;
 use crate::process::Process;
 
 /// What a cluster is to be like.
@@ -83,7 +84,8 @@ impl ClusterBuilder {
         let dir = TempDir::new().expect("a folder");
         let path = |name: &str| dir.path().join(name).display().to_string();
         let tier = format!("{}:{}", path("disk"), self.tier.as_deref().unwrap_or("4GiB"));
-        let mut arguments: Vec<String> = ["local", "--dir", &path("state"), "--tier", &tier].map(str::to_owned).into();
+        let mut arguments: Vec<String> =
+            ["local", "--dir", &path("state"), "--tier", &tier].map(str::to_owned).into();
         arguments.extend(["--ram".to_owned(), self.ram.unwrap_or_else(|| "64MiB".to_owned())]);
         for (at, uri) in &self.mounts {
             arguments.extend(["--mount".to_owned(), format!("{at}={uri}")]);
@@ -175,7 +177,19 @@ impl Cluster {
         serde_json::from_str(&output.stdout).expect("a document")
     }
 
-    /// One figure of `reads` in the report.
+    /// The sum of a metric over its labels, as it is now; 0 while nothing was counted.
+    ///
+    /// # Panics
+    /// When the pages are not served.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = http_get(&self.address, "/metrics");
+        let of_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+        let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<u64>().ok());
+        text.lines().filter(of_it).filter_map(value).sum()
+    }
+
+    /// One figure of `reads` in the report, at most two seconds old.
     ///
     /// # Panics
     /// When there is none.
@@ -205,7 +219,9 @@ impl Drop for Cluster {
         }
         // The RAM tier is a tmpfs inside of the folder.
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let inside = |line: &str| line.split(' ').nth(1).map(PathBuf::from).filter(|at| at.starts_with(self.dir.path()));
+        let inside = |line: &str| {
+            line.split(' ').nth(1).map(PathBuf::from).filter(|at| at.starts_with(self.dir.path()))
+        };
         for at in mounts.lines().filter_map(inside) {
             let _ = unmount(&at, UnmountFlags::DETACH);
         }

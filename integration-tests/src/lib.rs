@@ -6,6 +6,8 @@
 mod binary;
 mod cluster;
 mod data;
+mod fleet;
+mod http;
 mod mapping;
 mod process;
 mod wait;
@@ -13,6 +15,8 @@ mod wait;
 pub use binary::{Output, forebay, run};
 pub use cluster::{Cluster, ClusterBuilder};
 pub use data::{content, random_offsets, sha256, write_file};
+pub use fleet::Fleet;
+pub use http::http_get;
 pub use mapping::map;
 pub use process::{Process, ReadyLine};
 pub use wait::wait_until;

@@ -46,7 +46,12 @@ impl Process {
     /// # Panics
     /// When it ends, or says nothing in time; with its log.
     #[must_use]
-    pub fn start(name: &str, arguments: &[String], environment: &[(String, String)], logs: &Path) -> (Self, ReadyLine) {
+    pub fn start(
+        name: &str,
+        arguments: &[String],
+        environment: &[(String, String)],
+        logs: &Path,
+    ) -> (Self, ReadyLine) {
         let log = logs.join(format!("{name}-{}.log", std::process::id()));
         let stderr = File::options().create(true).append(true).open(&log).expect("a log");
         let mut child = clean(Command::new(forebay()))

@@ -22,21 +22,25 @@ fn mounts_that_cannot_be_are_refused_with_the_reason() {
     let cases: [(&[&str], &str); 9] = [
         (&["mount", "file:///does/not/exist", "/x"], "/does/not/exist"),
         (&["mount", &uri(&source.path().join("sub")), "/x"], "overlaps"),
-        (&["mount", "file:///tmp", "/data"], "/data"),
-        (&["mount", "file:///tmp", "/data/sub"], "hid"),
-        (&["mount", "file:///tmp", "x"], "relative"),
-        (&["mount", "file:///tmp", "/a/../b"], ".."),
+        (&["mount", "file:///etc", "/data"], "/data"),
+        (&["mount", "file:///etc", "/data/sub"], "hid"),
+        (&["mount", "file:///etc", "x"], "relative"),
+        (&["mount", "file:///etc", "/a/../b"], ".."),
         (&["mount", "gopher://x", "/x"], "gopher"),
-        (&["mount", "file:///tmp", "/x", "--option", "colour=blue"], "colour"),
+        (&["mount", "file:///etc", "/x", "--option", "colour=blue"], "colour"),
         (&["unmount", "/nothing"], "/nothing"),
     ];
     for (arguments, named) in cases {
         let output = cluster.run(arguments);
         assert!(matches!(output.code, 1 | 2), "{arguments:?} ended with {}", output.code);
-        assert!(output.stderr.starts_with("error: ") && output.stderr.contains(named), "{arguments:?}: {}", output.stderr);
+        assert!(
+            output.stderr.starts_with("error: ") && output.stderr.contains(named),
+            "{arguments:?}: {}",
+            output.stderr
+        );
     }
     let long = format!("/{}", "n".repeat(256));
-    assert_ne!(cluster.run(&["mount", "file:///tmp", &long]).code, 0);
+    assert_ne!(cluster.run(&["mount", "file:///etc", &long]).code, 0);
     assert_eq!(cluster.json(&["mounts"]), before);
 }
 
@@ -49,7 +53,9 @@ fn a_master_that_is_not_there_is_exit_code_3_and_names_the_address() {
 
 #[test]
 fn wrong_usage_is_exit_code_2() {
-    for arguments in [&["no-such-command"][..], &["mounts", "--no-such-flag"], &["local", "--ram", "lots"], &[]] {
+    for arguments in
+        [&["no-such-command"][..], &["mounts", "--no-such-flag"], &["local", "--ram", "lots"], &[]]
+    {
         assert_eq!(run(arguments).code, 2, "{arguments:?}");
     }
 }

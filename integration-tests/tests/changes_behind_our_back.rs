@@ -30,7 +30,8 @@ fn new_files_appear_and_deleted_ones_go() {
     std::fs::remove_file(source.path().join("old")).expect("removed");
     wait_until("the new name is seen", WITHIN, || data.join("new").exists());
     wait_until("the old name is gone", WITHIN, || !data.join("old").exists());
-    let names: Vec<_> = std::fs::read_dir(&data).expect("listed").map(|entry| entry.expect("one").file_name()).collect();
+    let names: Vec<_> =
+        std::fs::read_dir(&data).expect("listed").map(|entry| entry.expect("one").file_name()).collect();
     assert_eq!(names, ["new"]);
 }
 
@@ -55,7 +56,9 @@ fn a_replaced_file_is_a_new_version_and_an_open_handle_keeps_the_old_one() {
     assert_eq!(bytes, old);
     assert_ne!(std::fs::metadata(&shown).expect("there").ino(), node, "one node, one version");
     let third = write_file(&path, 3, length);
-    wait_until("the third content is seen", WITHIN, || std::fs::read(&shown).is_ok_and(|bytes| bytes == third));
+    wait_until("the third content is seen", WITHIN, || {
+        std::fs::read(&shown).is_ok_and(|bytes| bytes == third)
+    });
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
-use forebay_integration_tests::{Cluster, content, random_offsets, sha256, write_file};
+use forebay_integration_tests::{Cluster, content, random_offsets, sha256, wait_until, write_file};
 
 const MIB: usize = 1 << 20;
 const BLOCK: usize = 64 * MIB;
@@ -28,7 +29,9 @@ fn files_of_all_sizes_have_the_sums_of_their_source() {
             assert_eq!(sha256(&read), sha256(bytes), "{epoch} read of {length} bytes");
         }
     }
-    assert!(cluster.reads("hit_bytes") + cluster.reads("passthrough_open_bytes") > 0);
+    wait_until("the reads are reported", Duration::from_secs(10), || {
+        cluster.reads("hit_bytes") + cluster.reads("passthrough_open_bytes") > 0
+    });
 }
 
 #[test]
@@ -64,12 +67,12 @@ fn many_readers_and_many_descriptors_do_not_hang() {
         }
         for index in 0..64 {
             let path = root.join(format!("many/f{index}"));
-            scope.spawn(move || assert_eq!(std::fs::read(path).expect("read"), content(100 + index, 300_000)));
+            scope
+                .spawn(move || assert_eq!(std::fs::read(path).expect("read"), content(100 + index, 300_000)));
         }
     });
-    let open: Vec<_> = (0..256)
-        .map(|index| File::open(root.join(format!("many/f{}", index % 64))).expect("open"))
-        .collect();
+    let open: Vec<_> =
+        (0..256).map(|index| File::open(root.join(format!("many/f{}", index % 64))).expect("open")).collect();
     for (index, file) in (0_u64..).zip(&open) {
         let mut byte = [0];
         file.read_exact_at(&mut byte, 299_999).expect("read");

@@ -1,0 +1,56 @@
+//! A process that goes on after the command returned: started again without its terminal, and waited for until it is
+//! ready.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::failure::Failure;
+use crate::output;
+use crate::settings::Settings;
+
+/// Starts this very command again without `--background`. Its log goes to a file, which is named when it fails.
+pub(super) fn start_again(settings: &Settings) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::start("cannot start in the background", error);
+    let (path, log) = log_file(settings)?;
+    let program = std::env::current_exe().map_err(failed)?;
+    let arguments = std::env::args_os().skip(1).filter(|argument| argument != "--background");
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        // Signals of the terminal are not meant for it.
+        .process_group(0)
+        .spawn()
+        .map_err(failed)?;
+    let stdout = child.stdout.take().expect("piped");
+    let ready = BufReader::new(stdout).lines().map_while(Result::ok).find(|line| line.starts_with("ready "));
+    match ready {
+        Some(line) => output::print_line(&format!("{line} pid={} log={}", child.id(), path.display())),
+        None => {
+            let status = child.wait().map_err(failed)?;
+            Err(Failure::new(format!("the mount did not get ready ({status}); its log is in {}", path.display())))
+        }
+    }
+}
+
+/// Where root's and a user's background processes log.
+fn log_file(settings: &Settings) -> Result<(PathBuf, File), Failure> {
+    let variable = |name: &str| settings.environment.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = if rustix::process::geteuid().is_root() {
+        PathBuf::from("/var/log/forebay")
+    } else {
+        variable("XDG_STATE_HOME")
+            .or_else(|| variable("HOME").map(|home| home.join(".local/state")))
+            .map(|folder| folder.join("forebay"))
+            .ok_or_else(|| Failure::usage("there is no HOME to log under; run without --background"))?
+    };
+    let path = folder.join("fuse.log");
+    let opened = std::fs::create_dir_all(&folder)
+        .and_then(|()| OpenOptions::new().create(true).append(true).open(&path))
+        .map_err(|error| Failure::new(format!("cannot log to {}: {error}", path.display())))?;
+    Ok((path, opened))
+}

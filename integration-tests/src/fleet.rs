@@ -1,0 +1,151 @@
+//! A cluster of separate processes: one master, some workers, FUSE mounts, each on a "host" of its own name.
+
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{UnmountFlags, unmount};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::binary::{Output, run};
+use crate::process::{Process, ReadyLine};
+
+/// The processes, their folders and mounts. All go when it is dropped.
+#[derive(Debug)]
+pub struct Fleet {
+    /// The master.
+    pub master: Process,
+    /// The workers, in the order of their start.
+    pub workers: Vec<Process>,
+    /// The FUSE mounts.
+    pub mounts: Vec<Process>,
+    address: String,
+    dir: TempDir,
+}
+
+impl Fleet {
+    /// Starts a master and `workers` workers, worker `n` on host `host-n`.
+    ///
+    /// # Panics
+    /// When one does not get ready.
+    #[must_use]
+    pub fn start(workers: usize) -> Self {
+        let dir = TempDir::new().expect("a folder");
+        let (master, ready) = start_master(dir.path(), "127.0.0.1:0");
+        let address = ready.value("listen").to_owned();
+        let mut fleet = Self { master, workers: Vec::new(), mounts: Vec::new(), address, dir };
+        (0..workers).for_each(|number| {
+            let worker = fleet.start_worker(number);
+            fleet.workers.push(worker);
+        });
+        fleet
+    }
+
+    /// Starts worker `number`, in the folder that it had before if it lived before.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    #[must_use]
+    pub fn start_worker(&self, number: usize) -> Process {
+        let folder = self.dir.path().join(format!("worker-{number}"));
+        let tier = format!("{}:2GiB", folder.join("disk").display());
+        let arguments =
+            ["worker", "--dir", &folder.display().to_string(), "--listen", "127.0.0.1:0", "--ram", "0"];
+        let mut arguments: Vec<String> = arguments.map(str::to_owned).into();
+        arguments.extend(["--tier".to_owned(), tier, "--host-id".to_owned(), format!("host-{number}")]);
+        arguments.extend(["--masters".to_owned(), self.address.clone()]);
+        Process::start(&format!("worker-{number}"), &arguments, &[], self.dir.path()).0
+    }
+
+    /// Starts the master again at its address.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn restart_master(&mut self) {
+        self.master = start_master(self.dir.path(), &self.address).0;
+    }
+
+    /// Mounts the namespace on host `host`.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn mount(&mut self, host: &str, options: &str) -> PathBuf {
+        let at = self.dir.path().join(format!("fuse-{}", self.mounts.len()));
+        let mount = self.mount_at(&at, host, options);
+        self.mounts.push(mount);
+        at
+    }
+
+    /// Mounts the namespace at a folder.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    #[must_use]
+    pub fn mount_at(&self, at: &Path, host: &str, options: &str) -> Process {
+        let at = at.display().to_string();
+        let mut arguments: Vec<String> =
+            ["fuse", "mount", &at, "--host-id", host, "--masters", &self.address].map(str::to_owned).into();
+        if !options.is_empty() {
+            arguments.extend(["-o".to_owned(), options.to_owned()]);
+        }
+        Process::start("fuse", &arguments, &[], self.dir.path()).0
+    }
+
+    /// The folder that all of it lies in.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Where the master is.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Runs a command against it.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let mut all = arguments.to_vec();
+        all.extend(["--masters", &self.address]);
+        run(&all)
+    }
+
+    /// Runs a command that must succeed, and gives its JSON document.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let mut all = arguments.to_vec();
+        all.extend(["--output", "json"]);
+        let output = self.run(&all);
+        assert_eq!(output.code, 0, "{arguments:?}: {}", output.stderr);
+        serde_json::from_str(&output.stdout).expect("a document")
+    }
+}
+
+fn start_master(dir: &Path, listen: &str) -> (Process, ReadyLine) {
+    let folder = dir.join("master").display().to_string();
+    let arguments = ["master", "--id", "1", "--dir", &folder, "--listen", listen].map(str::to_owned);
+    Process::start("master", &arguments, &[], dir)
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("log of the master:\n{}", self.master.log_text());
+            for process in self.workers.iter().chain(&self.mounts) {
+                eprintln!("log of another process:\n{}", process.log_text());
+            }
+        }
+        self.mounts.iter_mut().chain(&mut self.workers).for_each(Process::kill);
+        self.master.kill();
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let inside = |line: &str| {
+            line.split(' ').nth(1).map(PathBuf::from).filter(|at| at.starts_with(self.dir.path()))
+        };
+        for at in mounts.lines().filter_map(inside) {
+            let _ = unmount(&at, UnmountFlags::DETACH);
+        }
+    }
+}
