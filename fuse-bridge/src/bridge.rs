@@ -1,0 +1,118 @@
+//! The kernel's requests, one function each, over the tables of nodes and handles and the port to the namespace.
+//!
+//! A function here only takes what it needs from memory and hands the rest to [`Answers`]; it never waits. What would
+//! change something is refused.
+
+mod directories;
+mod extended;
+mod files;
+mod names;
+mod session;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use forebay_client::Entry;
+use forebay_types::ErrorKind;
+
+use crate::answers::{Answers, Failure};
+use crate::attributes::Appearance;
+use crate::error::FuseError;
+use crate::handles::HandleTable;
+use crate::limits::READ_DEADLINE_FACTOR;
+use crate::listing::OpenDirectory;
+use crate::metrics::Metrics;
+use crate::namespace::{Namespace, NamespaceError};
+use crate::nodes::{NodeTable, NodeView, Verdict};
+use crate::passthrough::{Backing, PassthroughState};
+use crate::settings::MountSettings;
+use crate::ttl::{TtlRule, Validity};
+
+pub(crate) use session::Bridge;
+
+/// What all requests of one mount share.
+#[derive(Debug)]
+pub(crate) struct Shared<N: Namespace> {
+    namespace: Arc<N>,
+    nodes: NodeTable<Backing<N::Hold>>,
+    files: HandleTable<files::OpenFile<N::Reader>>,
+    directories: HandleTable<OpenDirectory>,
+    ttl: TtlRule,
+    deadline: Duration,
+    read_deadline: Duration,
+    pub(crate) passthrough: Arc<PassthroughState>,
+    pub(crate) answers: Arc<Answers>,
+}
+
+impl<N: Namespace> Shared<N> {
+    /// State of a mount whose root is `root`, of which the master just said that it holds for `valid`.
+    pub(crate) fn new(
+        settings: &MountSettings<N>,
+        metrics: Metrics,
+        root: &Entry,
+        valid: Duration,
+    ) -> Result<Self, FuseError> {
+        let options = &settings.options;
+        let ttl = TtlRule::new(options.freshness);
+        let validity = ttl.validity(Instant::now(), valid);
+        let nodes = NodeTable::new(root, validity, Appearance::new(options), metrics.nodes.clone());
+        let nodes = nodes.map_err(|_| FuseError::Root {
+            inode: root.inode,
+            kind: ErrorKind::NotADirectory,
+            reason: "it is no directory; mount the directory that it lies in".to_owned(),
+        })?;
+        Ok(Self {
+            namespace: Arc::clone(&settings.namespace),
+            nodes,
+            files: HandleTable::new(metrics.file_handles.clone()),
+            directories: HandleTable::new(metrics.directory_handles.clone()),
+            ttl,
+            deadline: options.deadline,
+            read_deadline: options.deadline.saturating_mul(READ_DEADLINE_FACTOR),
+            passthrough: Arc::new(PassthroughState::new(options.passthrough)),
+            answers: Arc::new(Answers::new(settings.runtime.clone(), metrics)),
+        })
+    }
+
+    /// Takes an answer about a node over if it is still about that node. If the node was superseded, or its file is
+    /// gone, the verdict says whether to go on with what the node itself remembers.
+    fn judge(
+        &self,
+        view: &NodeView,
+        pid: u32,
+        asked: Instant,
+        answer: Result<(Entry, Duration), NamespaceError>,
+    ) -> Result<Judged, Failure> {
+        match answer {
+            Ok((entry, valid)) => {
+                let facts = self.nodes.facts(&entry);
+                if view.is_current_in(&facts) {
+                    let validity = self.ttl.validity(asked, valid);
+                    self.nodes.refresh(view.id, &facts, validity);
+                    let view = NodeView { facts, validity, ..view.clone() };
+                    return Ok(Judged::Current { view, entry: Box::new(entry) });
+                }
+            }
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+        // The kernel's request came when it was asked about; a slow master must not make its last lookup look old.
+        match self.nodes.verdict(view.id, pid, asked) {
+            Verdict::Serve => Ok(Judged::Superseded),
+            Verdict::Refuse => Err(crate::errno::STALE.into()),
+        }
+    }
+}
+
+/// What came of asking about a node.
+enum Judged {
+    /// The node is what its file is now; here with the newest of what was said of it.
+    Current { view: NodeView, entry: Box<Entry> },
+    /// It is not, and is to be served as it was.
+    Superseded,
+}
+
+/// A validity that allows the kernel to remember nothing.
+const fn already_over(now: Instant) -> Validity {
+    Validity { asked: now, until: now }
+}

@@ -1,0 +1,151 @@
+//! Open directories: OPENDIR, READDIR, READDIRPLUS, RELEASEDIR.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use forebay_types::ErrorKind;
+use fuser::{
+    FileHandle, FileType, FopenFlags, INodeNo, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyOpen,
+};
+
+use super::Shared;
+use super::names::GENERATION;
+use crate::answers::Failure;
+use crate::attributes::file_type;
+use crate::errno;
+use crate::listing::{FIRST_NAME, OpenDirectory, Page};
+use crate::metrics::Operation;
+use crate::namespace::Namespace;
+use crate::nodes::{NodeId, Verdict};
+
+impl<N: Namespace> Shared<N> {
+    /// Asks for the first page at once. A directory that is gone sends the kernel back to look its path up again.
+    pub(super) fn opendir(self: &Arc<Self>, node: NodeId, pid: u32, reply: ReplyOpen) {
+        self.answers.metrics.request(Operation::Opendir);
+        let Some(view) = self.nodes.view(node) else { return reply.error(errno::STALE) };
+        let directory = OpenDirectory::new(node, view.facts.inode, view.parent);
+        let (shared, asked) = (Arc::clone(self), Instant::now());
+        let work = async move {
+            match directory.begin(&*shared.namespace, shared.ttl).await {
+                Err(error) if error.kind == ErrorKind::NotFound => {
+                    match shared.nodes.verdict(node, pid, asked) {
+                        Verdict::Serve => Err(error.into()),
+                        Verdict::Refuse => Err(errno::STALE.into()),
+                    }
+                }
+                outcome => Ok(outcome.map(|()| directory)?),
+            }
+        };
+        let shared = Arc::clone(self);
+        self.answers.answer(Operation::Opendir, self.deadline, work, move |outcome| match outcome {
+            Ok(directory) => reply.opened(shared.directories.insert(directory), FopenFlags::empty()),
+            Err(failure) => reply.error(shared.answers.refuse(Operation::Opendir, &node, &failure)),
+        });
+    }
+
+    pub(super) fn readdir(self: &Arc<Self>, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        self.answers.metrics.request(Operation::Readdir);
+        let Some(directory) = self.directories.get(handle) else { return reply.error(errno::BAD_HANDLE) };
+        let node = directory.node;
+        let (shared, listed) = (Arc::clone(self), Arc::clone(&directory));
+        let work = async move { shared.page(&listed, offset).await };
+        let shared = Arc::clone(self);
+        self.answers.answer(Operation::Readdir, self.deadline, work, move |outcome| match outcome {
+            Ok(page) => {
+                shared.fill(&directory, &page, offset, &mut reply);
+                reply.ok();
+            }
+            Err(failure) => reply.error(shared.answers.refuse(Operation::Readdir, &node, &failure)),
+        });
+    }
+
+    pub(super) fn readdirplus(
+        self: &Arc<Self>,
+        handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        self.answers.metrics.request(Operation::Readdirplus);
+        let Some(directory) = self.directories.get(handle) else { return reply.error(errno::BAD_HANDLE) };
+        let node = directory.node;
+        let (shared, listed) = (Arc::clone(self), Arc::clone(&directory));
+        let work = async move { shared.page(&listed, offset).await };
+        let shared = Arc::clone(self);
+        self.answers.answer(Operation::Readdirplus, self.deadline, work, move |outcome| {
+            let filled = outcome.and_then(|page| shared.fill_plus(&directory, &page, offset, &mut reply));
+            match filled {
+                Ok(()) => reply.ok(),
+                Err(failure) => reply.error(shared.answers.refuse(Operation::Readdirplus, &node, &failure)),
+            }
+        });
+    }
+
+    pub(super) fn releasedir(&self, handle: FileHandle, reply: ReplyEmpty) {
+        self.answers.metrics.request(Operation::Releasedir);
+        drop(self.directories.remove(handle));
+        reply.ok();
+    }
+
+    /// A directory that goes away meanwhile is stale: programs take "not found" here for the end of the listing.
+    async fn page(&self, directory: &OpenDirectory, offset: u64) -> Result<Arc<Page>, Failure> {
+        let page = directory.page_at(&*self.namespace, self.ttl, offset).await;
+        page.map_err(|error| match error.kind {
+            ErrorKind::NotFound => errno::STALE.into(),
+            _ => error.into(),
+        })
+    }
+
+    /// Names with their node ids, as many as fit. An answer never reaches into the next page: the kernel asks again.
+    fn fill(&self, directory: &OpenDirectory, page: &Page, offset: u64, reply: &mut ReplyDirectory) {
+        for (at, name, node) in dots(directory, offset) {
+            if reply.add(INodeNo(node.get()), at + 1, FileType::Directory, name) {
+                return;
+            }
+        }
+        for (next, named) in page.from(offset) {
+            let id = INodeNo(self.nodes.id_of(&named.entry).get());
+            let name = OsStr::from_bytes(named.name.as_bytes());
+            if reply.add(id, next, file_type(named.entry.kind), name) {
+                return;
+            }
+        }
+    }
+
+    /// The same with attributes. Each name but the dots counts as a lookup that the kernel will forget one day.
+    fn fill_plus(
+        &self,
+        directory: &OpenDirectory,
+        page: &Page,
+        offset: u64,
+        reply: &mut ReplyDirectoryPlus,
+    ) -> Result<(), Failure> {
+        for (at, name, node) in dots(directory, offset) {
+            let known = self.nodes.view(node).or_else(|| self.nodes.view(NodeId::ROOT));
+            let Some(attributes) = known.map(|view| view.facts.attributes.of_node(node)) else { continue };
+            if reply.add(attributes.ino, at + 1, name, &Duration::ZERO, &attributes, GENERATION) {
+                return Ok(());
+            }
+        }
+        let ttl = page.validity.left(Instant::now());
+        for (next, named) in page.from(offset) {
+            let facts = self.nodes.facts(&named.entry);
+            let attributes = facts.attributes.of_node(self.nodes.id_of(&named.entry));
+            let name = OsStr::from_bytes(named.name.as_bytes());
+            // Only what fits is counted, and before the kernel hears of it.
+            let id = self.nodes.remember(&facts, directory.node, page.validity, page.validity.asked)?;
+            if reply.add(attributes.ino, next, name, &ttl, &attributes, GENERATION) {
+                self.nodes.forget(id, 1);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `.` and `..` as far as they come at or after `offset`, each with its own offset.
+fn dots(directory: &OpenDirectory, offset: u64) -> impl Iterator<Item = (u64, &'static str, NodeId)> {
+    let both = [(0, ".", directory.node), (1, "..", directory.parent)];
+    both.into_iter().filter(move |(at, _, _)| *at >= offset && *at < FIRST_NAME)
+}

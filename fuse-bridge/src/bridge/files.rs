@@ -1,0 +1,158 @@
+//! Open files: OPEN, READ, RELEASE.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use forebay_types::{ByteCount, ErrorKind, FileOffset};
+use fuser::{FileHandle, FopenFlags, OpenAccMode, OpenFlags, ReplyData, ReplyEmpty, ReplyOpen};
+
+use super::{Judged, Shared};
+use crate::answers::Failure;
+use crate::errno;
+use crate::metrics::Operation;
+use crate::modes::{Fixed, Mode};
+use crate::namespace::{Namespace, NamespaceError, VersionReader};
+use crate::nodes::{FileVersion, NodeId, NodeView};
+use crate::passthrough::Backing;
+
+/// A handle of a version.
+#[derive(Debug)]
+pub(super) struct OpenFile<R> {
+    node: NodeId,
+    length: u64,
+    /// Also of a handle that reads by passthrough: the kernel sends reads for `readahead` and `posix_fadvise`.
+    reader: R,
+}
+
+/// What an open has found out before its mode is fixed.
+struct Prepared<H> {
+    node: NodeId,
+    view: NodeView,
+    version: Arc<FileVersion>,
+    way: Way<H>,
+}
+
+/// How the handle could be read.
+enum Way<H> {
+    /// By passthrough of the file that live handles of the node read.
+    Shared(Arc<Backing<H>>),
+    /// By passthrough of this file, if the kernel takes it.
+    Held(H),
+    /// Through the page cache.
+    Buffered,
+}
+
+impl<N: Namespace> Shared<N> {
+    pub(super) fn open(self: &Arc<Self>, node: NodeId, pid: u32, flags: OpenFlags, reply: ReplyOpen) {
+        self.answers.metrics.request(Operation::Open);
+        if flags.acc_mode() != OpenAccMode::O_RDONLY {
+            return reply.error(errno::READ_ONLY);
+        }
+        let Some(view) = self.nodes.view(node) else { return reply.error(errno::STALE) };
+        let shared = Arc::clone(self);
+        let work = async move { shared.prepare(view, pid).await };
+        let shared = Arc::clone(self);
+        self.answers.answer(Operation::Open, self.deadline, work, move |outcome| match outcome {
+            Ok(prepared) => shared.finish_open(prepared, reply),
+            Err(failure) => reply.error(shared.answers.refuse(Operation::Open, &node, &failure)),
+        });
+    }
+
+    /// Asks for the right to read, and for the file to pass through. Nothing is counted yet, so this may be given up.
+    async fn prepare(&self, view: NodeView, pid: u32) -> Result<Prepared<N::Hold>, Failure> {
+        let asked = Instant::now();
+        let answer = self.namespace.open(view.facts.inode).await;
+        let view = match self.judge(&view, pid, asked, answer)? {
+            Judged::Current { view, .. } => view,
+            Judged::Superseded => view,
+        };
+        let version = view.facts.version().map(Arc::clone).ok_or(errno::of(ErrorKind::IsADirectory))?;
+        let way = self.way(view.id, &version).await;
+        Ok(Prepared { node: view.id, view, version, way })
+    }
+
+    async fn way(&self, node: NodeId, version: &FileVersion) -> Way<N::Hold> {
+        if !self.passthrough.is_allowed() {
+            return Way::Buffered;
+        }
+        match self.nodes.fixed(node) {
+            Fixed::Passthrough(backing) => Way::Shared(backing),
+            Fixed::Buffered => Way::Buffered,
+            Fixed::Nothing => {
+                let hold = self.namespace.hold(&version.descriptor, &version.capability).await;
+                hold.map_or(Way::Buffered, Way::Held)
+            }
+        }
+    }
+
+    /// Fixes the mode, counts the handle and answers, in this order: the kernel may release it at once.
+    fn finish_open(&self, prepared: Prepared<N::Hold>, reply: ReplyOpen) {
+        let Prepared { node, view, version, way } = prepared;
+        let length = version.descriptor.length();
+        let (candidate, unused) = match way {
+            Way::Shared(backing) => (Some(backing), None),
+            Way::Held(hold) => match reply.open_backing(&hold) {
+                Ok(id) => (Some(Arc::new(Backing::new(id, hold))), None),
+                Err(error) => {
+                    self.passthrough.refused(&error, length);
+                    (None, Some(hold))
+                }
+            },
+            Way::Buffered => (None, None),
+        };
+        let Some(backing) = self.nodes.enter(node, candidate.as_ref()) else {
+            return reply.error(errno::STALE);
+        };
+        let reader =
+            self.namespace.reader(view.facts.inode, &version.descriptor, &version.capability, unused);
+        let handle = self.files.insert(OpenFile { node, length: length.get(), reader });
+        // Closing a file of ours has nothing to write back, so the kernel need not tell.
+        if let Some(backing) = backing {
+            self.answers.metrics.opened(Mode::Passthrough);
+            self.namespace.count_passthrough_open(length);
+            reply.opened_passthrough(handle, FopenFlags::FOPEN_NOFLUSH, &backing.id);
+        } else {
+            self.answers.metrics.opened(Mode::Buffered);
+            reply.opened(handle, FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH);
+        }
+    }
+
+    pub(super) fn read(self: &Arc<Self>, handle: FileHandle, offset: u64, size: u32, reply: ReplyData) {
+        self.answers.metrics.request(Operation::Read);
+        let Some(file) = self.files.get(handle) else { return reply.error(errno::BAD_HANDLE) };
+        let length = file.length.saturating_sub(offset).min(u64::from(size));
+        if length == 0 {
+            return reply.data(&[]);
+        }
+        let node = file.node;
+        let work = async move { read_exactly(&file.reader, offset, length).await };
+        let shared = Arc::clone(self);
+        self.answers.answer(Operation::Read, self.read_deadline, work, move |outcome| match outcome {
+            Ok(bytes) => {
+                shared.answers.metrics.read(ByteCount::new(bytes.len() as u64));
+                reply.data(&bytes);
+            }
+            Err(failure) => reply.error(shared.answers.refuse(Operation::Read, &node, &failure)),
+        });
+    }
+
+    pub(super) fn release(&self, handle: FileHandle, reply: ReplyEmpty) {
+        self.answers.metrics.request(Operation::Release);
+        let _entered = self.answers.enter();
+        if let Some(file) = self.files.remove(handle) {
+            self.nodes.leave(file.node);
+        }
+        reply.ok();
+    }
+}
+
+/// The kernel fills what a short answer lacks with zeroes, so there must be none within the file.
+async fn read_exactly<R: VersionReader>(reader: &R, offset: u64, length: u64) -> Result<Bytes, Failure> {
+    let bytes = reader.read_at(FileOffset::new(offset), ByteCount::new(length)).await?;
+    if bytes.len() as u64 == length {
+        return Ok(bytes);
+    }
+    let message = format!("{} bytes instead of {length} came from offset {offset}", bytes.len());
+    Err(NamespaceError { kind: ErrorKind::Internal, message }.into())
+}

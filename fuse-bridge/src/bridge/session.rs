@@ -1,0 +1,382 @@
+//! What `fuser` calls: each function passes its request on; those that would change something are refused.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use fuser::{
+    BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, INodeNo, InitFlags, IoctlFlags, KernelConfig,
+    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    WriteFlags,
+};
+
+use super::Shared;
+use crate::errno::{NO_CONTROL, READ_ONLY};
+use crate::limits::{BACKGROUND_REQUESTS_MAX, REQUEST_LENGTH_MAX};
+use crate::metrics::Operation;
+use crate::namespace::Namespace;
+use crate::nodes::NodeId;
+
+/// The file system as `fuser` knows it.
+#[derive(Debug)]
+pub(crate) struct Bridge<N: Namespace> {
+    shared: Arc<Shared<N>>,
+    /// How many file systems the kernel allows to be stacked below ours.
+    stack_depth: u32,
+}
+
+impl<N: Namespace> Bridge<N> {
+    pub(crate) const fn new(shared: Arc<Shared<N>>, stack_depth: u32) -> Self {
+        Self { shared, stack_depth }
+    }
+
+    fn refuse_change(&self) -> fuser::Errno {
+        self.shared.answers.metrics.request(Operation::Write);
+        READ_ONLY
+    }
+
+    /// Asks for passthrough where the user wants it.
+    fn negotiate_passthrough(&self, config: &mut KernelConfig) {
+        let passthrough = &self.shared.passthrough;
+        if !passthrough.is_allowed() {
+            return;
+        }
+        let offered = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok();
+        if !offered || config.set_max_stack_depth(self.stack_depth).is_err() {
+            passthrough.set_kernel_too_old();
+        }
+    }
+}
+
+const fn node(id: INodeNo) -> NodeId {
+    NodeId::new(id.0)
+}
+
+impl<N: Namespace> Filesystem for Bridge<N> {
+    /// Older kernels lack some of what is asked for; all of it is optional.
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let wanted = [
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_READDIRPLUS_AUTO,
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_ASYNC_DIO,
+        ];
+        for capability in wanted {
+            if config.add_capabilities(capability).is_err() {
+                tracing::debug!(?capability, "the kernel does not know this; going on without it");
+            }
+        }
+        if let Err(nearest) = config.set_max_readahead(REQUEST_LENGTH_MAX) {
+            config.set_max_readahead(nearest).ok();
+        }
+        config.set_max_write(REQUEST_LENGTH_MAX).ok();
+        config.set_max_background(BACKGROUND_REQUESTS_MAX).ok();
+        self.negotiate_passthrough(config);
+        Ok(())
+    }
+
+    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.shared.lookup(node(parent), name, reply);
+    }
+
+    fn forget(&self, _request: &Request, id: INodeNo, lookups: u64) {
+        self.shared.forget(node(id), lookups);
+    }
+
+    fn getattr(&self, request: &Request, id: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
+        self.shared.getattr(node(id), request.pid(), reply);
+    }
+
+    fn readlink(&self, _request: &Request, id: INodeNo, reply: ReplyData) {
+        self.shared.readlink(node(id), reply);
+    }
+
+    fn open(&self, request: &Request, id: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        self.shared.open(node(id), request.pid(), flags, reply);
+    }
+
+    fn read(
+        &self,
+        _request: &Request,
+        _id: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        self.shared.read(handle, offset, size, reply);
+    }
+
+    fn release(
+        &self,
+        _request: &Request,
+        _id: INodeNo,
+        handle: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.shared.release(handle, reply);
+    }
+
+    fn flush(
+        &self,
+        _request: &Request,
+        _id: INodeNo,
+        _handle: FileHandle,
+        _owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
+        reply.ok();
+    }
+
+    fn fsync(
+        &self,
+        _request: &Request,
+        _id: INodeNo,
+        _handle: FileHandle,
+        _data_only: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply.ok();
+    }
+
+    fn fsyncdir(
+        &self,
+        _request: &Request,
+        _id: INodeNo,
+        _handle: FileHandle,
+        _data_only: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply.ok();
+    }
+
+    fn opendir(&self, request: &Request, id: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        self.shared.opendir(node(id), request.pid(), reply);
+    }
+
+    fn readdir(
+        &self,
+        _request: &Request,
+        _id: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        reply: ReplyDirectory,
+    ) {
+        self.shared.readdir(handle, offset, reply);
+    }
+
+    fn readdirplus(
+        &self,
+        _request: &Request,
+        _id: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        reply: ReplyDirectoryPlus,
+    ) {
+        self.shared.readdirplus(handle, offset, reply);
+    }
+
+    fn releasedir(
+        &self,
+        _request: &Request,
+        _id: INodeNo,
+        handle: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.shared.releasedir(handle, reply);
+    }
+
+    fn statfs(&self, _request: &Request, _id: INodeNo, reply: ReplyStatfs) {
+        self.shared.statfs(reply);
+    }
+
+    fn getxattr(&self, request: &Request, id: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        self.shared.getxattr(node(id), request.pid(), name, size, reply);
+    }
+
+    fn listxattr(&self, _request: &Request, id: INodeNo, size: u32, reply: ReplyXattr) {
+        self.shared.listxattr(node(id), size, reply);
+    }
+
+    fn ioctl(
+        &self,
+        _request: &Request,
+        _id: INodeNo,
+        _handle: FileHandle,
+        _flags: IoctlFlags,
+        _command: u32,
+        _input: &[u8],
+        _output_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(NO_CONTROL);
+    }
+
+    // The kernel refuses these itself on a read-only mount. Should one come all the same, `fuser` would answer ENOSYS,
+    // which no program expects of a file system.
+
+    fn setattr(
+        &self,
+        _request: &Request,
+        _id: INodeNo,
+        _mode: Option<u32>,
+        _uid: Option<u32>,
+        _gid: Option<u32>,
+        _size: Option<u64>,
+        _accessed: Option<TimeOrNow>,
+        _modified: Option<TimeOrNow>,
+        _changed: Option<SystemTime>,
+        _handle: Option<FileHandle>,
+        _created: Option<SystemTime>,
+        _change_time: Option<SystemTime>,
+        _backup_time: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        reply.error(self.refuse_change());
+    }
+
+    fn mknod(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _device: u32,
+        reply: ReplyEntry,
+    ) {
+        reply.error(self.refuse_change());
+    }
+
+    fn mkdir(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        reply: ReplyEntry,
+    ) {
+        reply.error(self.refuse_change());
+    }
+
+    fn unlink(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(self.refuse_change());
+    }
+
+    fn rmdir(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(self.refuse_change());
+    }
+
+    fn symlink(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _target: &Path,
+        reply: ReplyEntry,
+    ) {
+        reply.error(self.refuse_change());
+    }
+
+    fn rename(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _new_parent: INodeNo,
+        _new_name: &OsStr,
+        _flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(self.refuse_change());
+    }
+
+    fn link(&self, _request: &Request, _id: INodeNo, _parent: INodeNo, _name: &OsStr, reply: ReplyEntry) {
+        reply.error(self.refuse_change());
+    }
+
+    fn create(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _flags: i32,
+        reply: ReplyCreate,
+    ) {
+        reply.error(self.refuse_change());
+    }
+
+    fn write(
+        &self,
+        _request: &Request,
+        _id: INodeNo,
+        _handle: FileHandle,
+        _offset: u64,
+        _data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        reply.error(self.refuse_change());
+    }
+
+    fn fallocate(
+        &self,
+        _request: &Request,
+        _id: INodeNo,
+        _handle: FileHandle,
+        _offset: u64,
+        _length: u64,
+        _mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(self.refuse_change());
+    }
+
+    fn copy_file_range(
+        &self,
+        _request: &Request,
+        _source: INodeNo,
+        _source_handle: FileHandle,
+        _source_offset: u64,
+        _target: INodeNo,
+        _target_handle: FileHandle,
+        _target_offset: u64,
+        _length: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        reply.error(self.refuse_change());
+    }
+
+    fn setxattr(
+        &self,
+        _request: &Request,
+        _id: INodeNo,
+        _name: &OsStr,
+        _value: &[u8],
+        _flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(self.refuse_change());
+    }
+
+    fn removexattr(&self, _request: &Request, _id: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(self.refuse_change());
+    }
+}

@@ -1,0 +1,38 @@
+//! The named maxima and waits of the FUSE bridge.
+
+use std::time::Duration;
+
+/// Longest wait for an answer to the kernel, unless the options say otherwise. A process that waits for one cannot be
+/// killed before it comes.
+pub const ANSWER_DEADLINE_DEFAULT: Duration = Duration::from_secs(30);
+/// Reads may take this many times as long as other requests, since they may have to come from the under-store.
+pub const READ_DEADLINE_FACTOR: u32 = 4;
+/// Largest request of the kernel, in bytes; what `fs.fuse.max_pages_limit` allows by default.
+pub const REQUEST_LENGTH_MAX: u32 = 1 << 20;
+/// Most requests that the kernel sends without a process waiting for each, such as readahead.
+pub const BACKGROUND_REQUESTS_MAX: u16 = 64;
+/// Most threads that read requests from the kernel. They never wait, so a few serve many processes.
+pub const THREADS_MAX: usize = 32;
+/// The kernel's readahead for buffered files, in KiB, where we may set it.
+pub const READ_AHEAD_KIB_DEFAULT: u32 = 1024;
+/// Longest time for which the kernel may remember an answer, however long it holds.
+pub const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// An open of a superseded node is served if the kernel was told of the node this recently.
+pub const LOOKUP_TRUST: Duration = Duration::from_secs(1);
+/// Most threads that one node remembers as sent back to look up again; further ones get the old version.
+pub const REFUSED_MAX: usize = 64;
+/// Parts of the tables of nodes and handles, each with its own lock.
+pub const SHARDS: usize = 64;
+/// Most dead mounts that are taken off one mount point.
+pub const DEAD_MOUNTS_MAX: usize = 16;
+/// Longest wait for a file system that lies on the mount point already.
+pub const MOUNT_POINT_DEADLINE: Duration = Duration::from_secs(5);
+/// Pause between two attempts to unmount a busy mount point.
+pub const UNMOUNT_PAUSE: Duration = Duration::from_millis(50);
+/// Longest wait for the end of the session after the kernel let go of the mount.
+pub const JOIN_DEADLINE: Duration = Duration::from_secs(5);
+/// Failures of reads and look-ups are logged at most this often, with the number of those left out.
+pub const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(1);
+/// What `stat` names as the best length of a read, in bytes. `cp` and `cat` read this much anyway; a longer one would
+/// make stdio and Python allocate and read more than small random reads can use.
+pub const PREFERRED_READ_LENGTH: u32 = 128 << 10;

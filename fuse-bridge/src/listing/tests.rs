@@ -1,0 +1,204 @@
+//! Directories that change while they are listed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use forebay_client::Entry;
+use forebay_types::{BlockCapability, ByteCount, FileOffset, VersionDescriptor};
+
+use super::*;
+use crate::doubles::{directory, file};
+use crate::namespace::{Found, Listed, ReadSource, Room, VersionReader};
+
+/// One directory whose pages are of two names.
+#[derive(Debug, Default)]
+struct Shelf {
+    names: Mutex<BTreeMap<EntryName, Entry>>,
+    asked: Mutex<usize>,
+    disordered: bool,
+}
+
+#[derive(Debug)]
+struct NoReader;
+
+impl VersionReader for NoReader {
+    async fn read_at(&self, _: FileOffset, _: ByteCount) -> Result<Bytes, NamespaceError> {
+        unreachable!("a listing reads no file")
+    }
+}
+
+impl Namespace for Shelf {
+    type Reader = NoReader;
+    type Hold = std::fs::File;
+
+    async fn lookup(&self, _: InodeId, _: &EntryName) -> Result<Found, NamespaceError> {
+        unreachable!("a listing looks no name up")
+    }
+
+    async fn attributes(&self, _: InodeId) -> Result<(Entry, Duration), NamespaceError> {
+        unreachable!("a listing asks for no attributes")
+    }
+
+    async fn list(
+        &self,
+        _: InodeId,
+        after: Option<&EntryName>,
+        limit: usize,
+    ) -> Result<Listed, NamespaceError> {
+        *self.asked.lock() += 1;
+        assert_eq!(limit, LISTING_PAGE_MAX);
+        let names = self.names.lock();
+        let rest = || names.iter().filter(|(name, _)| after.is_none_or(|after| *name > after));
+        let named = |(name, entry): (&EntryName, &Entry)| Named { name: name.clone(), entry: entry.clone() };
+        let mut entries: Vec<_> = rest().take(2).map(named).collect();
+        if self.disordered {
+            entries.reverse();
+        }
+        Ok(Listed { complete: rest().count() <= 2, entries, valid: Duration::from_secs(60) })
+    }
+
+    async fn open(&self, _: InodeId) -> Result<(Entry, Duration), NamespaceError> {
+        unreachable!("a listing opens no file")
+    }
+
+    async fn room(&self) -> Result<Room, NamespaceError> {
+        unreachable!("a listing asks for no room")
+    }
+
+    fn reader(
+        &self,
+        _: InodeId,
+        _: &VersionDescriptor,
+        _: &BlockCapability,
+        _: Option<Self::Hold>,
+    ) -> NoReader {
+        unreachable!("a listing reads no file")
+    }
+
+    async fn hold(&self, _: &VersionDescriptor, _: &BlockCapability) -> Option<Self::Hold> {
+        unreachable!("a listing holds no file")
+    }
+
+    async fn source(&self, _: &Entry) -> Result<ReadSource, NamespaceError> {
+        unreachable!("a listing reads no file")
+    }
+
+    fn count_passthrough_open(&self, _: ByteCount) {}
+}
+
+impl Shelf {
+    fn of(names: &[&str]) -> Self {
+        let shelf = Self::default();
+        names.iter().for_each(|name| shelf.put(name));
+        shelf
+    }
+
+    fn put(&self, name: &str) {
+        self.names.lock().insert(entry_name(name), file(5, 100, 1));
+    }
+
+    fn remove(&self, name: &str) {
+        self.names.lock().remove(&entry_name(name));
+    }
+}
+
+fn entry_name(name: &str) -> EntryName {
+    EntryName::new(name.as_bytes()).expect("legal")
+}
+
+fn handle() -> OpenDirectory {
+    let inode = directory(1).inode;
+    OpenDirectory::new(NodeId::ROOT, inode, NodeId::ROOT)
+}
+
+/// The names and offsets that one request at `offset` finds.
+async fn names_at(shelf: &Shelf, handle: &OpenDirectory, offset: u64) -> Vec<(u64, String)> {
+    let page = handle.page_at(shelf, TtlRule::default(), offset).await.expect("listed");
+    page.from(offset).map(|(next, named)| (next, named.name.to_string())).collect()
+}
+
+/// A whole listing from `offset` on.
+async fn rest(shelf: &Shelf, handle: &OpenDirectory, mut offset: u64) -> Vec<String> {
+    let mut all = Vec::new();
+    loop {
+        let names = names_at(shelf, handle, offset).await;
+        let Some((next, _)) = names.last() else { return all };
+        offset = *next;
+        all.extend(names.into_iter().map(|(_, name)| name));
+    }
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_by_name() {
+    let shelf = Shelf::of(&["a", "b", "c", "d", "e"]);
+    let handle = handle();
+    assert_eq!(names_at(&shelf, &handle, 0).await, [(3, "a".to_owned()), (4, "b".to_owned())]);
+    assert_eq!(rest(&shelf, &handle, 4).await, ["c", "d", "e"]);
+    assert_eq!(*shelf.asked.lock(), 3);
+    assert_eq!(rest(&shelf, &handle, 7).await, [""; 0]);
+    assert_eq!(*shelf.asked.lock(), 3, "the end is remembered");
+}
+
+#[tokio::test]
+async fn names_that_come_and_go_neither_repeat_nor_hide_others() {
+    let shelf = Shelf::of(&["b", "c", "d", "e"]);
+    let handle = handle();
+    assert_eq!(names_at(&shelf, &handle, 0).await.len(), 2);
+    shelf.put("a");
+    shelf.remove("b");
+    shelf.put("f");
+    assert_eq!(rest(&shelf, &handle, 4).await, ["d", "e", "f"]);
+}
+
+#[tokio::test]
+async fn a_name_that_did_not_fit_is_given_again_without_asking() {
+    let shelf = Shelf::of(&["a", "b", "c"]);
+    let handle = handle();
+    names_at(&shelf, &handle, 0).await;
+    assert_eq!(names_at(&shelf, &handle, 3).await, [(4, "b".to_owned())]);
+    assert_eq!(*shelf.asked.lock(), 1);
+}
+
+#[tokio::test]
+async fn rewinding_sees_what_is_new() {
+    let shelf = Shelf::of(&["b"]);
+    let handle = handle();
+    assert_eq!(rest(&shelf, &handle, 0).await, ["b"]);
+    shelf.put("a");
+    assert_eq!(rest(&shelf, &handle, 0).await, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn the_page_that_an_open_fetched_is_used_once() {
+    let shelf = Shelf::of(&["b"]);
+    let handle = handle();
+    handle.begin(&shelf, TtlRule::default()).await.expect("there");
+    assert_eq!(rest(&shelf, &handle, 0).await, ["b"]);
+    assert_eq!(*shelf.asked.lock(), 1);
+    shelf.put("a");
+    assert_eq!(rest(&shelf, &handle, 0).await, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn going_back_beyond_the_page_walks_again_from_the_begin() {
+    let shelf = Shelf::of(&["a", "b", "c", "d", "e"]);
+    let handle = handle();
+    rest(&shelf, &handle, 0).await;
+    assert_eq!(rest(&shelf, &handle, 3).await, ["b", "c", "d", "e"]);
+    assert_eq!(names_at(&shelf, &handle, 6).await, [(7, "e".to_owned())]);
+    assert_eq!(rest(&shelf, &handle, 99).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn an_empty_directory_is_over_at_once() {
+    let shelf = Shelf::default();
+    assert_eq!(rest(&shelf, &handle(), 0).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn names_out_of_order_are_an_error_and_no_endless_listing() {
+    let shelf = Shelf { disordered: true, ..Shelf::of(&["a", "b"]) };
+    let error = handle().page_at(&shelf, TtlRule::default(), 0).await.expect_err("disordered");
+    assert_eq!(error.kind, ErrorKind::Internal);
+}

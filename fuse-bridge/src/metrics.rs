@@ -1,0 +1,182 @@
+//! The figures of one mount, for Prometheus.
+
+use forebay_types::ByteCount;
+use prometheus::core::Collector;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use crate::modes::Mode;
+
+/// What the kernel asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Operation {
+    Lookup,
+    Forget,
+    Getattr,
+    Readlink,
+    Open,
+    Read,
+    Release,
+    Opendir,
+    Readdir,
+    Readdirplus,
+    Releasedir,
+    Statfs,
+    Getxattr,
+    Listxattr,
+    /// Everything that would change something.
+    Write,
+}
+
+/// The figures.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    requests: [IntCounter; OPERATIONS.len()],
+    errors: [IntCounter; OPERATIONS.len()],
+    opens: [IntCounter; 2],
+    read_bytes: IntCounter,
+    pub(crate) nodes: IntGauge,
+    pub(crate) file_handles: IntGauge,
+    pub(crate) directory_handles: IntGauge,
+}
+
+/// The figures as a registry takes them.
+pub(crate) struct Collectors(Vec<Box<dyn Collector>>);
+
+/// In the order of their declaration, which is their index.
+const OPERATIONS: [Operation; 15] = [
+    Operation::Lookup,
+    Operation::Forget,
+    Operation::Getattr,
+    Operation::Readlink,
+    Operation::Open,
+    Operation::Read,
+    Operation::Release,
+    Operation::Opendir,
+    Operation::Readdir,
+    Operation::Readdirplus,
+    Operation::Releasedir,
+    Operation::Statfs,
+    Operation::Getxattr,
+    Operation::Listxattr,
+    Operation::Write,
+];
+
+impl Operation {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Lookup => "lookup",
+            Self::Forget => "forget",
+            Self::Getattr => "getattr",
+            Self::Readlink => "readlink",
+            Self::Open => "open",
+            Self::Read => "read",
+            Self::Release => "release",
+            Self::Opendir => "opendir",
+            Self::Readdir => "readdir",
+            Self::Readdirplus => "readdirplus",
+            Self::Releasedir => "releasedir",
+            Self::Statfs => "statfs",
+            Self::Getxattr => "getxattr",
+            Self::Listxattr => "listxattr",
+            Self::Write => "write",
+        }
+    }
+}
+
+impl Metrics {
+    /// Makes the figures, and what is to be registered once the mount stands.
+    pub(crate) fn new() -> Result<(Self, Collectors), prometheus::Error> {
+        let counters =
+            |name: &str, help: &str, label: &str| IntCounterVec::new(Opts::new(name, help), &[label]);
+        let requests =
+            counters("forebay_fuse_requests_total", "Requests of the kernel, by operation", "operation")?;
+        let errors = counters(
+            "forebay_fuse_errors_total",
+            "Requests that failed, other than for what does not exist, by operation",
+            "operation",
+        )?;
+        let opens = counters("forebay_fuse_opens_total", "Files opened, by how they are read", "mode")?;
+        let read_bytes = IntCounter::new(
+            "forebay_fuse_read_bytes_total",
+            "Bytes read through the bridge, passthrough aside",
+        )?;
+        let handles = Opts::new("forebay_fuse_handles_live", "Open files and directories, by kind");
+        let handles = IntGaugeVec::new(handles, &["kind"])?;
+        let nodes =
+            IntGauge::new("forebay_fuse_nodes_live", "Files and directories that the kernel remembers")?;
+        let metrics = Self {
+            requests: OPERATIONS.map(|operation| requests.with_label_values(&[operation.name()])),
+            errors: OPERATIONS.map(|operation| errors.with_label_values(&[operation.name()])),
+            opens: ["passthrough", "buffered"].map(|mode| opens.with_label_values(&[mode])),
+            read_bytes: read_bytes.clone(),
+            nodes: nodes.clone(),
+            file_handles: handles.with_label_values(&["file"]),
+            directory_handles: handles.with_label_values(&["directory"]),
+        };
+        let collectors: Vec<Box<dyn Collector>> = vec![
+            Box::new(requests),
+            Box::new(errors),
+            Box::new(opens),
+            Box::new(read_bytes),
+            Box::new(handles),
+            Box::new(nodes),
+        ];
+        Ok((metrics, Collectors(collectors)))
+    }
+
+    pub(crate) fn request(&self, operation: Operation) {
+        self.requests[operation as usize].inc();
+    }
+
+    pub(crate) fn error(&self, operation: Operation) {
+        self.errors[operation as usize].inc();
+    }
+
+    pub(crate) fn opened(&self, mode: Mode) {
+        self.opens[mode as usize].inc();
+    }
+
+    pub(crate) fn read(&self, length: ByteCount) {
+        self.read_bytes.inc_by(length.get());
+    }
+}
+
+impl Collectors {
+    /// Shows the figures in the registry.
+    ///
+    /// # Errors
+    /// If those of another mount are there already.
+    pub(crate) fn register(self, registry: &Registry) -> Result<(), prometheus::Error> {
+        self.0.into_iter().try_for_each(|collector| registry.register(collector))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::TextEncoder;
+
+    use super::*;
+
+    #[test]
+    fn each_operation_and_mode_counts_under_its_own_name() {
+        let registry = Registry::new();
+        let (metrics, collectors) = Metrics::new().expect("legal");
+        collectors.register(&registry).expect("a new registry");
+        for (index, operation) in OPERATIONS.into_iter().enumerate() {
+            assert_eq!(operation as usize, index);
+        }
+        metrics.request(Operation::Readdirplus);
+        metrics.opened(Mode::Buffered);
+        let text = TextEncoder::new().encode_to_string(&registry.gather()).expect("written");
+        for line in [
+            "forebay_fuse_requests_total{operation=\"readdirplus\"} 1",
+            "forebay_fuse_requests_total{operation=\"readdir\"} 0",
+            "forebay_fuse_opens_total{mode=\"buffered\"} 1",
+            "forebay_fuse_opens_total{mode=\"passthrough\"} 0",
+        ] {
+            assert!(text.lines().any(|of| of == line), "{line} is not in {text}");
+        }
+        let (_, second) = Metrics::new().expect("legal");
+        assert!(second.register(&registry).is_err(), "two mounts need two registries");
+    }
+}

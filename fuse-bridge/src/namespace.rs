@@ -1,0 +1,141 @@
+//! The port between the kernel's requests and whoever knows names and bytes: the cluster's client, or a tree in tests.
+//!
+//! Everything here may be called from any thread, many times at once. A future may be dropped at any await: then its
+//! request had no effect on what later ones answer.
+
+mod client;
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use bytes::Bytes;
+use forebay_client::{Entry, Named};
+use forebay_types::{
+    BlockCapability, ByteCount, EntryName, ErrorKind, FileOffset, InodeId, VersionDescriptor,
+};
+use thiserror::Error;
+
+/// Why a question was not answered.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct NamespaceError {
+    /// What kind of thing went wrong.
+    pub kind: ErrorKind,
+    /// The sentence for a person.
+    pub message: String,
+}
+
+/// The answer for one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The entry; `None` where there is no such name.
+    pub entry: Option<Entry>,
+    /// For how long that holds.
+    pub valid: Duration,
+}
+
+/// Part of a directory, in the order of the names' bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The entries, at most as many as were asked for.
+    pub entries: Vec<Named>,
+    /// No entries follow.
+    pub complete: bool,
+    /// For how long the entries hold.
+    pub valid: Duration,
+}
+
+/// Room and counts, for `df`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Room of all workers' tiers.
+    pub capacity: ByteCount,
+    /// What of it is used.
+    pub used: ByteCount,
+    /// Files known to the namespace.
+    pub files: u64,
+    /// Directories known to the namespace.
+    pub directories: u64,
+}
+
+/// Where the bytes of a version would come from if they were read now and not by passthrough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReadSource {
+    /// From a worker's file on this machine.
+    ShortCircuit,
+    /// From a worker, over the network.
+    Remote,
+    /// From the under-store, through a worker.
+    UnderStore,
+}
+
+/// Names, attributes and bytes.
+pub trait Namespace: Send + Sync + Debug + 'static {
+    /// Reads one version.
+    type Reader: VersionReader;
+    /// A complete, verified file of this machine's cache that stays as it is while this lives.
+    type Hold: AsFd + Send + Sync + Debug + 'static;
+
+    /// The entry of a name in a directory.
+    fn lookup(
+        &self,
+        parent: InodeId,
+        name: &EntryName,
+    ) -> impl Future<Output = Result<Found, NamespaceError>> + Send;
+
+    /// The entry of an inode, and for how long it holds.
+    fn attributes(
+        &self,
+        inode: InodeId,
+    ) -> impl Future<Output = Result<(Entry, Duration), NamespaceError>> + Send;
+
+    /// Up to `limit` entries of a directory whose names come after `after`.
+    fn list(
+        &self,
+        directory: InodeId,
+        after: Option<&EntryName>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Listed, NamespaceError>> + Send;
+
+    /// The current version of a file with the right to read it, as fresh as an open must be.
+    fn open(&self, inode: InodeId) -> impl Future<Output = Result<(Entry, Duration), NamespaceError>> + Send;
+
+    /// Room and counts.
+    fn room(&self) -> impl Future<Output = Result<Room, NamespaceError>> + Send;
+
+    /// Reads one version of the file `inode`; made for each open handle. A hold of that version that is at hand
+    /// already is put to use.
+    fn reader(
+        &self,
+        inode: InodeId,
+        version: &VersionDescriptor,
+        capability: &BlockCapability,
+        hold: Option<Self::Hold>,
+    ) -> Self::Reader;
+
+    /// Holds the version's file of this machine's cache; `None` where there is none that is complete, or where it may
+    /// not be held now.
+    fn hold(
+        &self,
+        version: &VersionDescriptor,
+        capability: &BlockCapability,
+    ) -> impl Future<Output = Option<Self::Hold>> + Send;
+
+    /// Where the bytes of a file's current version would come from now, passthrough aside.
+    fn source(&self, entry: &Entry) -> impl Future<Output = Result<ReadSource, NamespaceError>> + Send;
+
+    /// Counts an open of a file of this length whose reads will not be seen.
+    fn count_passthrough_open(&self, length: ByteCount);
+}
+
+/// Reads one version.
+pub trait VersionReader: Send + Sync + Debug + 'static {
+    /// The bytes from `offset` on: exactly `length` of them, which the caller keeps within the version.
+    fn read_at(
+        &self,
+        offset: FileOffset,
+        length: ByteCount,
+    ) -> impl Future<Output = Result<Bytes, NamespaceError>> + Send;
+}

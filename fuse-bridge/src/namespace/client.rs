@@ -1,0 +1,106 @@
+//! The cluster's client as the bridge's source of names and bytes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use forebay_client::{Client, ClientError, Entry, Hold, Reader};
+use forebay_types::{
+    BlockCapability, ByteCount, EntryName, ErrorKind, FileOffset, InodeId, VersionDescriptor,
+};
+
+use super::{Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader};
+
+impl From<ClientError> for NamespaceError {
+    fn from(error: ClientError) -> Self {
+        Self { kind: error.kind(), message: error.to_string() }
+    }
+}
+
+impl Namespace for Client {
+    type Reader = Reader;
+    type Hold = Hold;
+
+    async fn lookup(&self, parent: InodeId, name: &EntryName) -> Result<Found, NamespaceError> {
+        let found = self.lookup(parent, name).await?;
+        Ok(Found { entry: found.entry, valid: found.valid })
+    }
+
+    async fn attributes(&self, inode: InodeId) -> Result<(Entry, Duration), NamespaceError> {
+        Ok(self.attributes(inode).await?)
+    }
+
+    async fn list(
+        &self,
+        directory: InodeId,
+        after: Option<&EntryName>,
+        limit: usize,
+    ) -> Result<Listed, NamespaceError> {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let page = self.list(directory, after, limit).await?;
+        Ok(Listed { entries: page.entries, complete: page.complete, valid: page.valid })
+    }
+
+    async fn open(&self, inode: InodeId) -> Result<(Entry, Duration), NamespaceError> {
+        Ok(self.open(inode).await?)
+    }
+
+    async fn room(&self) -> Result<Room, NamespaceError> {
+        let statistics = self.statistics().await?;
+        Ok(Room {
+            capacity: statistics.capacity,
+            used: statistics.used,
+            files: statistics.files,
+            directories: statistics.directories,
+        })
+    }
+
+    fn reader(
+        &self,
+        inode: InodeId,
+        version: &VersionDescriptor,
+        capability: &BlockCapability,
+        hold: Option<Hold>,
+    ) -> Reader {
+        let reader = self.reader(version.clone(), capability.clone()).renewed_by(inode);
+        match hold {
+            Some(hold) => reader.with_hold(hold),
+            None => reader,
+        }
+    }
+
+    async fn hold(&self, version: &VersionDescriptor, capability: &BlockCapability) -> Option<Hold> {
+        match self.hold(version, capability).await {
+            Ok(hold) => hold,
+            Err(error) => {
+                tracing::debug!(file = %version.file, %error, "the local worker gave no hold");
+                None
+            }
+        }
+    }
+
+    async fn source(&self, entry: &Entry) -> Result<ReadSource, NamespaceError> {
+        let Some((version, capability)) = &entry.version else {
+            let message = format!("{} is no file", entry.inode);
+            return Err(NamespaceError { kind: ErrorKind::InvalidArgument, message });
+        };
+        let presence = self.presence(version, capability).await?;
+        Ok(if presence.local && presence.complete && self.settings().short_circuit {
+            ReadSource::ShortCircuit
+        } else if presence.complete || entry.cached >= version.length() {
+            ReadSource::Remote
+        } else {
+            ReadSource::UnderStore
+        })
+    }
+
+    fn count_passthrough_open(&self, length: ByteCount) {
+        self.counters().add_passthrough_open(length);
+    }
+}
+
+impl VersionReader for Reader {
+    async fn read_at(&self, offset: FileOffset, length: ByteCount) -> Result<Bytes, NamespaceError> {
+        let length = usize::try_from(length.get()).unwrap_or(usize::MAX);
+        Ok(self.read_at(offset, length).await?)
+    }
+}

@@ -1,0 +1,352 @@
+//! The nodes that the kernel knows: which version or directory each id means, and what was said of it when.
+//!
+//! One node id names one version of a file, so what is open stays what it was when the name gets a new content. A
+//! directory keeps its id for life, and so does a symbolic link. A node stays while the kernel holds lookups of it or
+//! handles on it. Each lock guards one shard, is held for a few steps only, and never across an await.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use forebay_client::Entry;
+use forebay_types::{BlockCapability, EntryKind, FileId, InodeId, VersionDescriptor};
+use parking_lot::{Mutex, MutexGuard};
+use prometheus::IntGauge;
+use thiserror::Error;
+
+use crate::attributes::{Appearance, Attributes};
+use crate::limits::{LOOKUP_TRUST, REFUSED_MAX, SHARDS};
+use crate::modes::{Fixed, LiveHandles};
+use crate::ttl::Validity;
+
+/// What the kernel calls a node; also the inode number that `stat` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct NodeId(u64);
+
+/// A version and the right to read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileVersion {
+    pub(crate) descriptor: VersionDescriptor,
+    pub(crate) capability: BlockCapability,
+}
+
+/// What a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    Directory,
+    File(Arc<FileVersion>),
+    Symlink(Arc<[u8]>),
+}
+
+/// What an entry says that a node remembers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) inode: InodeId,
+    pub(crate) attributes: Attributes,
+    pub(crate) content: Content,
+    /// Whether it comes from an under-store that could be named. The name itself is asked for when it is wanted.
+    pub(crate) has_under_store: bool,
+}
+
+/// A copy of a node, so that no lock is held while it is used.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeView {
+    pub(crate) id: NodeId,
+    pub(crate) parent: NodeId,
+    pub(crate) facts: Facts,
+    pub(crate) validity: Validity,
+    pub(crate) handles: u64,
+}
+
+/// What to do about a request for a node that is not the file's version any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Go on with the node's own version.
+    Serve,
+    /// Send the kernel back to look the path up again.
+    Refuse,
+}
+
+/// Two entries that claim the same node id, which the ids' making rules out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{inode} would be {node}, which is another entry")]
+pub(crate) struct Clash {
+    node: NodeId,
+    inode: InodeId,
+}
+
+/// All nodes. `B` is what keeps passthrough alive.
+#[derive(Debug)]
+pub(crate) struct NodeTable<B> {
+    shards: Box<[Mutex<Shard<B>>]>,
+    /// The directory that node 1 stands for.
+    root: InodeId,
+    appearance: Appearance,
+    live: IntGauge,
+}
+
+type Shard<B> = HashMap<NodeId, Node<B>>;
+
+#[derive(Debug)]
+struct Node<B> {
+    parent: NodeId,
+    /// How often the kernel was told of the node and has not forgotten it.
+    lookups: u64,
+    facts: Facts,
+    validity: Validity,
+    /// When the kernel was last told that a name means the node.
+    looked_up: Instant,
+    /// Threads that were sent back since then. One that comes again has no path to look up: it reopens a descriptor
+    /// through /proc, and gets the old version.
+    refused: Vec<u32>,
+    handles: LiveHandles<B>,
+}
+
+/// Bits of a file's node id below the incarnation's.
+const COUNTER_BITS: u32 = 48;
+/// Shards that are smaller than this are not worth shrinking.
+const SHRINK_MIN: usize = 1024;
+
+impl NodeId {
+    /// The root of the mount.
+    pub(crate) const ROOT: Self = Self(1);
+
+    pub(crate) const fn new(id: u64) -> Self {
+        Self(id)
+    }
+
+    pub(crate) const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// A version's node: its counter, which no directory shares, below the low bits of its incarnation.
+    const fn of_version(file: FileId) -> Self {
+        let incarnation = (file.incarnation.get() & 0xffff) as u64;
+        Self(incarnation << COUNTER_BITS | file.counter & ((1 << COUNTER_BITS) - 1))
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node:{}", self.0)
+    }
+}
+
+impl Content {
+    /// Whether `other` may take the place of this under the same node id.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(ours), Self::File(theirs)) => ours.descriptor.file == theirs.descriptor.file,
+            (Self::Directory, Self::Directory) | (Self::Symlink(_), Self::Symlink(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Facts {
+    /// The version, where it is a file.
+    pub(crate) const fn version(&self) -> Option<&Arc<FileVersion>> {
+        match &self.content {
+            Content::File(version) => Some(version),
+            Content::Directory | Content::Symlink(_) => None,
+        }
+    }
+}
+
+impl NodeView {
+    /// Whether `facts` are still of this node: of the same version, directory or link.
+    pub(crate) fn is_current_in(&self, facts: &Facts) -> bool {
+        self.facts.content.is_same(&facts.content)
+    }
+}
+
+impl<B> NodeTable<B> {
+    /// A table that knows the root only.
+    ///
+    /// # Errors
+    /// [`Clash`] if the entry is no directory.
+    pub(crate) fn new(
+        root: &Entry,
+        validity: Validity,
+        appearance: Appearance,
+        live: IntGauge,
+    ) -> Result<Self, Clash> {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        let table = Self { shards, root: root.inode, appearance, live };
+        if root.kind != EntryKind::Directory {
+            return Err(Clash { node: NodeId::ROOT, inode: root.inode });
+        }
+        table.remember(&table.facts(root), NodeId::ROOT, validity, validity.asked)?;
+        Ok(table)
+    }
+
+    /// What a node of this entry would remember.
+    pub(crate) fn facts(&self, entry: &Entry) -> Facts {
+        let content = match (entry.kind, &entry.version) {
+            (EntryKind::File, Some((descriptor, capability))) => Content::File(Arc::new(FileVersion {
+                descriptor: descriptor.clone(),
+                capability: capability.clone(),
+            })),
+            (EntryKind::Symlink, _) => Content::Symlink(entry.symlink_target.as_slice().into()),
+            // A file always has a version: the client refuses one without.
+            (EntryKind::Directory | EntryKind::File, _) => Content::Directory,
+        };
+        Facts {
+            inode: entry.inode,
+            attributes: self.appearance.attributes(entry),
+            content,
+            has_under_store: !entry.under_store_uri.is_empty(),
+        }
+    }
+
+    /// The id that the kernel has or would get for an entry.
+    pub(crate) fn id_of(&self, entry: &Entry) -> NodeId {
+        entry.version.as_ref().map_or_else(
+            || self.id_of_inode(entry.inode),
+            |(descriptor, _)| NodeId::of_version(descriptor.file),
+        )
+    }
+
+    fn id_of_inode(&self, inode: InodeId) -> NodeId {
+        if inode == self.root { NodeId::ROOT } else { NodeId(inode.get()) }
+    }
+
+    /// Counts a lookup of an entry: the kernel is told of it at `told`, and will forget it as often. Of an entry that
+    /// was in memory for a while, `told` is when it was asked for.
+    ///
+    /// # Errors
+    /// [`Clash`] if the id means something else already; nothing is counted then.
+    pub(crate) fn remember(
+        &self,
+        facts: &Facts,
+        parent: NodeId,
+        validity: Validity,
+        told: Instant,
+    ) -> Result<NodeId, Clash> {
+        let id = match &facts.content {
+            Content::File(version) => NodeId::of_version(version.descriptor.file),
+            Content::Directory | Content::Symlink(_) => self.id_of_inode(facts.inode),
+        };
+        let mut shard = self.shard(id);
+        if let Some(node) = shard.get_mut(&id) {
+            if !node.facts.content.is_same(&facts.content) {
+                return Err(Clash { node: id, inode: facts.inode });
+            }
+            node.lookups += 1;
+            node.parent = parent;
+            node.looked_up = node.looked_up.max(told);
+            node.refused = Vec::new();
+            node.update(facts, validity);
+            return Ok(id);
+        }
+        let node = Node {
+            parent,
+            lookups: 1,
+            facts: facts.clone(),
+            validity,
+            looked_up: told,
+            refused: Vec::new(),
+            handles: LiveHandles::default(),
+        };
+        shard.insert(id, node);
+        self.live.inc();
+        Ok(id)
+    }
+
+    /// Takes over a newer answer about a node, without counting a lookup.
+    pub(crate) fn refresh(&self, id: NodeId, facts: &Facts, validity: Validity) {
+        if let Some(node) = self.shard(id).get_mut(&id)
+            && node.facts.content.is_same(&facts.content)
+        {
+            node.update(facts, validity);
+        }
+    }
+
+    /// Uncounts lookups that the kernel forgot.
+    pub(crate) fn forget(&self, id: NodeId, lookups: u64) {
+        let mut shard = self.shard(id);
+        if let Some(node) = shard.get_mut(&id) {
+            node.lookups = node.lookups.saturating_sub(lookups);
+            self.remove_if_unused(&mut shard, id);
+        }
+    }
+
+    /// A copy of a node.
+    pub(crate) fn view(&self, id: NodeId) -> Option<NodeView> {
+        self.shard(id).get(&id).map(|node| NodeView {
+            id,
+            parent: node.parent,
+            facts: node.facts.clone(),
+            validity: node.validity,
+            handles: node.handles.count(),
+        })
+    }
+
+    /// What to do about a request of thread `pid` for a node that was superseded.
+    ///
+    /// The kernel looks the path up again once after a refusal, so a node that it was told of just now must be served:
+    /// refusing it again would be seen by the user.
+    pub(crate) fn verdict(&self, id: NodeId, pid: u32, now: Instant) -> Verdict {
+        let mut shard = self.shard(id);
+        let Some(node) = shard.get_mut(&id) else { return Verdict::Refuse };
+        let trusted = now.saturating_duration_since(node.looked_up) <= LOOKUP_TRUST;
+        if trusted || node.refused.contains(&pid) || node.refused.len() >= REFUSED_MAX {
+            return Verdict::Serve;
+        }
+        node.refused.push(pid);
+        Verdict::Refuse
+    }
+
+    /// What fixes the mode of a handle that is opened now.
+    pub(crate) fn fixed(&self, id: NodeId) -> Fixed<B> {
+        self.shard(id).get(&id).map_or(Fixed::Nothing, |node| node.handles.fixed())
+    }
+
+    /// Counts a handle; the inner `Some` tells it to read by passthrough of that. `None` if there is no such node.
+    pub(crate) fn enter(&self, id: NodeId, candidate: Option<&Arc<B>>) -> Option<Option<Arc<B>>> {
+        self.shard(id).get_mut(&id).map(|node| node.handles.enter(candidate))
+    }
+
+    /// Uncounts a handle.
+    pub(crate) fn leave(&self, id: NodeId) {
+        let mut shard = self.shard(id);
+        let backing = shard.get_mut(&id).and_then(|node| node.handles.leave());
+        self.remove_if_unused(&mut shard, id);
+        drop(shard);
+        // Closing it is a call into the kernel and perhaps a message to a worker: not under the lock.
+        drop(backing);
+    }
+
+    fn shard(&self, id: NodeId) -> MutexGuard<'_, Shard<B>> {
+        #[allow(clippy::cast_possible_truncation, reason = "a remainder of a small number")]
+        let index = (id.0 % self.shards.len() as u64) as usize;
+        self.shards[index].lock()
+    }
+
+    /// RELEASE and FORGET may overtake each other, so both end here.
+    fn remove_if_unused(&self, shard: &mut Shard<B>, id: NodeId) {
+        let unused = |node: &Node<B>| node.lookups == 0 && node.handles.count() == 0;
+        if id == NodeId::ROOT || !shard.get(&id).is_some_and(unused) {
+            return;
+        }
+        shard.remove(&id);
+        self.live.dec();
+        if shard.capacity() > SHRINK_MIN && shard.len() < shard.capacity() / 4 {
+            shard.shrink_to(shard.len() * 2);
+        }
+    }
+}
+
+impl<B> Node<B> {
+    /// Answers may overtake each other; the newest stays.
+    fn update(&mut self, facts: &Facts, validity: Validity) {
+        if validity.asked >= self.validity.asked {
+            self.facts = facts.clone();
+            self.validity = validity;
+        }
+    }
+}

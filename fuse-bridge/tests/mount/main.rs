@@ -1,0 +1,11 @@
+//! Real mounts over a tree in memory: what programs see through the kernel. Needs root and /dev/fuse.
+
+mod extended;
+mod fixture;
+mod lifecycle;
+mod listing;
+mod names;
+mod reading;
+mod refusals;
+mod tree;
+mod versions;

@@ -1,0 +1,348 @@
+//! A namespace in memory that a test can change, slow down and look into.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use forebay_client::{Entry, Named};
+use forebay_fuse::{Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader};
+use forebay_types::{
+    BLOCK_LENGTH_DEFAULT, BlockCapability, ByteCount, CapabilityKey, EntryKind, EntryName, ErrorKind, FileId,
+    FileOffset, Fingerprint, Incarnation, InodeId, MountId, Rights, Timestamp, UnderStoreKey,
+    VersionDescriptor,
+};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// The namespace. Its paths are relative, with `/` between names.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    state: Mutex<State>,
+    /// Questions asked so far.
+    pub(crate) counts: Arc<Counts>,
+    /// While true, opens are not answered.
+    stalled: watch::Sender<bool>,
+}
+
+#[derive(Debug)]
+struct State {
+    entries: BTreeMap<InodeId, Entry>,
+    children: BTreeMap<InodeId, BTreeMap<EntryName, InodeId>>,
+    /// All versions there ever were.
+    versions: BTreeMap<FileId, Bytes>,
+    /// Files of versions that are wholly in the cache of this machine.
+    complete: BTreeMap<FileId, Arc<std::fs::File>>,
+    next: u64,
+    valid: Duration,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) lookups: AtomicU64,
+    pub(crate) attributes: AtomicU64,
+    pub(crate) lists: AtomicU64,
+    pub(crate) opens: AtomicU64,
+    pub(crate) reads: AtomicU64,
+    pub(crate) passthrough_opens: AtomicU64,
+    pub(crate) holds: AtomicU64,
+    /// Reads come one byte short.
+    pub(crate) reads_short: AtomicBool,
+}
+
+/// Keeps a count of itself.
+#[derive(Debug)]
+pub(crate) struct TreeHold {
+    file: Arc<std::fs::File>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug)]
+pub(crate) struct TreeReader {
+    content: Bytes,
+    counts: Arc<Counts>,
+}
+
+impl AsFd for TreeHold {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Drop for TreeHold {
+    fn drop(&mut self) {
+        self.counts.holds.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+pub(crate) fn name(text: impl AsRef<[u8]>) -> EntryName {
+    EntryName::new(text.as_ref()).expect("a legal name")
+}
+
+impl Tree {
+    /// An empty root, whose answers hold for an hour.
+    pub(crate) fn new() -> Arc<Self> {
+        let root = InodeId::ROOT;
+        let state = State {
+            entries: BTreeMap::from([(root, bare(root, EntryKind::Directory))]),
+            children: BTreeMap::from([(root, BTreeMap::new())]),
+            versions: BTreeMap::new(),
+            complete: BTreeMap::new(),
+            next: 1,
+            valid: Duration::from_secs(3600),
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            counts: Arc::default(),
+            stalled: watch::Sender::new(false),
+        })
+    }
+
+    pub(crate) fn set_valid(&self, valid: Duration) {
+        self.state.lock().valid = valid;
+    }
+
+    pub(crate) fn set_stalled(&self, stalled: bool) {
+        self.stalled.send_replace(stalled);
+    }
+
+    /// Makes the directory and all above it.
+    pub(crate) fn directory(&self, path: &str) -> InodeId {
+        let mut state = self.state.lock();
+        path.split('/').filter(|part| !part.is_empty()).fold(InodeId::ROOT, |parent, part| {
+            let known = state.children[&parent].get(&name(part)).copied();
+            known.unwrap_or_else(|| {
+                let inode = InodeId::new(state.number());
+                state.entries.insert(inode, bare(inode, EntryKind::Directory));
+                state.children.insert(inode, BTreeMap::new());
+                state.children.get_mut(&parent).expect("a directory").insert(name(part), inode);
+                inode
+            })
+        })
+    }
+
+    /// Gives the file a new content. The inode stays, the version is new.
+    pub(crate) fn write(&self, path: &str, content: impl Into<Bytes>) -> FileId {
+        let (directory, file) = path.rsplit_once('/').unwrap_or(("", path));
+        self.write_in(self.directory(directory), name(file), content.into())
+    }
+
+    pub(crate) fn write_in(&self, directory: InodeId, file: EntryName, content: Bytes) -> FileId {
+        let mut state = self.state.lock();
+        let inode = match state.children[&directory].get(&file) {
+            Some(inode) => *inode,
+            None => InodeId::new(state.number()),
+        };
+        let counter = state.number();
+        let descriptor = VersionDescriptor {
+            file: FileId { incarnation: Incarnation::new(1), counter },
+            mount: MountId::new(1),
+            key: UnderStoreKey::new(file.as_bytes()).expect("short"),
+            fingerprint: Fingerprint {
+                tag: Some(counter.to_string()),
+                version_id: None,
+                length: ByteCount::new(content.len() as u64),
+                modified: Timestamp::from_parts(1_700_000_000, 5),
+                local: None,
+            },
+            block_length: ByteCount::new(BLOCK_LENGTH_DEFAULT),
+        };
+        let end = Timestamp::from_nanos(i64::MAX);
+        let capability = CapabilityKey::new(1, [7; 32]).sign(&descriptor, Rights::Read, end);
+        let id = descriptor.file;
+        state.versions.insert(id, content);
+        let entry = Entry {
+            modified: Timestamp::from_parts(1_700_000_000, 5),
+            version: Some((descriptor, capability)),
+            under_store_uri: format!("s3://bucket/{file}"),
+            ..bare(inode, EntryKind::File)
+        };
+        state.entries.insert(inode, entry);
+        state.children.get_mut(&directory).expect("a directory").insert(file, inode);
+        id
+    }
+
+    pub(crate) fn symlink(&self, path: &str, target: &str) {
+        let mut state = self.state.lock();
+        let inode = InodeId::new(state.number());
+        let entry = Entry { symlink_target: target.as_bytes().to_vec(), ..bare(inode, EntryKind::Symlink) };
+        state.entries.insert(inode, entry);
+        state.children.get_mut(&InodeId::ROOT).expect("there").insert(name(path), inode);
+    }
+
+    /// The inode of a name in a directory.
+    pub(crate) fn inode(&self, path: &str) -> InodeId {
+        let (directory, file) = path.rsplit_once('/').unwrap_or(("", path));
+        let directory = self.directory(directory);
+        self.state.lock().children[&directory][&name(file)]
+    }
+
+    /// Changes what is said of an entry of the root.
+    pub(crate) fn edit(&self, file: &str, change: impl FnOnce(&mut Entry)) {
+        let mut state = self.state.lock();
+        let inode = state.children[&InodeId::ROOT][&name(file)];
+        change(state.entries.get_mut(&inode).expect("there"));
+    }
+
+    /// Takes a name away, with what lies below it.
+    pub(crate) fn remove(&self, path: &str) {
+        let (directory, file) = path.rsplit_once('/').unwrap_or(("", path));
+        let directory = self.directory(directory);
+        let mut state = self.state.lock();
+        let inode =
+            state.children.get_mut(&directory).expect("a directory").remove(&name(file)).expect("there");
+        state.entries.remove(&inode);
+        state.children.remove(&inode);
+    }
+
+    /// Puts a version wholly into the cache of this machine.
+    pub(crate) fn complete(&self, version: FileId) {
+        self.complete_in(version, &std::env::temp_dir());
+    }
+
+    /// The same, with the cache in the directory.
+    pub(crate) fn complete_in(&self, version: FileId, cache: &Path) {
+        let mut state = self.state.lock();
+        let mut file = tempfile::tempfile_in(cache).expect("made");
+        file.write_all(&state.versions[&version]).expect("written");
+        state.complete.insert(version, Arc::new(file));
+    }
+
+    /// Takes a version out of the cache. Those who hold it keep it.
+    pub(crate) fn evict(&self, version: FileId) {
+        self.state.lock().complete.remove(&version);
+    }
+
+    async fn unstalled(&self) {
+        self.stalled.subscribe().wait_for(|stalled| !stalled).await.expect("the tree lives");
+    }
+
+    fn ask(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl State {
+    /// One counter for inodes and versions, as the master has it.
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn entry(&self, inode: InodeId) -> Result<(Entry, Duration), NamespaceError> {
+        let entry = self.entries.get(&inode).cloned();
+        entry.map(|entry| (entry, self.valid)).ok_or_else(|| missing(inode))
+    }
+}
+
+impl Namespace for Tree {
+    type Reader = TreeReader;
+    type Hold = TreeHold;
+
+    async fn lookup(&self, parent: InodeId, name: &EntryName) -> Result<Found, NamespaceError> {
+        Self::ask(&self.counts.lookups);
+        let state = self.state.lock();
+        let children = state.children.get(&parent).ok_or_else(|| missing(parent))?;
+        let entry = children.get(name).and_then(|inode| state.entries.get(inode)).cloned();
+        Ok(Found { entry, valid: state.valid })
+    }
+
+    async fn attributes(&self, inode: InodeId) -> Result<(Entry, Duration), NamespaceError> {
+        Self::ask(&self.counts.attributes);
+        self.state.lock().entry(inode)
+    }
+
+    async fn list(
+        &self,
+        directory: InodeId,
+        after: Option<&EntryName>,
+        limit: usize,
+    ) -> Result<Listed, NamespaceError> {
+        Self::ask(&self.counts.lists);
+        // As a question to a master would: never answered on the spot.
+        tokio::task::yield_now().await;
+        let state = self.state.lock();
+        let children = state.children.get(&directory).ok_or_else(|| missing(directory))?;
+        let mut rest = children.iter().filter(|(name, _)| after.is_none_or(|after| *name > after));
+        let named = |(name, inode): (&EntryName, &InodeId)| Named {
+            name: name.clone(),
+            entry: state.entries[inode].clone(),
+        };
+        let entries = rest.by_ref().take(limit).map(named).collect();
+        Ok(Listed { entries, complete: rest.next().is_none(), valid: state.valid })
+    }
+
+    async fn open(&self, inode: InodeId) -> Result<(Entry, Duration), NamespaceError> {
+        Self::ask(&self.counts.opens);
+        self.unstalled().await;
+        self.state.lock().entry(inode)
+    }
+
+    async fn room(&self) -> Result<Room, NamespaceError> {
+        Ok(Room {
+            capacity: ByteCount::new(1 << 30),
+            used: ByteCount::new(1 << 28),
+            files: 5,
+            directories: 2,
+        })
+    }
+
+    fn reader(
+        &self,
+        _inode: InodeId,
+        version: &VersionDescriptor,
+        _capability: &BlockCapability,
+        _hold: Option<TreeHold>,
+    ) -> TreeReader {
+        let content = self.state.lock().versions[&version.file].clone();
+        TreeReader { content, counts: Arc::clone(&self.counts) }
+    }
+
+    async fn hold(&self, version: &VersionDescriptor, _capability: &BlockCapability) -> Option<TreeHold> {
+        let file = self.state.lock().complete.get(&version.file).cloned()?;
+        self.counts.holds.fetch_add(1, Ordering::SeqCst);
+        Some(TreeHold { file, counts: Arc::clone(&self.counts) })
+    }
+
+    async fn source(&self, entry: &Entry) -> Result<ReadSource, NamespaceError> {
+        let length = entry.length();
+        Ok(if entry.cached < length { ReadSource::UnderStore } else { ReadSource::Remote })
+    }
+
+    fn count_passthrough_open(&self, _length: ByteCount) {
+        Self::ask(&self.counts.passthrough_opens);
+    }
+}
+
+impl VersionReader for TreeReader {
+    async fn read_at(&self, offset: FileOffset, length: ByteCount) -> Result<Bytes, NamespaceError> {
+        Tree::ask(&self.counts.reads);
+        let begin = usize::try_from(offset.get()).expect("a small file");
+        let length = usize::try_from(length.get()).expect("a small file");
+        let short = usize::from(self.counts.reads_short.load(Ordering::SeqCst));
+        Ok(self.content.slice(begin..begin + length - short))
+    }
+}
+
+fn bare(inode: InodeId, kind: EntryKind) -> Entry {
+    Entry {
+        inode,
+        kind,
+        mode: None,
+        uid: None,
+        gid: None,
+        modified: Timestamp::from_parts(1_600_000_000, 0),
+        version: None,
+        symlink_target: Vec::new(),
+        cached: ByteCount::ZERO,
+        under_store_uri: String::new(),
+    }
+}
+
+fn missing(inode: InodeId) -> NamespaceError {
+    NamespaceError { kind: ErrorKind::NotFound, message: format!("there is no {inode}") }
+}
