@@ -45,9 +45,9 @@ pub(crate) fn mount(target: &Path, allow_other: bool) -> Result<OwnedFd, FuseErr
         Ok(device) => Ok(device),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(FuseError::NoDevice { source: error }),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            mount_by_fusermount(target, allow_other).map_err(|by_helper| FuseError::NotPermitted {
+            mount_by_fusermount(target, allow_other).map_err(|by_fusermount| FuseError::NotPermitted {
                 mount_point: target.to_owned(),
-                reason: format!("mount: {error}; fusermount3: {by_helper}"),
+                reason: format!("mount: {error}; fusermount3: {by_fusermount}"),
             })
         }
         Err(error) => Err(FuseError::io("mounting", target)(error)),
@@ -89,7 +89,7 @@ fn mount_by_fusermount(target: &Path, allow_other: bool) -> io::Result<OwnedFd> 
     match device {
         Ok(Some(device)) if output.status.success() => Ok(device),
         Err(error) => Err(error),
-        Ok(_) => Err(helper_failure(&output.stderr)),
+        Ok(_) => Err(fusermount_failure(&output.stderr)),
     }
 }
 
@@ -122,7 +122,7 @@ fn unmount_by_fusermount(target: &Path, how: Unmount) -> io::Result<()> {
     command.arg("-u").args((how == Unmount::Lazily).then_some("-z")).arg("--").arg(target);
     // Its messages are read below.
     let output = command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::null()).output()?;
-    if output.status.success() { Ok(()) } else { Err(helper_failure(&output.stderr)) }
+    if output.status.success() { Ok(()) } else { Err(fusermount_failure(&output.stderr)) }
 }
 
 fn fusermount() -> io::Result<&'static str> {
@@ -133,7 +133,7 @@ fn fusermount() -> io::Result<&'static str> {
     FUSERMOUNT.into_iter().find(is_there).ok_or_else(|| io::Error::other("not installed"))
 }
 
-fn helper_failure(stderr: &[u8]) -> io::Error {
+fn fusermount_failure(stderr: &[u8]) -> io::Error {
     let text = String::from_utf8_lossy(stderr);
     let kind = if text.contains("busy") { io::ErrorKind::ResourceBusy } else { io::ErrorKind::Other };
     io::Error::new(kind, text.trim().to_owned())
@@ -168,11 +168,11 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_the_helper_are_understood() {
-        assert!(errno::is_busy(&helper_failure(
+    fn the_words_of_fusermount_are_understood() {
+        assert!(errno::is_busy(&fusermount_failure(
             b"fusermount3: failed to unmount /x: Device or resource busy\n"
         )));
-        let other = helper_failure(b"fusermount3: entry for /x not found in /etc/mtab\n");
+        let other = fusermount_failure(b"fusermount3: entry for /x not found in /etc/mtab\n");
         assert!(!errno::is_busy(&other) && other.to_string().starts_with("fusermount3: entry"));
     }
 }

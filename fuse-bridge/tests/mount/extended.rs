@@ -19,7 +19,7 @@ fn the_attributes_of_a_file_are_listed_and_read() {
     let tree = Tree::new();
     let version = tree.write("f", content(1000, 1));
     tree.edit("f", |entry| entry.cached = ByteCount::new(123));
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     let of = |attribute: &str| value(&fixture, "f", &format!("user.forebay.{attribute}"));
     assert_eq!(of("file_id"), Ok(version.to_string()));
     assert_eq!(of("cached_bytes"), Ok("123".to_owned()));
@@ -40,7 +40,7 @@ fn served_by_tells_what_an_open_now_would_get() {
     let tree = Tree::new();
     let version = tree.write("f", content(1000, 1));
     tree.edit("f", |entry| entry.cached = ByteCount::new(1000));
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     let buffered = std::fs::File::open(fixture.path("f")).expect("opened");
     tree.complete(version);
     assert_eq!(value(&fixture, "f", "user.forebay.served_by"), Ok("remote".to_owned()));
@@ -50,7 +50,7 @@ fn served_by_tells_what_an_open_now_would_get() {
     });
     drop(fixture);
     let options = FuseOptions { passthrough: Passthrough::Off, ..FuseOptions::default() };
-    let Some(fixture) = Fixture::with(&tree, options) else { return };
+    let fixture = Fixture::with(&tree, options);
     assert_eq!(value(&fixture, "f", "user.forebay.served_by"), Ok("remote".to_owned()));
 }
 
@@ -58,7 +58,7 @@ fn served_by_tells_what_an_open_now_would_get() {
 fn what_is_not_there_and_what_does_not_fit_is_refused() {
     let tree = Tree::new();
     tree.write("f", content(1000, 1));
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     for name in ["security.capability", "user.other", "user.forebay.", "system.posix_acl_access"] {
         assert_eq!(value(&fixture, "f", name), Err(Errno::NODATA), "{name}");
     }

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::fixture::{
-    Fixture, PATIENCE, can_mount, content, errno, eventually, runtime, settings, try_mount,
+    Fixture, PATIENCE, expect_mounts, content, errno, eventually, runtime, settings, try_mount,
 };
 use crate::tree::Tree;
 
@@ -45,7 +45,7 @@ fn dead_mount(at: &Path) {
 
 #[test]
 fn the_mount_table_shows_what_it_is() {
-    let Some(fixture) = Fixture::new(&tree()) else { return };
+    let fixture = Fixture::new(&tree());
     let lines = mount_lines(fixture.root());
     let [line] = lines.as_slice() else { panic!("{lines:?}") };
     assert!(
@@ -60,7 +60,7 @@ fn the_mount_table_shows_what_it_is() {
 
 #[test]
 fn unmounting_ends_it() {
-    let Some(mut fixture) = Fixture::new(&tree()) else { return };
+    let mut fixture = Fixture::new(&tree());
     let mounted = fixture.mounted.take().expect("mounted");
     assert_eq!(std::fs::read(fixture.path("f")).expect("read").len(), 10);
     fixture.runtime.block_on(mounted.unmount(PATIENCE)).expect("unmounted");
@@ -70,7 +70,7 @@ fn unmounting_ends_it() {
 
 #[test]
 fn an_unmount_by_somebody_else_is_noticed_and_a_newer_mount_is_left_alone() {
-    let Some(mut fixture) = Fixture::new(&tree()) else { return };
+    let mut fixture = Fixture::new(&tree());
     let old = fixture.mounted.take().expect("mounted");
     unmount_at(fixture.root()).expect("unmounted");
     fixture.runtime.block_on(async { tokio::time::timeout(PATIENCE, old.ended()).await }).expect("noticed");
@@ -82,9 +82,7 @@ fn an_unmount_by_somebody_else_is_noticed_and_a_newer_mount_is_left_alone() {
 
 #[test]
 fn a_mount_that_is_dropped_is_taken_off_also_by_a_panic() {
-    if !can_mount() {
-        return;
-    }
+    expect_mounts();
     let folder = tempfile::tempdir().expect("made");
     let panicked = std::panic::catch_unwind(|| {
         let (mounted, _runtime) = try_mount(&tree(), folder.path());
@@ -98,7 +96,7 @@ fn a_mount_that_is_dropped_is_taken_off_also_by_a_panic() {
 
 #[test]
 fn a_busy_mount_is_detached_in_the_end_and_goes_on_for_those_who_use_it() {
-    let Some(mut fixture) = Fixture::new(&tree()) else { return };
+    let mut fixture = Fixture::new(&tree());
     let mut file = File::open(fixture.path("f")).expect("opened");
     let error = unmount_at(fixture.root()).expect_err("busy").to_string();
     assert!(error.contains("in use") && error.contains("umount -l"), "{error}");
@@ -112,9 +110,7 @@ fn a_busy_mount_is_detached_in_the_end_and_goes_on_for_those_who_use_it() {
 
 #[test]
 fn dead_mounts_are_taken_off_the_mount_point() {
-    if !can_mount() {
-        return;
-    }
+    expect_mounts();
     let folder = tempfile::tempdir().expect("made");
     dead_mount(folder.path());
     let (mounted, _runtime) = try_mount(&tree(), folder.path());
@@ -129,9 +125,7 @@ fn dead_mounts_are_taken_off_the_mount_point() {
 
 #[test]
 fn a_dead_mount_of_others_is_left_to_its_owner() {
-    if !can_mount() {
-        return;
-    }
+    expect_mounts();
     let folder = tempfile::tempdir().expect("made");
     let device =
         rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).expect("opened");
@@ -150,7 +144,7 @@ fn a_dead_mount_of_others_is_left_to_its_owner() {
 
 #[test]
 fn what_stands_in_the_way_is_named() {
-    let Some(fixture) = Fixture::new(&tree()) else { return };
+    let fixture = Fixture::new(&tree());
     let (again, _runtime) = try_mount(&fixture.tree, fixture.root());
     let error = again.expect_err("refused").to_string();
     assert!(error.contains("already") && error.contains("forebay fuse umount"), "{error}");
@@ -163,9 +157,7 @@ fn what_stands_in_the_way_is_named() {
 
 #[test]
 fn a_directory_of_the_namespace_can_be_the_root_and_a_file_cannot() {
-    if !can_mount() {
-        return;
-    }
+    expect_mounts();
     let tree = Tree::new();
     tree.write("a/b/f", content(10, 1));
     let (runtime, folder) = (runtime(), tempfile::tempdir().expect("made"));

@@ -31,7 +31,7 @@ fn wide() -> std::sync::Arc<Tree> {
 #[test]
 fn a_wide_directory_is_listed_whole_in_order_and_with_its_attributes() {
     let tree = wide();
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     let expected: Vec<_> = (0..5000).map(|at| format!("f{at:05}")).collect();
     assert_eq!(names(&mut open(&fixture, "dir")), expected);
     assert_eq!(count(&tree.counts.lists), 5);
@@ -49,7 +49,7 @@ fn a_wide_directory_is_listed_whole_in_order_and_with_its_attributes() {
 fn the_dots_have_the_inode_numbers_of_the_directories() {
     let tree = Tree::new();
     tree.directory("a/b");
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     let ino = |path: &str| std::fs::metadata(fixture.path(path)).expect("known").ino();
     for (path, own, parent) in [("a/b", ino("a/b"), ino("a")), ("a", ino("a"), 1), ("", 1, 1)] {
         let seen: Vec<_> = open(&fixture, path)
@@ -64,7 +64,7 @@ fn the_dots_have_the_inode_numbers_of_the_directories() {
 #[test]
 fn names_that_stay_are_seen_once_while_others_come_and_go() {
     let tree = wide();
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     let directory = open(&fixture, "dir");
     let mut seen: Vec<String> = Vec::new();
     for entry in directory {
@@ -88,7 +88,7 @@ fn names_that_stay_are_seen_once_while_others_come_and_go() {
 fn rewinding_begins_anew() {
     let tree = Tree::new();
     tree.write("dir/b", content(1, 1));
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     let mut directory = open(&fixture, "dir");
     assert_eq!(names(&mut directory), ["b"]);
     tree.write("dir/a", content(1, 1));
@@ -101,7 +101,7 @@ fn a_directory_that_is_gone_is_not_found_and_an_empty_one_is_empty() {
     let tree = Tree::new();
     tree.directory("empty");
     tree.write("gone/f", content(1, 1));
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     assert_eq!(names(&mut open(&fixture, "empty")), [""; 0]);
     let listed = std::fs::read_dir(fixture.path("gone")).expect("opened");
     tree.remove("gone/f");
@@ -114,7 +114,7 @@ fn a_directory_that_is_gone_is_not_found_and_an_empty_one_is_empty() {
 fn a_directory_that_was_replaced_is_listed_as_it_is_now() {
     let tree = Tree::new();
     tree.write("dir/old", content(1, 1));
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     assert_eq!(names(&mut open(&fixture, "dir")), ["old"]);
     tree.remove("dir/old");
     tree.remove("dir");
@@ -132,7 +132,7 @@ fn a_directory_that_was_replaced_is_listed_as_it_is_now() {
 #[test]
 fn a_directory_that_goes_while_it_is_listed_is_an_error_and_no_early_end() {
     let tree = wide();
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     let mut listed = std::fs::read_dir(fixture.path("dir")).expect("opened");
     assert!(listed.next().is_some());
     tree.remove("dir");

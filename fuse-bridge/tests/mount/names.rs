@@ -21,7 +21,7 @@ fn stat_shows_what_is_known_and_defaults_for_the_rest() {
     tree.edit("owned", |entry| (entry.mode, entry.uid, entry.gid) = (Some(0o640), Some(12), Some(34)));
     tree.directory("dir");
     let options = FuseOptions { uid: Some(5), gid: Some(6), umask: 0o027, ..FuseOptions::default() };
-    let Some(fixture) = Fixture::with(&tree, options) else { return };
+    let fixture = Fixture::with(&tree, options);
     let seen = |path: &str| {
         let metadata = std::fs::metadata(fixture.path(path)).expect("known");
         (metadata.permissions().mode(), metadata.uid(), metadata.gid())
@@ -40,7 +40,7 @@ fn names_need_not_be_text() {
     let tree = Tree::new();
     let odd = b"caf\xe9 \n\x01\xff";
     tree.write_in(InodeId::ROOT, name(odd), Bytes::from_static(b"content"));
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     let path = fixture.root().join(OsStr::from_bytes(odd));
     assert_eq!(std::fs::read(path).expect("read"), b"content");
     let listed: Vec<_> = std::fs::read_dir(fixture.root())
@@ -54,7 +54,7 @@ fn names_need_not_be_text() {
 fn an_answer_is_remembered_for_as_long_as_it_holds() {
     let tree = Tree::new();
     tree.write("f", content(1, 1));
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     for _ in 0..5 {
         assert!(std::fs::metadata(fixture.path("f")).is_ok());
         assert_eq!(errno(std::fs::metadata(fixture.path("g"))), Errno::NOENT);
@@ -73,7 +73,7 @@ fn what_may_not_be_remembered_is_asked_for_each_time() {
     let tree = Tree::new();
     tree.set_valid(Duration::ZERO);
     let options = FuseOptions { freshness: Some(Duration::from_secs(3600)), ..FuseOptions::default() };
-    let Some(fixture) = Fixture::with(&tree, options) else { return };
+    let fixture = Fixture::with(&tree, options);
     assert_eq!(errno(std::fs::metadata(fixture.path("f"))), Errno::NOENT);
     tree.write("f", content(1, 1));
     assert_eq!(std::fs::metadata(fixture.path("f")).expect("there").len(), 1);
@@ -87,7 +87,7 @@ fn links_lead_where_they_say() {
     tree.write("dir/f", content(10, 1));
     tree.symlink("link", "dir/f");
     tree.symlink("broken", "nowhere");
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     assert_eq!(std::fs::read_link(fixture.path("link")).expect("read").as_os_str(), "dir/f");
     assert_eq!(std::fs::read(fixture.path("link")).expect("read"), content(10, 1));
     assert_eq!(std::fs::symlink_metadata(fixture.path("link")).expect("known").len(), 5);
@@ -99,7 +99,7 @@ fn illegal_walks_fail_as_anywhere() {
     let tree = Tree::new();
     tree.write("f", content(1, 1));
     tree.directory("dir");
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     assert_eq!(errno(std::fs::metadata(fixture.path(&"x".repeat(256)))), Errno::NAMETOOLONG);
     assert_eq!(errno(std::fs::metadata(fixture.path("f/below"))), Errno::NOTDIR);
     assert_eq!(errno(std::fs::read(fixture.path("dir"))), Errno::ISDIR);
@@ -108,7 +108,7 @@ fn illegal_walks_fail_as_anywhere() {
 
 #[test]
 fn the_room_of_the_cluster_is_shown() {
-    let Some(fixture) = Fixture::new(&Tree::new()) else { return };
+    let fixture = Fixture::new(&Tree::new());
     let room = rustix::fs::statvfs(fixture.root()).expect("answered");
     assert_eq!(room.f_blocks * room.f_frsize, 1 << 30);
     assert_eq!(room.f_bavail * room.f_frsize, (1 << 30) - (1 << 28));
@@ -121,7 +121,7 @@ fn what_the_kernel_forgets_is_forgotten_here() {
     for at in 0..3000 {
         tree.write(&format!("dir/f{at}"), content(1, 1));
     }
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     for at in 0..3000 {
         assert!(std::fs::metadata(fixture.path(&format!("dir/f{at}"))).is_ok());
     }

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::mount::{MountFlags, UnmountFlags};
 
-use crate::fixture::{Fixture, PATIENCE, can_mount, content, count, errno, eventually, runtime, settings};
+use crate::fixture::{Fixture, PATIENCE, expect_mounts, content, count, errno, eventually, runtime, settings};
 use crate::tree::Tree;
 
 /// Reads the whole file through a mapping.
@@ -64,7 +64,7 @@ fn reads_right(tree: &std::sync::Arc<Tree>, fixture: &Fixture) {
 #[test]
 fn bytes_are_right_whole_in_parts_and_mapped_by_both_ways_of_reading() {
     let tree = Tree::new();
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     assert_eq!(fixture.mounted.as_ref().expect("mounted").read_mode(), ReadMode::Allowed);
     reads_right(&tree, &fixture);
     assert_eq!(count(&tree.counts.passthrough_opens), 3);
@@ -74,7 +74,7 @@ fn bytes_are_right_whole_in_parts_and_mapped_by_both_ways_of_reading() {
 fn with_passthrough_off_all_goes_through_the_page_cache() {
     let tree = Tree::new();
     let options = FuseOptions { passthrough: Passthrough::Off, ..FuseOptions::default() };
-    let Some(fixture) = Fixture::with(&tree, options) else { return };
+    let fixture = Fixture::with(&tree, options);
     assert_eq!(fixture.mounted.as_ref().expect("mounted").read_mode().to_string(), "off");
     reads_right(&tree, &fixture);
     assert_eq!((count(&tree.counts.passthrough_opens), count(&tree.counts.holds)), (0, 0));
@@ -85,7 +85,7 @@ fn a_complete_file_is_read_without_us_and_held_exactly_while_it_is_open() {
     let tree = Tree::new();
     let version = tree.write("f", content(1 << 20, 1));
     tree.complete(version);
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     let first = File::open(fixture.path("f")).expect("opened");
     let second = File::open(fixture.path("f")).expect("opened");
     assert_eq!(std::fs::read(fixture.path("f")).expect("read").len(), 1 << 20);
@@ -103,7 +103,7 @@ fn a_complete_file_is_read_without_us_and_held_exactly_while_it_is_open() {
 fn the_kernel_keeps_the_pages_of_a_version_from_one_open_to_the_next() {
     let tree = Tree::new();
     tree.write("f", content(1 << 20, 1));
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     assert_eq!(std::fs::read(fixture.path("f")).expect("read").len(), 1 << 20);
     let asked = count(&tree.counts.reads);
     assert!(asked > 0);
@@ -116,7 +116,7 @@ fn the_mode_of_live_handles_stays_when_the_file_becomes_complete() {
     let tree = Tree::new();
     let expected = content(300_000, 1);
     let version = tree.write("f", expected.clone());
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     let first = File::open(fixture.path("f")).expect("opened");
     tree.complete(version);
     let second =
@@ -135,7 +135,7 @@ fn the_kernel_refuses_no_open_while_the_cache_comes_and_goes() {
     let tree = Tree::new();
     let expected = content(20_000, 1);
     let version = tree.write("f", expected.clone());
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     let over = AtomicBool::new(false);
     let (expected, over, path) = (&expected, &over, &fixture.path("f"));
     std::thread::scope(|scope| {
@@ -223,9 +223,7 @@ fn read_from_overlay(overlay: &Overlay, is_known: bool) -> ReadMode {
 
 #[test]
 fn a_cache_on_overlayfs_is_passed_through_where_it_is_known_and_read_by_us_where_not() {
-    if !can_mount() {
-        return;
-    }
+    expect_mounts();
     let overlay = Overlay::new();
     assert_eq!(read_from_overlay(&overlay, true), ReadMode::Allowed);
     assert_eq!(read_from_overlay(&overlay, false), ReadMode::StackedCache);
@@ -240,7 +238,7 @@ fn many_handles_at_once_are_no_trouble() {
             tree.complete(version);
         }
     }
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     let open = |at: u8| (at, File::open(fixture.path(&format!("f{}", at % 64))).expect("opened"));
     let files: Vec<_> = (0..=255_u8).map(open).collect();
     assert_eq!(fixture.metric("forebay_fuse_handles_live{kind=\"file\"}"), 256);
@@ -265,7 +263,7 @@ fn readahead_on_a_passthrough_handle_is_answered() {
     let expected = content(1 << 20, 1);
     let version = tree.write("f", expected.clone());
     tree.complete(version);
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     let file = File::open(fixture.path("f")).expect("opened");
     rustix::fs::fadvise(&file, 0, None, Advice::WillNeed).expect("advised");
     assert!(all_of(&file) == expected);
@@ -275,7 +273,7 @@ fn readahead_on_a_passthrough_handle_is_answered() {
 fn an_answer_that_is_too_short_is_an_error_and_no_zeroes() {
     let tree = Tree::new();
     tree.write("f", content(10_000, 1));
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     tree.counts.reads_short.store(true, Ordering::SeqCst);
     assert_eq!(errno(std::fs::read(fixture.path("f"))), Errno::IO);
     tree.counts.reads_short.store(false, Ordering::SeqCst);
@@ -289,7 +287,7 @@ fn an_open_that_nobody_answers_fails_by_its_deadline_and_keeps_nobody_else_waiti
     tree.write("f", content(10, 1));
     tree.write("g", content(10, 1));
     let options = FuseOptions { deadline: Duration::from_millis(300), threads: 2, ..FuseOptions::default() };
-    let Some(fixture) = Fixture::with(&tree, options) else { return };
+    let fixture = Fixture::with(&tree, options);
     let open = File::open(fixture.path("g")).expect("opened");
     tree.set_stalled(true);
     std::thread::scope(|scope| {

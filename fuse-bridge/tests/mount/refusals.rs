@@ -14,7 +14,7 @@ fn every_change_is_refused_as_on_any_read_only_file_system() {
     let tree = Tree::new();
     tree.write("f", content(10, 1));
     tree.directory("dir");
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     let (file, new) = (fixture.path("f"), fixture.path("new"));
     let refused = [
         ("create", errno(File::create(&new))),
@@ -49,7 +49,7 @@ fn every_change_is_refused_as_on_any_read_only_file_system() {
 fn a_handle_can_be_flushed_and_locked_as_any_other() {
     let tree = Tree::new();
     tree.write("f", content(10, 1));
-    let Some(fixture) = Fixture::new(&tree) else { return };
+    let fixture = Fixture::new(&tree);
     let file = File::open(fixture.path("f")).expect("opened");
     file.sync_all().expect("nothing to do");
     File::open(fixture.root()).expect("opened").sync_all().expect("nothing to do");
