@@ -45,7 +45,7 @@ struct ListBucketResult {
     #[serde(default)]
     contents: Vec<Contents>,
     #[serde(default)]
-    common_prefixes: Vec<CommonPrefix>,
+    common_prefixes: Vec<RolledUpPrefix>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -60,7 +60,7 @@ struct Contents {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct CommonPrefix {
+struct RolledUpPrefix {
     prefix: String,
 }
 
