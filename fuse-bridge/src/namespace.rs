@@ -116,12 +116,12 @@ pub trait Namespace: Send + Sync + Debug + 'static {
     ) -> Self::Reader;
 
     /// Holds the version's file of this machine's cache; `None` where there is none that is complete, or where it may
-    /// not be held now.
+    /// not be held now. An error: somebody else, or a newer capability, might get it.
     fn hold(
         &self,
         version: &VersionDescriptor,
         capability: &BlockCapability,
-    ) -> impl Future<Output = Option<Self::Hold>> + Send;
+    ) -> impl Future<Output = Result<Option<Self::Hold>, NamespaceError>> + Send;
 
     /// Where the bytes of a file's current version would come from now, passthrough aside.
     fn source(&self, entry: &Entry) -> impl Future<Output = Result<ReadSource, NamespaceError>> + Send;

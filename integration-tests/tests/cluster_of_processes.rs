@@ -132,7 +132,7 @@ fn other_users_read_what_root_mounted() {
     let source = tempfile::tempdir().expect("a folder");
     let mut fleet = fleet(1, source.path());
     // The folder of a test is its user's alone; a mount is for all.
-    let everybody = std::fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o755));
+    let everybody: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(fleet.dir(), everybody).expect("our own folder");
     let path = fleet.mount("host-0", "").join("data/small");
     let read = Command::new("setpriv")

@@ -33,6 +33,12 @@ struct Prepared<H> {
     way: Way<H>,
 }
 
+/// What the worker said while the master was asked.
+struct EarlyHold<H> {
+    version: Arc<FileVersion>,
+    hold: Option<H>,
+}
+
 /// How the handle could be read.
 enum Way<H> {
     /// By passthrough of the file that live handles of the node read.
@@ -62,17 +68,35 @@ impl<N: Namespace> Shared<N> {
     /// Asks for the right to read, and for the file to pass through. Nothing is counted yet, so this may be given up.
     async fn prepare(&self, view: NodeView, pid: u32) -> Result<Prepared<N::Hold>, Failure> {
         let asked = Instant::now();
-        let answer = self.namespace.open(view.facts.inode).await;
+        // The node's version is most often still the current one, so the worker is asked for it meanwhile.
+        let (answer, early) =
+            tokio::join!(self.namespace.open(view.facts.inode), self.hold_early(&view));
         let view = match self.judge(&view, pid, asked, answer)? {
             Judged::Current { view, .. } => view,
             Judged::Superseded => view,
         };
         let version = view.facts.version().map(Arc::clone).ok_or(errno::of(ErrorKind::IsADirectory))?;
-        let way = self.way(view.id, &version).await;
+        let way = self.way(view.id, &version, early).await;
         Ok(Prepared { node: view.id, view, version, way })
     }
 
-    async fn way(&self, node: NodeId, version: &FileVersion) -> Way<N::Hold> {
+    /// Asks for the file of the version that the node is known to be; `None` if that says nothing.
+    async fn hold_early(&self, view: &NodeView) -> Option<EarlyHold<N::Hold>> {
+        let version = Arc::clone(view.facts.version()?);
+        if !self.passthrough.is_allowed() || !matches!(self.nodes.fixed(view.id), Fixed::Nothing) {
+            return None;
+        }
+        // A refusal may be due to a right that is over; the master is about to give a new one.
+        let hold = self.namespace.hold(&version.descriptor, &version.capability).await.ok()?;
+        Some(EarlyHold { version, hold })
+    }
+
+    async fn way(
+        &self,
+        node: NodeId,
+        version: &FileVersion,
+        early: Option<EarlyHold<N::Hold>>,
+    ) -> Way<N::Hold> {
         if !self.passthrough.is_allowed() {
             return Way::Buffered;
         }
@@ -80,7 +104,15 @@ impl<N: Namespace> Shared<N> {
             Fixed::Passthrough(backing) => Way::Shared(backing),
             Fixed::Buffered => Way::Buffered,
             Fixed::Nothing => {
-                let hold = self.namespace.hold(&version.descriptor, &version.capability).await;
+                let early = early.filter(|early| early.version.descriptor == version.descriptor);
+                let held = match early {
+                    Some(early) => Ok(early.hold),
+                    None => self.namespace.hold(&version.descriptor, &version.capability).await,
+                };
+                let hold = held.unwrap_or_else(|error| {
+                    tracing::debug!(file = %version.descriptor.file, %error, "the local worker gave no hold");
+                    None
+                });
                 hold.map_or(Way::Buffered, Way::Held)
             }
         }

@@ -68,14 +68,12 @@ impl Namespace for Client {
         }
     }
 
-    async fn hold(&self, version: &VersionDescriptor, capability: &BlockCapability) -> Option<Hold> {
-        match self.hold(version, capability).await {
-            Ok(hold) => hold,
-            Err(error) => {
-                tracing::debug!(file = %version.file, %error, "the local worker gave no hold");
-                None
-            }
-        }
+    async fn hold(
+        &self,
+        version: &VersionDescriptor,
+        capability: &BlockCapability,
+    ) -> Result<Option<Hold>, NamespaceError> {
+        Ok(self.hold(version, capability).await?)
     }
 
     async fn source(&self, entry: &Entry) -> Result<ReadSource, NamespaceError> {

@@ -302,10 +302,14 @@ impl Namespace for Tree {
         TreeReader { content, counts: Arc::clone(&self.counts) }
     }
 
-    async fn hold(&self, version: &VersionDescriptor, _capability: &BlockCapability) -> Option<TreeHold> {
-        let file = self.state.lock().complete.get(&version.file).cloned()?;
+    async fn hold(
+        &self,
+        version: &VersionDescriptor,
+        _capability: &BlockCapability,
+    ) -> Result<Option<TreeHold>, NamespaceError> {
+        let Some(file) = self.state.lock().complete.get(&version.file).cloned() else { return Ok(None) };
         self.counts.holds.fetch_add(1, Ordering::SeqCst);
-        Some(TreeHold { file, counts: Arc::clone(&self.counts) })
+        Ok(Some(TreeHold { file, counts: Arc::clone(&self.counts) }))
     }
 
     async fn source(&self, entry: &Entry) -> Result<ReadSource, NamespaceError> {

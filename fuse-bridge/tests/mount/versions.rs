@@ -19,7 +19,7 @@ fn all_of(mut file: &File) -> Vec<u8> {
 }
 
 /// A tree with `f` of 1000 bytes, whose names the kernel remembers for an hour.
-fn mounted(complete: bool) -> Option<Fixture> {
+fn mounted(complete: bool) -> Fixture {
     let tree = Tree::new();
     let version = tree.write("f", content(1000, 1));
     if complete {
@@ -29,7 +29,7 @@ fn mounted(complete: bool) -> Option<Fixture> {
 }
 
 fn keeps_old_bytes(complete: bool) {
-    let Some(fixture) = mounted(complete) else { return };
+    let fixture = mounted(complete);
     let old = File::open(fixture.path("f")).expect("opened");
     let old_ino = old.metadata().expect("known").ino();
     let new = fixture.tree.write("f", content(2000, 2));
@@ -59,7 +59,7 @@ fn so_it_is_with_passthrough_of_both_versions() {
 
 #[test]
 fn a_handle_that_is_reopened_through_proc_reads_its_old_version() {
-    let Some(fixture) = mounted(false) else { return };
+    let fixture = mounted(false);
     let old = File::open(fixture.path("f")).expect("opened");
     fixture.tree.write("f", content(2000, 2));
     eventually("the new content is opened", || {
@@ -75,7 +75,7 @@ fn a_handle_that_is_reopened_through_proc_reads_its_old_version() {
 
 #[test]
 fn under_a_strict_mount_the_next_open_has_the_new_content() {
-    let Some(fixture) = mounted(false) else { return };
+    let fixture = mounted(false);
     fixture.tree.set_valid(Duration::ZERO);
     fixture.shrink();
     for version in 0..20_u8 {
@@ -108,7 +108,7 @@ fn fstat_of_an_open_handle_is_never_stale_even_if_nothing_may_be_remembered() {
 
 #[test]
 fn a_file_that_is_gone_is_not_found_and_goes_on_for_those_who_have_it() {
-    let Some(fixture) = mounted(false) else { return };
+    let fixture = mounted(false);
     let old = File::open(fixture.path("f")).expect("opened");
     fixture.tree.remove("f");
     eventually("it is not found", || match File::open(fixture.path("f")) {
