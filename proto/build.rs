@@ -1,7 +1,8 @@
 //! Generates the wire code into OUT_DIR; `bytes` fields become `bytes::Bytes`.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["types", "namespace", "mounts", "cluster", "blocks"].map(|name| format!("forebay/v1/{name}.proto"));
+    let files = ["types", "namespace", "mounts", "cluster", "blocks", "jobs"]
+        .map(|name| format!("forebay/v1/{name}.proto"));
     tonic_prost_build::configure().bytes(".").compile_protos(&files, &[".".to_owned()])?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Domain twins of the wire's messages: `From` to send, `TryFrom` to receive.
 
 mod entry;
+mod job;
 mod map;
 mod mount;
 mod version;

@@ -36,7 +36,10 @@ impl TryFrom<v1::MutationStamp> for Stamp {
 
     fn try_from(stamp: v1::MutationStamp) -> Result<Self, WireDefect> {
         if stamp.session == 0 || stamp.sequence == 0 || stamp.lowest_unanswered > stamp.sequence {
-            return Err(WireDefect::Invalid { field: "stamp", reason: "numbers begin at 1 and never go back".into() });
+            return Err(WireDefect::Invalid {
+                field: "stamp",
+                reason: "numbers begin at 1 and never go back".into(),
+            });
         }
         Ok(Self {
             session: SessionId::new(stamp.session),

@@ -73,12 +73,16 @@ const fn code(kind: ErrorKind) -> Code {
     match kind {
         ErrorKind::NotFound => Code::NotFound,
         ErrorKind::AlreadyExists => Code::AlreadyExists,
-        ErrorKind::InvalidArgument | ErrorKind::NotADirectory | ErrorKind::IsADirectory => Code::InvalidArgument,
+        ErrorKind::InvalidArgument | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+            Code::InvalidArgument
+        }
         ErrorKind::ReadOnly | ErrorKind::PermissionDenied => Code::PermissionDenied,
         ErrorKind::Unauthenticated => Code::Unauthenticated,
         ErrorKind::NoSpace | ErrorKind::LimitExceeded => Code::ResourceExhausted,
         ErrorKind::Stale | ErrorKind::StaleEpoch | ErrorKind::SessionExpired => Code::FailedPrecondition,
-        ErrorKind::Busy | ErrorKind::NotLeader | ErrorKind::Unavailable | ErrorKind::UnderStore => Code::Unavailable,
+        ErrorKind::Busy | ErrorKind::NotLeader | ErrorKind::Unavailable | ErrorKind::UnderStore => {
+            Code::Unavailable
+        }
         ErrorKind::TimedOut => Code::DeadlineExceeded,
         ErrorKind::Corrupt => Code::DataLoss,
         ErrorKind::Unsupported => Code::Unimplemented,

@@ -36,7 +36,8 @@ pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// `InvalidArgument` when the text is no address.
 pub fn endpoint(address: &str) -> Result<Endpoint, WireError> {
     let wrong = |_| {
-        let message = format!("`{address}` is no address: write HOST:PORT, such as 127.0.0.1:7411 or [::1]:7411");
+        let message =
+            format!("`{address}` is no address: write HOST:PORT, such as 127.0.0.1:7411 or [::1]:7411");
         WireError::new(ErrorKind::InvalidArgument, message)
     };
     Ok(Endpoint::from_shared(format!("http://{address}"))

@@ -74,7 +74,12 @@ impl CapabilityKey {
 
     /// Signs the right to use `version` until `expires_at`.
     #[must_use]
-    pub fn sign(&self, version: &VersionDescriptor, rights: Rights, expires_at: Timestamp) -> BlockCapability {
+    pub fn sign(
+        &self,
+        version: &VersionDescriptor,
+        rights: Rights,
+        expires_at: Timestamp,
+    ) -> BlockCapability {
         let mac = self.mac(version, rights, expires_at).finalize().into_bytes().into();
         BlockCapability { key_id: self.id, rights, expires_at, mac }
     }
@@ -173,7 +178,8 @@ mod tests {
 
     #[test]
     fn another_key_is_named_and_the_secret_is_never_shown() {
-        let capability = CapabilityKey::new(7, [9; 32]).sign(&version(1), Rights::Read, Timestamp::from_nanos(1));
+        let capability =
+            CapabilityKey::new(7, [9; 32]).sign(&version(1), Rights::Read, Timestamp::from_nanos(1));
         let other = CapabilityKey::new(8, [9; 32]);
         let refused = other.verify(&capability, &version(1), Timestamp::default());
         assert_eq!(refused, Err(CapabilityError::UnknownKey(7)));

@@ -88,7 +88,12 @@ impl ErrorKind {
     pub const fn is_retryable(self) -> bool {
         matches!(
             self,
-            Self::Busy | Self::StaleEpoch | Self::NotLeader | Self::Unavailable | Self::TimedOut | Self::UnderStore
+            Self::Busy
+                | Self::StaleEpoch
+                | Self::NotLeader
+                | Self::Unavailable
+                | Self::TimedOut
+                | Self::UnderStore
         )
     }
 

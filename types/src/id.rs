@@ -81,6 +81,10 @@ number_id!(
     Sequence(u64), "seq"
 );
 number_id!(
+    /// Long work that the cluster does by itself, from a replicated counter.
+    JobId(u64), "job"
+);
+number_id!(
     /// The position of a block within its file, from 0.
     BlockIndex(u32), "block"
 );

@@ -8,6 +8,7 @@ mod cluster_map;
 mod error_kind;
 mod fingerprint;
 mod id;
+mod job;
 mod name;
 mod path;
 mod principal;
@@ -22,12 +23,15 @@ pub use cluster_map::{ClusterMap, WorkerEntry, WorkerState};
 pub use error_kind::ErrorKind;
 pub use fingerprint::{Fingerprint, LocalIdentity};
 pub use id::{
-    BlockId, BlockIndex, ClusterId, Epoch, FileId, HostId, Incarnation, InodeId, LogIndex, MountId, Sequence,
-    SessionId, WorkerId,
+    BlockId, BlockIndex, ClusterId, Epoch, FileId, HostId, Incarnation, InodeId, JobId, LogIndex, MountId,
+    Sequence, SessionId, WorkerId,
 };
+pub use job::{JobFailure, JobProgress, JobState, short_reason};
 pub use name::{EntryName, NameError};
 pub use path::{NamespacePath, PathError};
 pub use principal::{Principal, Rights};
-pub use unit::{BLOCK_LENGTH_DEFAULT, ByteCount, FileOffset, GRANULE_LENGTH, PAGE_LENGTH, Timestamp, UnitError};
+pub use unit::{
+    BLOCK_LENGTH_DEFAULT, ByteCount, FileOffset, GRANULE_LENGTH, PAGE_LENGTH, Timestamp, UnitError,
+};
 pub use uri::{UnderStoreKey, UnderStoreScheme, UnderStoreUri, UriError};
 pub use version::{EntryKind, VersionDescriptor};

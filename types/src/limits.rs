@@ -26,3 +26,15 @@ pub const FILE_LENGTH_MAX: u64 = 48 << 40;
 pub const LISTING_PAGE_MAX: usize = 1000;
 /// Most unanswered mutations of one session.
 pub const SESSION_WINDOW_MAX: usize = 256;
+/// Most paths that one load may name; a directory counts as one.
+pub const LOAD_PATHS_MAX: u64 = 10_000_000;
+/// Most paths that travel in one message or log entry of a load.
+pub const LOAD_PATHS_PER_MESSAGE_MAX: usize = 10_000;
+/// Most bytes of paths that travel in one message or log entry of a load.
+pub const LOAD_PATH_BYTES_PER_MESSAGE_MAX: usize = 1 << 20;
+/// Most failures of one job that are kept with their reasons; further ones are counted.
+pub const JOB_FAILURES_KEPT_MAX: usize = 1000;
+/// Most paths of a job that are shown and kept after its end.
+pub const JOB_PATHS_KEPT_MAX: usize = 1000;
+/// Longest reason that is kept with a failure, in bytes.
+pub const REASON_LENGTH_MAX: usize = 512;

@@ -31,7 +31,9 @@ pub struct Timestamp(i64);
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum UnitError {
     /// The text has no number, a negative one, or a unit that is not known.
-    #[error("`{0}` is no size: write a whole number of bytes or one with KiB, MiB, GiB or TiB, such as 512MiB")]
+    #[error(
+        "`{0}` is no size: write a whole number of bytes or one with KiB, MiB, GiB or TiB, such as 512MiB"
+    )]
     NoSize(String),
     /// The number of bytes does not fit 64 bits.
     #[error("`{0}` is too large for a size")]
@@ -144,7 +146,11 @@ impl fmt::Display for ByteCount {
             let whole = self.0 >> shift;
             if whole > 0 {
                 let tenth = (((self.0 & ((1 << shift) - 1)) >> (shift - 10)) * 10) >> 10;
-                return if tenth == 0 { write!(f, "{whole}{unit}") } else { write!(f, "{whole}.{tenth}{unit}") };
+                return if tenth == 0 {
+                    write!(f, "{whole}{unit}")
+                } else {
+                    write!(f, "{whole}.{tenth}{unit}")
+                };
             }
         }
         write!(f, "{}B", self.0)
@@ -163,7 +169,8 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_and_without_units() {
-        let sizes = [("0", 0), ("17", 17), ("17B", 17), ("512MiB", 512 << 20), ("4GiB", 4 << 30), ("1 KiB", 1024)];
+        let sizes =
+            [("0", 0), ("17", 17), ("17B", 17), ("512MiB", 512 << 20), ("4GiB", 4 << 30), ("1 KiB", 1024)];
         for (text, bytes) in sizes {
             assert_eq!(text.parse::<ByteCount>(), Ok(ByteCount::new(bytes)), "{text}");
         }

@@ -85,7 +85,9 @@ impl UnderStoreUri {
     /// Whether one of the two is the other or lies below it: mounting both would show an object twice.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
-        let parts = |uri: &Self| uri.path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+        let parts = |uri: &Self| {
+            uri.path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+        };
         let (ours, theirs) = (parts(self), parts(other));
         self.scheme == other.scheme
             && self.authority == other.authority
@@ -122,9 +124,14 @@ impl FromStr for UnderStoreUri {
         };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         match (scheme, authority) {
-            (UnderStoreScheme::S3, "") => return Err(UriError::Authority { uri, problem: "names no bucket" }),
+            (UnderStoreScheme::S3, "") => {
+                return Err(UriError::Authority { uri, problem: "names no bucket" });
+            }
             (UnderStoreScheme::File, host) if !host.is_empty() => {
-                return Err(UriError::Authority { uri, problem: "names a host; write file:///DIR with three slashes" });
+                return Err(UriError::Authority {
+                    uri,
+                    problem: "names a host; write file:///DIR with three slashes",
+                });
             }
             _ => {}
         }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use forebay_types::{BlockCapability, ByteCount, EntryKind, EntryName, InodeId, Timestamp, VersionDescriptor};
+use forebay_types::{
+    BlockCapability, ByteCount, EntryKind, EntryName, InodeId, Timestamp, VersionDescriptor,
+};
 
 use super::WireDefect;
 use crate::v1;

@@ -1,7 +1,8 @@
 //! Twins of the cluster map and of the keys that capabilities are signed with.
 
 use forebay_types::{
-    ByteCount, CapabilityKey, ClusterId, ClusterMap, Epoch, HostId, WorkerEntry, WorkerId, WorkerState, limits,
+    ByteCount, CapabilityKey, ClusterId, ClusterMap, Epoch, HostId, WorkerEntry, WorkerId, WorkerState,
+    limits,
 };
 
 use super::WireDefect;

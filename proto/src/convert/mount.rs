@@ -53,7 +53,9 @@ impl TryFrom<v1::Freshness> for Freshness {
     fn try_from(freshness: v1::Freshness) -> Result<Self, WireDefect> {
         match WireDefect::required("bound", freshness.bound)? {
             v1::freshness::Bound::Immutable(true) => Ok(Self::Immutable),
-            v1::freshness::Bound::Immutable(false) => Err(WireDefect::invalid("bound")(&"neither immutable nor bound")),
+            v1::freshness::Bound::Immutable(false) => {
+                Err(WireDefect::invalid("bound")(&"neither immutable nor bound"))
+            }
             v1::freshness::Bound::Nanos(nanos) => Ok(Self::Bound(Duration::from_nanos(nanos))),
         }
     }

@@ -2,8 +2,8 @@
 
 use forebay_types::limits::TAG_LENGTH_MAX;
 use forebay_types::{
-    BlockCapability, ByteCount, EntryKind, FileId, Fingerprint, Incarnation, LocalIdentity, MountId, PAGE_LENGTH,
-    Principal, Rights, Timestamp, UnderStoreKey, VersionDescriptor, limits,
+    BlockCapability, ByteCount, EntryKind, FileId, Fingerprint, Incarnation, LocalIdentity, MountId,
+    PAGE_LENGTH, Principal, Rights, Timestamp, UnderStoreKey, VersionDescriptor, limits,
 };
 
 use super::WireDefect;
@@ -84,7 +84,8 @@ impl TryFrom<v1::VersionDescriptor> for VersionDescriptor {
         Ok(Self {
             file: WireDefect::required("file", version.file)?.into(),
             mount: MountId::new(version.mount),
-            key: UnderStoreKey::new(version.key.to_vec()).map_err(|error| WireDefect::invalid("key")(&error))?,
+            key: UnderStoreKey::new(version.key.to_vec())
+                .map_err(|error| WireDefect::invalid("key")(&error))?,
             fingerprint: WireDefect::required("fingerprint", version.fingerprint)?.try_into()?,
             block_length: ByteCount::new(version.block_length),
         })
