@@ -1,5 +1,6 @@
 //! The project's own tools, called as `cargo xtask COMMAND`: what CI runs, and our taste as a test.
 
+mod bench;
 mod deps;
 mod lexer;
 mod tidy;
@@ -18,6 +19,8 @@ usage: cargo xtask COMMAND
   fix                    format, and what clippy can mend by itself
   tidy                   the house rules that a compiler does not know
   deps                   which crate may lean on which
+  bench SUITE [--quick] [--json FILE]
+                         speed beside a baseline, measured in turns; the suites are read and all
   help                   this text
 ";
 
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         ["fix"] => fix(),
         ["tidy"] => tidy::check(),
         ["deps"] => deps::check(),
+        ["bench", ref suite @ ..] if !suite.is_empty() => bench::bench(suite),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())
@@ -73,6 +77,13 @@ fn run(mut command: Command) -> Result<()> {
         bail!("{} failed ({status})", shown(&command));
     }
     Ok(())
+}
+
+/// Where release builds lie.
+fn release_folder() -> Result<PathBuf> {
+    let metadata = metadata(&["--no-deps"])?;
+    let target = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?;
+    Ok(Path::new(target).join("release"))
 }
 
 /// What `cargo metadata` says.

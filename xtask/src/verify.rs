@@ -3,12 +3,11 @@
 //! It writes nothing but build output. A group over its budget is pointed out, and is no failure: a busy machine is
 //! not a broken one.
 
-use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
-use crate::{cargo, deps, metadata, run, tidy};
+use crate::{cargo, deps, release_folder, run, tidy};
 
 /// Whether the tests are run, or only what reads the sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,11 +101,9 @@ fn release_build() -> Result<()> {
 }
 
 fn integration_tests() -> Result<()> {
-    let metadata = metadata(&["--no-deps"])?;
-    let target = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?;
     let mut command = cargo(&["test", "--locked", "--package", "forebay-integration-tests"]);
     // The scenarios run the binary that users get.
-    command.env("FOREBAY_BIN", Path::new(target).join("release/forebay"));
+    command.env("FOREBAY_BIN", release_folder()?.join("forebay"));
     run(command)
 }
 

@@ -107,6 +107,10 @@ fn run(command: &Command, state: &mut Transition<'_, '_>) -> Result<Result<Succe
         Command::ExpireSessions(command) => command.apply(state),
         Command::Reap(command) => command.apply(state),
         Command::AdmitWorker(command) => command.apply(state),
+        Command::BeginLoad(command) => command.apply(state),
+        Command::ExtendLoad(command) => command.apply(state),
+        Command::AdvanceJob(command) => command.apply(state),
+        Command::EndJob(command) => command.apply(state),
     }
 }
 

@@ -5,8 +5,12 @@
 use serde::{Deserialize, Serialize};
 
 mod admit_worker;
+mod advance_job;
 mod apply_listing;
+mod begin_load;
+mod end_job;
 mod expire_sessions;
+mod extend_load;
 mod forget_directory;
 mod format;
 mod mount;
@@ -15,9 +19,13 @@ mod supersede_version;
 mod unmount;
 
 pub use admit_worker::AdmitWorker;
+pub use advance_job::AdvanceJob;
 pub use apply_listing::{ApplyListing, ListedEntry};
+pub use begin_load::BeginLoad;
+pub use end_job::EndJob;
 pub use expire_sessions::ExpireSessions;
 pub(crate) use expire_sessions::next_session;
+pub use extend_load::ExtendLoad;
 pub use forget_directory::ForgetDirectory;
 pub use format::Format;
 pub use mount::{Mount, check_mount};
@@ -46,6 +54,14 @@ pub enum Command {
     Reap(Reap),
     /// Number 8.
     AdmitWorker(AdmitWorker),
+    /// Number 9.
+    BeginLoad(BeginLoad),
+    /// Number 10.
+    ExtendLoad(ExtendLoad),
+    /// Number 11.
+    AdvanceJob(AdvanceJob),
+    /// Number 12.
+    EndJob(EndJob),
 }
 
 impl Command {
@@ -62,6 +78,10 @@ impl Command {
             Self::ExpireSessions(_) => "expire_sessions",
             Self::Reap(_) => "reap",
             Self::AdmitWorker(_) => "admit_worker",
+            Self::BeginLoad(_) => "begin_load",
+            Self::ExtendLoad(_) => "extend_load",
+            Self::AdvanceJob(_) => "advance_job",
+            Self::EndJob(_) => "end_job",
         }
     }
 }

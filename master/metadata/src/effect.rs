@@ -16,4 +16,6 @@ pub enum Effect {
     DirectoriesChanged(Vec<InodeId>),
     /// Detached subtrees wait for [`Reap`](crate::Reap) commands.
     ReapNeeded,
+    /// Jobs were asked for or ended: whoever works on them must look.
+    JobsChanged,
 }

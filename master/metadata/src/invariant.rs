@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use forebay_types::{EntryName, InodeId, MountId};
+use forebay_types::{EntryName, InodeId, JobId, MountId};
 
 use crate::query;
 use crate::state::{
-    ClusterIdentity, Directory, Edge, Inode, MountRecord, NextIds, Orphan, Record, RememberedReply,
-    SessionRow, Tombstone, Totals, TotalsScope, decode_record, edge_name, inode_id,
+    ClusterIdentity, Directory, Edge, Inode, JobCounts, JobRecord, MountRecord, NextIds, Orphan, Record,
+    RememberedReply, SessionRow, Tombstone, Totals, TotalsScope, decode_record, edge_name, inode_id, job_id,
+    job_row,
 };
 use crate::store::{StateReader, StoreError, Table};
 
@@ -17,6 +18,7 @@ mod directories_are_known;
 mod edges_lead_home;
 mod ids_are_below_counters;
 mod inodes_are_reachable;
+mod jobs_are_counted;
 mod mounts_are_where_they_say;
 mod sessions_are_bounded;
 mod totals_are_counts;
@@ -36,7 +38,7 @@ pub struct Violation {
 /// A rule: its id, and what does not fit it.
 type Rule = (&'static str, fn(&Facts) -> Vec<String>);
 
-const RULES: [Rule; 7] = [
+const RULES: [Rule; 8] = [
     (edges_lead_home::ID, edges_lead_home::check),
     (inodes_are_reachable::ID, inodes_are_reachable::check),
     (ids_are_below_counters::ID, ids_are_below_counters::check),
@@ -44,6 +46,7 @@ const RULES: [Rule; 7] = [
     (mounts_are_where_they_say::ID, mounts_are_where_they_say::check),
     (directories_are_known::ID, directories_are_known::check),
     (sessions_are_bounded::ID, sessions_are_bounded::check),
+    (jobs_are_counted::ID, jobs_are_counted::check),
 ];
 
 /// Checks each rule. An empty list means that the state is sound. A state that was never formatted is.
@@ -73,6 +76,10 @@ struct Facts {
     tombstones: BTreeMap<(InodeId, EntryName), Tombstone>,
     sessions: BTreeMap<Vec<u8>, SessionRow>,
     replies: BTreeMap<Vec<u8>, RememberedReply>,
+    jobs: BTreeMap<JobId, JobRecord>,
+    job_paths: Vec<(JobId, u32)>,
+    job_failures: Vec<(JobId, u32)>,
+    job_counts: JobCounts,
 }
 
 impl Facts {
@@ -93,6 +100,10 @@ impl Facts {
             tombstones: rows(reader, |key| edge_name(Table::Tombstones, key))?,
             sessions,
             replies,
+            jobs: rows(reader, |key| job_id(Table::Jobs, key))?,
+            job_paths: job_rows(reader, Table::JobPaths)?,
+            job_failures: job_rows(reader, Table::JobFailures)?,
+            job_counts: JobCounts::read(reader)?,
         }))
     }
 }
@@ -103,6 +114,10 @@ fn rows<K: Ord, R: Record>(
 ) -> Result<BTreeMap<K, R>, StoreError> {
     let rows = reader.scan(R::TABLE, &[], None, usize::MAX)?;
     rows.into_iter().map(|(key, value)| Ok((read_key(&key)?, decode_record(&key, &value)?))).collect()
+}
+
+fn job_rows(reader: &dyn StateReader, table: Table) -> Result<Vec<(JobId, u32)>, StoreError> {
+    reader.scan(table, &[], None, usize::MAX)?.iter().map(|(key, _)| job_row(table, key)).collect()
 }
 
 fn mount_id(key: &[u8]) -> Result<MountId, StoreError> {

@@ -29,14 +29,15 @@ mod tests;
 
 pub use apply::{Applied, AppliedBatch, Outcome, apply, apply_all};
 pub use command::{
-    AdmitWorker, ApplyListing, Command, ExpireSessions, ForgetDirectory, Format, ListedEntry, Mount, Reap,
-    SupersedeVersion, Unmount,
+    AdmitWorker, AdvanceJob, ApplyListing, BeginLoad, Command, EndJob, ExpireSessions, ExtendLoad,
+    ForgetDirectory, Format, ListedEntry, Mount, Reap, SupersedeVersion, Unmount,
 };
 pub use effect::Effect;
 pub use mount::{Coherence, Freshness, MountOptions, OptionValue};
 pub use proposal::{PROPOSAL_FORMAT, Proposal, SessionStamp};
 pub use reply::{CodecError, REPLY_FORMAT, Rejection, Reply, Success, decode_reply, encode_reply};
 pub use state::{
-    ClusterIdentity, Directory, Edge, EdgeOrigin, Inode, InodeBody, MountRecord, SessionView, Totals, Version,
+    ClusterIdentity, Directory, Edge, EdgeOrigin, Inode, InodeBody, JobCounts, JobKind, JobRecord,
+    MountRecord, SessionView, Totals, Version,
 };
 pub use store::{Mutation, StateReader, StateWriter, StoreError, Table};

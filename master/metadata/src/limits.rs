@@ -22,5 +22,9 @@ pub const BLOCK_LENGTH_MIN: u64 = PAGE_LENGTH;
 pub const BLOCK_LENGTH_MAX: u64 = 1 << 30;
 /// Longest encoded proposal, in bytes: what one entry of the replicated log may carry.
 pub const PROPOSAL_LENGTH_MAX: usize = 8 << 20;
+/// Most jobs that are not over.
+pub const JOBS_ACTIVE_MAX: u64 = 1000;
+/// Most jobs that are over and still known; the oldest go first.
+pub const JOBS_KEPT_MAX: u64 = 1000;
 /// Deepest directory, counted in names from the root: as many as the longest path can hold.
 pub const DEPTH_MAX: usize = forebay_types::limits::PATH_LENGTH_MAX / 2 + 1;

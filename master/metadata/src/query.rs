@@ -2,12 +2,13 @@
 //!
 //! An inode that was detached is still answered by its id until the reaper comes to it; [`path_of`] tells.
 
-use forebay_types::{EntryName, InodeId, MountId, NamespacePath, SessionId, Timestamp};
+use forebay_types::{EntryName, InodeId, JobFailure, JobId, MountId, NamespacePath, SessionId, Timestamp};
 
 use crate::command::next_session;
 use crate::state::{
-    Clock, ClusterIdentity, Directory, Edge, Inode, MountRecord, Orphan, SessionRow, SessionView, Totals,
-    TotalsScope, children_range, edge_key, edge_name, inode_key, mount_key, read, read_page, session_key,
+    Clock, ClusterIdentity, Directory, Edge, Inode, JobCounts, JobPaths, JobRecord, KeptFailure, MountRecord,
+    Orphan, SessionRow, SessionView, Totals, TotalsScope, children_range, edge_key, edge_name, inode_key,
+    job_key, job_row_key, mount_key, range_end, read, read_page, session_key,
 };
 use crate::store::{StateReader, StoreError, Table};
 use crate::tree;
@@ -202,6 +203,56 @@ pub fn sessions(
         start = Some(id.get().checked_add(1));
     }
     Ok(views)
+}
+
+/// The job `id`; `None` when it never was or is no longer kept.
+///
+/// # Errors
+/// As all queries.
+pub fn job(reader: &dyn StateReader, id: JobId) -> Result<Option<JobRecord>, StoreError> {
+    read(reader, &job_key(id))
+}
+
+/// All jobs that are known, by id: those that are not over, and the last ones that are.
+///
+/// # Errors
+/// As all queries.
+pub fn jobs(reader: &dyn StateReader) -> Result<Vec<JobRecord>, StoreError> {
+    let most = crate::limits::JOBS_ACTIVE_MAX + crate::limits::JOBS_KEPT_MAX;
+    let page = read_page(reader, &[], None, usize::try_from(most).unwrap_or(usize::MAX))?;
+    Ok(page.into_iter().map(|(_, job)| job).collect())
+}
+
+/// One row of a job's paths, counted from 0; `None` after the last.
+///
+/// # Errors
+/// As all queries.
+pub fn job_paths(
+    reader: &dyn StateReader,
+    job: JobId,
+    row: u32,
+) -> Result<Option<Vec<NamespacePath>>, StoreError> {
+    Ok(read::<JobPaths>(reader, &job_row_key(job, row))?.map(|row| row.paths))
+}
+
+/// What is kept of a job's failures, in the order in which they came.
+///
+/// # Errors
+/// As all queries.
+pub fn job_failures(reader: &dyn StateReader, job: JobId) -> Result<Vec<JobFailure>, StoreError> {
+    let start = job_key(job);
+    let end = range_end(&start);
+    let most = forebay_types::limits::JOB_FAILURES_KEPT_MAX;
+    let page = read_page::<KeptFailure>(reader, &start, end.as_deref(), most)?;
+    Ok(page.into_iter().map(|(_, kept)| kept.failure).collect())
+}
+
+/// How many jobs there are and were.
+///
+/// # Errors
+/// As all queries.
+pub fn job_counts(reader: &dyn StateReader) -> Result<JobCounts, StoreError> {
+    JobCounts::read(reader)
 }
 
 fn view(session: SessionId, row: SessionRow) -> SessionView {

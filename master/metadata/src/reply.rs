@@ -4,8 +4,8 @@
 //! variants are appended, never moved.
 
 use forebay_types::{
-    EntryName, ErrorKind, FileId, InodeId, LogIndex, MountId, NamespacePath, Sequence, SessionId,
-    UnderStoreUri, WorkerId,
+    EntryName, ErrorKind, FileId, InodeId, JobId, JobState, LogIndex, MountId, NamespacePath, Sequence,
+    SessionId, UnderStoreUri, WorkerId,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,21 @@ pub enum Success {
     WorkerAdmitted {
         /// The id, which is never used again.
         worker: WorkerId,
+    },
+    /// A load is known, with the paths that came so far.
+    LoadBegun {
+        /// The job's id, which is never used again.
+        job: JobId,
+    },
+    /// A job's progress was written down.
+    JobAdvanced {
+        /// The job.
+        job: JobId,
+    },
+    /// A job is over.
+    JobEnded {
+        /// The job.
+        job: JobId,
     },
 }
 
@@ -270,6 +285,30 @@ pub enum Rejection {
         /// The kind of the reason.
         kind: ErrorKind,
     },
+    /// No such job, or it ended long ago.
+    #[error("{job} does not exist (any more); `forebay job list` shows those that do")]
+    JobMissing {
+        /// The job.
+        job: JobId,
+    },
+    /// What was asked of a job does not fit its state.
+    #[error("{job} is {state}, so this can no longer be done to it")]
+    JobNotOpen {
+        /// The job.
+        job: JobId,
+        /// How far it is.
+        state: JobState,
+    },
+    /// Paths of a load that do not follow those that came before.
+    #[error("{job} has {expected} paths, and those that came say that there are {found} before them")]
+    PathsOutOfOrder {
+        /// The job.
+        job: JobId,
+        /// How many paths it has.
+        expected: u64,
+        /// How many were said to be before those that came.
+        found: u64,
+    },
 }
 
 /// Why bytes are no proposal or reply, or cannot become one.
@@ -301,7 +340,9 @@ impl Rejection {
         match self {
             Self::NotFormatted => ErrorKind::Unavailable,
             Self::AlreadyFormatted | Self::MountPointTaken { .. } => ErrorKind::AlreadyExists,
-            Self::InodeMissing { .. } | Self::NotMounted { .. } => ErrorKind::NotFound,
+            Self::InodeMissing { .. } | Self::NotMounted { .. } | Self::JobMissing { .. } => {
+                ErrorKind::NotFound
+            }
             Self::NotADirectory { .. } | Self::PathNotADirectory { .. } => ErrorKind::NotADirectory,
             Self::NotAFile { .. }
             | Self::MountAtRoot { .. }
@@ -310,7 +351,9 @@ impl Rejection {
             | Self::MountOverlaps { .. }
             | Self::InvalidOption { .. }
             | Self::NotInAMount { .. }
-            | Self::InvalidEntry { .. } => ErrorKind::InvalidArgument,
+            | Self::InvalidEntry { .. }
+            | Self::JobNotOpen { .. }
+            | Self::PathsOutOfOrder { .. } => ErrorKind::InvalidArgument,
             Self::TooManyMounts { .. }
             | Self::TooMany { .. }
             | Self::TooDeep { .. }

@@ -36,6 +36,12 @@ pub enum Table {
     Orphans,
     /// Names that were found to be gone while an older listing may be open, by directory and name.
     Tombstones,
+    /// Jobs, by id.
+    Jobs,
+    /// The paths of jobs, by job and number.
+    JobPaths,
+    /// What jobs gave up, by job and number.
+    JobFailures,
 }
 
 /// One row to be written, or deleted where there is no value.
@@ -122,7 +128,7 @@ pub enum StoreError {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Inodes,
         Self::Children,
         Self::Mounts,
@@ -131,6 +137,9 @@ impl Table {
         Self::Directories,
         Self::Orphans,
         Self::Tombstones,
+        Self::Jobs,
+        Self::JobPaths,
+        Self::JobFailures,
     ];
 
     /// The table's name on disk and in messages.
@@ -145,6 +154,9 @@ impl Table {
             Self::Directories => "directories",
             Self::Orphans => "orphans",
             Self::Tombstones => "tombstones",
+            Self::Jobs => "jobs",
+            Self::JobPaths => "job-paths",
+            Self::JobFailures => "job-failures",
         }
     }
 }

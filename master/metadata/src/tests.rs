@@ -11,6 +11,7 @@ use crate::testing::{World, directory, file, format, mount, name, stamp, symlink
 use crate::{Proposal, Reply, Success, apply, apply_all, query, snapshot};
 
 mod codec;
+mod jobs;
 mod model;
 
 use model::{Model, Seen};

@@ -3,8 +3,8 @@
 use super::*;
 use crate::Mutation;
 use crate::state::{
-    EdgeOrigin, InodeBody, NOWHERE, edge_key, encode_record, inode_key, mount_key, reply_key, session_key,
-    tombstone_key,
+    EdgeOrigin, InodeBody, JobPaths, NOWHERE, edge_key, encode_record, inode_key, job_key, job_row_key,
+    mount_key, reply_key, session_key, tombstone_key,
 };
 use crate::store::{MemoryStore, StateWriter};
 use crate::testing::{World, directory, file, name, stamp, uri};
@@ -21,6 +21,8 @@ fn sound() -> World {
     world.supersede(world.at("/data/f").unwrap(), world.version("/data/f"), None).unwrap();
     world.list(root, vec![file("f2", "1")], &[]).unwrap();
     world.propose(Some(stamp(7, 1, 1)), crate::testing::mount("/data", "s3://bucket")).unwrap();
+    let load = crate::BeginLoad { paths: vec![crate::testing::path("/data")], last: true };
+    world.apply(crate::Command::BeginLoad(load)).unwrap();
     assert_eq!(check_all(&world.store).unwrap(), []);
     world
 }
@@ -160,6 +162,25 @@ fn knowledge_about_no_directory_and_of_a_name_that_is_there_is_found() {
     let nowhere = tombstone_key(InodeId::ROOT, &name("x"));
     for key in [there, nowhere] {
         assert_eq!(broken_by(&world, key, Some(&gone)), [directories_are_known::ID]);
+    }
+}
+
+#[test]
+fn a_job_that_is_not_counted_and_rows_of_no_job_are_found() {
+    let world = sound();
+    let (id, other) = (JobId::new(1), JobId::new(2));
+    let job = query::job(world.reader(), id).unwrap().unwrap();
+    let counts = query::job_counts(world.reader()).unwrap();
+    let over = JobRecord { state: forebay_types::JobState::Failed, ..job.clone() };
+    assert_eq!(broken_by(&world, job_key(id), Some(&over)), [jobs_are_counted::ID]);
+    assert_eq!(broken_by::<JobRecord>(&world, job_key(id), None), [jobs_are_counted::ID]);
+    let twice = JobRecord { path_rows: 2, ..job };
+    assert_eq!(broken_by(&world, job_key(id), Some(&twice)), [jobs_are_counted::ID]);
+    let used = JobCounts { next: id, ..counts };
+    assert_eq!(broken_by(&world, JobCounts::KEY.to_vec(), Some(&used)), [jobs_are_counted::ID]);
+    for (job, number) in [(id, 1), (other, 0)] {
+        let row = JobPaths::default();
+        assert_eq!(broken_by(&world, job_row_key(job, number), Some(&row)), [jobs_are_counted::ID]);
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) struct Transition<'o, 'r> {
     changed: BTreeSet<InodeId>,
     mounts_changed: bool,
     reap_needed: bool,
+    jobs_changed: bool,
 }
 
 impl<'o, 'r> Transition<'o, 'r> {
@@ -51,6 +52,7 @@ impl<'o, 'r> Transition<'o, 'r> {
             changed: BTreeSet::new(),
             mounts_changed: false,
             reap_needed: false,
+            jobs_changed: false,
         }
     }
 
@@ -160,6 +162,11 @@ impl<'o, 'r> Transition<'o, 'r> {
         self.reap_needed = true;
     }
 
+    /// Says that jobs were asked for or ended.
+    pub(crate) const fn jobs_changed(&mut self) {
+        self.jobs_changed = true;
+    }
+
     /// Writes counters and totals, and lists what the world must do.
     pub(crate) fn finish(mut self) -> Vec<Effect> {
         if let Some(ids) = self.ids {
@@ -184,6 +191,9 @@ impl<'o, 'r> Transition<'o, 'r> {
         }
         if self.reap_needed {
             effects.push(Effect::ReapNeeded);
+        }
+        if self.jobs_changed {
+            effects.push(Effect::JobsChanged);
         }
         effects
     }

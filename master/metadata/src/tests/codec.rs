@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::command::{AdmitWorker, ExpireSessions, ForgetDirectory, Mount, SupersedeVersion, Unmount};
+use crate::command::{
+    AdmitWorker, AdvanceJob, BeginLoad, EndJob, ExpireSessions, ExtendLoad, ForgetDirectory, Mount,
+    SupersedeVersion, Unmount,
+};
 use crate::reply::{decode_reply, encode_reply};
 use crate::{CodecError, Coherence, Freshness, MountOptions, OptionValue, Rejection};
-use forebay_types::{ByteCount, Incarnation, InodeId, MountId};
+use forebay_types::{ByteCount, Incarnation, InodeId, JobFailure, JobId, JobProgress, JobState, MountId};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -35,6 +38,16 @@ fn commands() -> Vec<Command> {
         removals: vec![name("g")],
         complete: true,
     };
+    let progress = JobProgress {
+        files_total: 1,
+        files_done: 2,
+        files_failed: 3,
+        files_changed: 4,
+        bytes_total: 5,
+        bytes_done: 6,
+        under_store_bytes: 7,
+    };
+    let failure = JobFailure::new(path(), "w");
     let seen = FileId { incarnation: Incarnation::new(1), counter: 5 };
     vec![
         Command::Format(format(7)),
@@ -50,6 +63,26 @@ fn commands() -> Vec<Command> {
         Command::ExpireSessions(ExpireSessions { before: Timestamp::from_nanos(6) }),
         Command::Reap(Reap { limit: 8 }),
         Command::AdmitWorker(AdmitWorker),
+        Command::BeginLoad(BeginLoad { paths: vec![path()], last: false }),
+        Command::ExtendLoad(ExtendLoad {
+            job: JobId::new(300),
+            paths_before: 1,
+            paths: vec![path()],
+            last: true,
+        }),
+        Command::AdvanceJob(AdvanceJob {
+            job: JobId::new(300),
+            begins: true,
+            progress,
+            failures: vec![failure.clone()],
+        }),
+        Command::EndJob(EndJob {
+            job: JobId::new(300),
+            state: JobState::Failed,
+            progress: Some(progress),
+            failures: vec![failure],
+            reason: Some("r".to_owned()),
+        }),
     ]
 }
 
@@ -58,7 +91,7 @@ fn proposal(command: Command) -> Proposal {
 }
 
 /// Written once by this code. A change here would make each log that exists unreadable.
-const PINNED: [&str; 9] = [
+const PINNED: [&str; 13] = [
     concat!(
         "010401010201000707070707070707070707070707070701070707070707070707070707070707070707070707070707",
         "0707070707070707",
@@ -71,10 +104,15 @@ const PINNED: [&str; 9] = [
     "010401010201060c",
     "0104010102010708",
     "01040101020108",
+    "010401010201090101016400",
+    "0104010102010aac02010101016401",
+    "0104010102010bac020101020304050607010101640177",
+    "0104010102010cac02040101020304050607010101640177010172",
 ];
 
 #[test]
 fn the_bytes_of_each_command_are_a_format_and_never_change() {
+    assert_eq!(commands().len(), PINNED.len());
     for (command, pinned) in commands().into_iter().zip(PINNED) {
         let proposal = proposal(command);
         let bytes = proposal.encode().unwrap();

@@ -1,0 +1,5 @@
+//! The load against a small world: a tree, workers with caches, and a shell that carries actions out when told to.
+
+mod random;
+mod scenes;
+mod world;
