@@ -130,6 +130,11 @@ type Chunks = Pin<Box<dyn futures::Stream<Item = Result<v1::ReadChunk, Status>> 
 #[tonic::async_trait]
 impl Blocks for Worker {
     type ReadStream = Chunks;
+    type LoadStream = Pin<Box<dyn futures::Stream<Item = Result<v1::LoadProgress, Status>> + Send>>;
+
+    async fn load(&self, _: Request<v1::LoadRequest>) -> Result<Response<Self::LoadStream>, Status> {
+        unused()
+    }
 
     async fn read(&self, request: Request<v1::ReadRequest>) -> Result<Response<Chunks>, Status> {
         let request = request.into_inner();

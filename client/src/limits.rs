@@ -8,6 +8,8 @@ pub(crate) const MASTER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 pub(crate) const READ_DEADLINE_DEFAULT: Duration = Duration::from_secs(60);
 /// Shortest wait for the answer of a master that looks at an under-store before it answers, as for a mount.
 pub(crate) const MOUNT_ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+/// Most paths of one request of a load; so few that the master can look at each of them in time.
+pub(crate) const LOAD_PATHS_PER_REQUEST: usize = 2500;
 /// Longest wait for one report of counters.
 pub(crate) const REPORT_DEADLINE: Duration = Duration::from_secs(2);
 /// Longest wait for the tasks of a client that is closed.

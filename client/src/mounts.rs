@@ -168,7 +168,7 @@ impl Client {
 
     /// Sends a mutation under one stamp, however often. When the master no longer knows the session and the request
     /// was sent once, nothing was done, and it is sent again under a new session.
-    async fn mutate<M, T, F, R>(
+    pub(crate) async fn mutate<M, T, F, R>(
         &self,
         rpc: &'static str,
         stamped: impl Fn(Stamp) -> M,

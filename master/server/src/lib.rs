@@ -7,6 +7,7 @@ mod capabilities;
 mod difference;
 mod error;
 mod freshness;
+mod jobs;
 mod limits;
 mod listing;
 mod metrics;
@@ -18,6 +19,9 @@ mod service;
 mod shared;
 mod tree;
 mod under_stores;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::MasterError;
 pub use sealing::SealingError;

@@ -40,7 +40,30 @@ pub(crate) const IMMUTABLE_VALIDITY: Duration = Duration::from_secs(24 * 3600);
 pub(crate) const SYNTHETIC_VALIDITY: Duration = Duration::from_secs(1);
 /// For how long an answer may be used that is past its freshness while the under-store is down.
 pub(crate) const OUTAGE_VALIDITY: Duration = Duration::from_secs(1);
+/// How long an under-store may say nothing while somebody waits for whom an older answer is there: well below the time
+/// that a client waits for a master.
+pub(crate) const SILENCE_PATIENCE: Duration = Duration::from_secs(3);
+/// The same once the under-store was down or silent, until it answers again.
+pub(crate) const OUTAGE_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a failed listing is not tried again while what was known before can be served.
 pub(crate) const OUTAGE_RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Jobs that are worked on at once; further ones wait.
+pub(crate) const JOBS_RUNNING_MAX: usize = 4;
+/// How often it is looked whether there is a job to work on, beside each time when one comes.
+pub(crate) const JOBS_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// A job whose list of paths is not continued for this long is ended.
+pub(crate) const JOB_ABANDONED_AFTER: Duration = Duration::from_secs(600);
+/// How often a job that is worked on is told that time passes.
+pub(crate) const JOB_TICK: Duration = Duration::from_millis(100);
+/// Messages about loads under way that wait for their job; more are dropped, since later ones replace them.
+pub(crate) const JOB_NEWS_MAX: usize = 1024;
+/// A load that says nothing for this long is given up: workers say how far they are every 10 s.
+pub(crate) const LOAD_SILENCE_MAX: Duration = Duration::from_secs(40);
+/// Directories that are remembered while many paths are looked up.
+pub(crate) const DIRECTORIES_LOOKED_UP_MAX: usize = 4096;
+/// Most defects of a list of paths that are told at once.
+pub(crate) const DEFECTS_MAX: usize = 100;
+/// Most paths of each job in a list of jobs.
+pub(crate) const JOB_PATHS_LISTED_MAX: usize = 10;
 /// Inodes that one log entry deletes.
 pub(crate) const REAP_PER_ENTRY: u32 = 1000;

@@ -30,8 +30,15 @@ pub(crate) struct Listings {
     reaper: Notify,
 }
 
-/// Tells those who wait how a listing ended; `None` until then.
-type Waiting = watch::Receiver<Option<Result<(), (ErrorKind, String)>>>;
+/// Tells those who wait how a listing goes.
+type Waiting = watch::Receiver<Course>;
+
+/// How a listing goes: pages that came so far, and how it ended; `None` until then.
+#[derive(Debug, Default)]
+struct Course {
+    pages: u64,
+    ended: Option<Result<(), (ErrorKind, String)>>,
+}
 
 impl Default for Listings {
     fn default() -> Self {
@@ -56,7 +63,8 @@ pub(crate) struct Place {
 }
 
 /// Makes sure that what is known of a directory is within its mount's freshness; gives how long it stays so. While the
-/// under-store is down, what was known before is served, for a moment at a time.
+/// under-store is down, or silent for longer than somebody can wait, what was known before is served, for a moment at a
+/// time.
 ///
 /// Cancel safe: the listing itself goes on.
 pub(crate) async fn ensure_fresh(shared: &Arc<Shared>, place: &Place) -> Result<Duration, MasterError> {
@@ -75,13 +83,28 @@ pub(crate) async fn ensure_fresh(shared: &Arc<Shared>, place: &Place) -> Result<
         Verdict::OverAndFailing if is_loaded().await? => return Ok(limits::OUTAGE_VALIDITY),
         Verdict::Over | Verdict::OverAndFailing => {}
     }
-    match wait(join(shared, &place.directory, mount)).await {
+    let waiting = join(shared, &place.directory, mount);
+    let ended = if is_loaded().await? {
+        match wait_while_it_goes_on(waiting, patience(shared, mount)).await {
+            Some(ended) => ended,
+            None => {
+                note_silence(shared, mount);
+                shared.checks.lock().failed(id, shared.clock.boot_instant());
+                return Ok(limits::OUTAGE_VALIDITY);
+            }
+        }
+    } else {
+        wait(waiting).await
+    };
+    match ended {
         // With a bound of zero the listing that was just made is good for this answer and no other.
         Ok(()) => match verdict() {
             Verdict::Fresh(remaining) | Verdict::Aging(remaining) => Ok(remaining),
             Verdict::Over | Verdict::OverAndFailing => Ok(Duration::ZERO),
         },
-        Err(error) if is_outage(error.kind()) && is_loaded().await? => Ok(limits::OUTAGE_VALIDITY),
+        Err(error) if is_outage_at(&place.directory, error.kind()) && is_loaded().await? => {
+            Ok(limits::OUTAGE_VALIDITY)
+        }
         Err(error) => Err(error),
     }
 }
@@ -91,6 +114,12 @@ pub(crate) fn renew_in_background(shared: &Arc<Shared>, place: &Place) {
     if let Some(mount) = &place.mount {
         drop(join(shared, &place.directory, mount));
     }
+}
+
+/// Whether a failure to list a directory is the under-store's. A mount's own root that is gone is an outage as well:
+/// somebody took a disk away or mistyped a rename, and nobody deletes a data set so.
+fn is_outage_at(directory: &Inode, kind: ErrorKind) -> bool {
+    is_outage(kind) || directory.key.as_bytes().is_empty()
 }
 
 const fn is_outage(kind: ErrorKind) -> bool {
@@ -104,13 +133,13 @@ fn join(shared: &Arc<Shared>, directory: &Inode, mount: &MountRecord) -> Waiting
     if let Some(waiting) = under_way.get(&id) {
         return waiting.clone();
     }
-    let (done, waiting) = watch::channel(None);
+    let (course, waiting) = watch::channel(Course::default());
     under_way.insert(id, waiting.clone());
     drop(under_way);
     let (directory, mount, shared) = (directory.clone(), mount.clone(), Arc::clone(shared));
     let stage = shared.background.clone();
     stage.spawn(async move {
-        let listing = Listing { shared: &shared, directory: &directory, mount: &mount };
+        let listing = Listing { shared: &shared, directory: &directory, mount: &mount, course: &course };
         let outcome = match tokio::time::timeout(limits::UNDER_STORE_DEADLINE, listing.run()).await {
             Ok(outcome) => outcome,
             Err(_) => Err(MasterError::UnderStoreTimedOut {
@@ -120,14 +149,16 @@ fn join(shared: &Arc<Shared>, directory: &Inode, mount: &MountRecord) -> Waiting
         };
         listing.note(&outcome);
         shared.listings.under_way.lock().remove(&id);
-        let _ = done.send(Some(outcome.map_err(|error| (error.kind(), error.to_string()))));
+        let ended = outcome.map_err(|error| (error.kind(), error.to_string()));
+        course.send_modify(|course| course.ended = Some(ended));
     });
     waiting
 }
 
+/// Waits until a listing ends.
 async fn wait(mut waiting: Waiting) -> Result<(), MasterError> {
-    let ended = waiting.wait_for(Option::is_some).await;
-    match ended.ok().and_then(|ended| ended.clone()) {
+    let ended = waiting.wait_for(|course| course.ended.is_some()).await;
+    match ended.ok().and_then(|course| course.ended.clone()) {
         Some(Ok(())) => Ok(()),
         Some(Err((kind, message))) => Err(MasterError::Listing { kind, message }),
         None => Err(MasterError::Listing {
@@ -137,11 +168,42 @@ async fn wait(mut waiting: Waiting) -> Result<(), MasterError> {
     }
 }
 
+/// Waits until a listing ends; `None` when no page of it comes for as long as `patience`. It goes on then.
+async fn wait_while_it_goes_on(mut waiting: Waiting, patience: Duration) -> Option<Result<(), MasterError>> {
+    let mut pages = waiting.borrow().pages;
+    loop {
+        let goes_on = |course: &Course| course.ended.is_some() || course.pages > pages;
+        match tokio::time::timeout(patience, waiting.wait_for(goes_on)).await {
+            Ok(Ok(course)) if course.ended.is_none() => pages = course.pages,
+            Ok(_) => break,
+            Err(_) => return None,
+        }
+    }
+    Some(wait(waiting).await)
+}
+
+/// How long an under-store may be silent before what was known is served: less once it was down.
+fn patience(shared: &Shared, mount: &MountRecord) -> Duration {
+    match shared.under_stores.failure(mount.id) {
+        Some(_) => limits::OUTAGE_PATIENCE,
+        None => limits::SILENCE_PATIENCE,
+    }
+}
+
+fn note_silence(shared: &Shared, mount: &MountRecord) {
+    let silence = format!("{} is silent", mount.uri);
+    if shared.under_stores.failure(mount.id).is_none() {
+        tracing::warn!(mount = %mount.id, uri = %mount.uri, "an under-store is silent, serving what is known");
+        shared.under_stores.note(mount.id, Some(silence));
+    }
+}
+
 /// One listing of one directory.
 struct Listing<'a> {
     shared: &'a Arc<Shared>,
     directory: &'a Inode,
     mount: &'a MountRecord,
+    course: &'a watch::Sender<Course>,
 }
 
 impl Listing<'_> {
@@ -167,6 +229,7 @@ impl Listing<'_> {
         let (mut seen, mut token, mut differences) = (BTreeSet::new(), None, Vec::new());
         loop {
             let ListedPage { entries, next, skipped } = store.list(&self.directory.key, token.take()).await?;
+            self.course.send_modify(|course| course.pages += 1);
             self.shared.metrics.count_listed(entries.len(), skipped);
             let differing = self.shared.query(|state| {
                 let compare = |listed: &ListedObject| {
@@ -244,7 +307,7 @@ impl Listing<'_> {
             Ok(()) => self.shared.under_stores.note(self.mount.id, None),
             Err(error) => {
                 self.shared.checks.lock().failed(self.directory.id, self.shared.clock.boot_instant());
-                if is_outage(error.kind()) {
+                if is_outage_at(self.directory, error.kind()) {
                     self.shared.under_stores.note(self.mount.id, Some(error.to_string()));
                 }
                 tracing::warn!(mount = %self.mount.id, ino = %self.directory.id, %error, "listing failed");
@@ -264,11 +327,14 @@ pub(crate) async fn ensure_current(
         return Ok(());
     };
     let store = shared.under_store(mount)?;
-    let asked = tokio::time::timeout(limits::UNDER_STORE_DEADLINE, store.fingerprint(&version.key)).await;
+    let asked = tokio::time::timeout(patience(shared, mount), store.fingerprint(&version.key)).await;
     let found = match asked {
         Ok(Ok(found)) => found,
         // The outage is not the file's: what is known is served, as for a listing.
-        Err(_) => return Ok(()),
+        Err(_) => {
+            note_silence(shared, mount);
+            return Ok(());
+        }
         Ok(Err(error)) if is_outage(error.kind()) => return Ok(()),
         Ok(Err(error)) => return Err(error.into()),
     };
@@ -301,6 +367,38 @@ pub(crate) async fn reap(shared: Arc<Shared>, cancelled: tokio_util::sync::Cance
         tokio::select! {
             () = cancelled.cancelled() => return,
             () = shared.listings.reaper.notified() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(3);
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_the_wait_of_whoever_has_an_older_answer() {
+        let (_course, waiting) = watch::channel(Course::default());
+        let begun = tokio::time::Instant::now();
+        assert!(wait_while_it_goes_on(waiting, PATIENCE).await.is_none());
+        assert_eq!(begun.elapsed(), PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_listing_whose_pages_come_is_waited_for_and_its_end_is_told() {
+        for ended in [Ok(()), Err((ErrorKind::UnderStore, "down".to_owned()))] {
+            let (course, waiting) = watch::channel(Course::default());
+            let listing = async {
+                for _ in 0..10 {
+                    tokio::time::sleep(PATIENCE / 2).await;
+                    course.send_modify(|course| course.pages += 1);
+                }
+                tokio::time::sleep(PATIENCE / 2).await;
+                course.send_modify(|course| course.ended = Some(ended.clone()));
+            };
+            let (waited, ()) = tokio::join!(wait_while_it_goes_on(waiting, PATIENCE), listing);
+            assert_eq!(waited.expect("it went on").is_ok(), ended.is_ok());
         }
     }
 }

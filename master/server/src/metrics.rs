@@ -1,5 +1,6 @@
 //! What the master counts, as Prometheus shows it.
 
+use forebay_types::JobState;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// The master's metrics, in the registry of the process.
@@ -10,6 +11,10 @@ pub(crate) struct Metrics {
     skipped_entries: IntCounter,
     pub(crate) workers_live: IntGauge,
     pub(crate) workers_lost: IntGauge,
+    pub(crate) jobs_running: IntGauge,
+    jobs: IntCounterVec,
+    loaded_bytes: IntCounter,
+    loaded_under_store_bytes: IntCounter,
 }
 
 impl Metrics {
@@ -22,6 +27,11 @@ impl Metrics {
             ),
             &["command", "outcome"],
         )?;
+        let jobs = IntCounterVec::new(
+            Opts::new("forebay_master_jobs_ended_total", "Jobs that ended by themselves, by state"),
+            &["state"],
+        )?;
+        registry.register(Box::new(jobs.clone()))?;
         let counter = |name, help| {
             let counter = IntCounter::new(name, help)?;
             registry.register(Box::new(counter.clone()))?;
@@ -35,6 +45,16 @@ impl Metrics {
         registry.register(Box::new(proposals.clone()))?;
         Ok(Self {
             proposals,
+            jobs,
+            jobs_running: gauge("forebay_master_jobs_running_count", "Jobs that are not over")?,
+            loaded_bytes: counter(
+                "forebay_master_loaded_bytes_total",
+                "Bytes that workers verified to be cached for jobs",
+            )?,
+            loaded_under_store_bytes: counter(
+                "forebay_master_loaded_under_store_bytes_total",
+                "Bytes of these that workers fetched for jobs",
+            )?,
             listed_entries: counter(
                 "forebay_master_listed_entries_total",
                 "Entries that under-stores listed",
@@ -54,6 +74,15 @@ impl Metrics {
     pub(crate) fn count_proposal(&self, command: &str, committed: bool) {
         let outcome = if committed { "committed" } else { "failed" };
         self.proposals.with_label_values(&[command, outcome]).inc();
+    }
+
+    pub(crate) fn count_job(&self, state: JobState) {
+        self.jobs.with_label_values(&[state.name()]).inc();
+    }
+
+    pub(crate) fn count_loaded(&self, bytes: u64, under_store_bytes: u64) {
+        self.loaded_bytes.inc_by(bytes);
+        self.loaded_under_store_bytes.inc_by(under_store_bytes);
     }
 
     pub(crate) fn count_listed(&self, entries: usize, skipped: u64) {

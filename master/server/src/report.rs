@@ -25,9 +25,9 @@ pub(crate) async fn report(shared: &Arc<Shared>) -> Result<v1::GetReportResponse
             Ok(v1::MountReport { mount: Some(mount_entry(shared, state, &mount)?), counters: Some(own) })
         });
         let mounts = mounts.collect::<Result<_, MasterError>>()?;
-        Ok((query::identity(state)?, query::totals(state)?, mounts))
+        Ok((query::identity(state)?, query::totals(state)?, mounts, query::job_counts(state)?))
     };
-    let (identity, totals, mounts) = shared.query(replicated).await?;
+    let (identity, totals, mounts, jobs) = shared.query(replicated).await?;
     Ok(v1::GetReportResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         cluster_id: identity.map(|identity| identity.cluster.bytes().to_vec()).unwrap_or_default().into(),
@@ -45,6 +45,9 @@ pub(crate) async fn report(shared: &Arc<Shared>) -> Result<v1::GetReportResponse
             last_applied: status.last_applied.map_or(0, forebay_types::LogIndex::get),
         }],
         mounts,
+        jobs_running: jobs.active,
+        jobs_succeeded: jobs.succeeded,
+        jobs_failed: jobs.failed,
     })
 }
 

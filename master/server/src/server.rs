@@ -1,6 +1,8 @@
 //! Starts a master: opens its folder, forms the cluster where there is none, and gives the routes to serve.
 
 use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +20,13 @@ use tonic::service::Routes;
 use crate::capabilities::Capabilities;
 use crate::error::MasterError;
 use crate::freshness::Checks;
+use crate::jobs::{self, Jobs};
 use crate::limits;
 use crate::listing::{self, Listings};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::sealing::{SealingError, SealingKey};
-use crate::service::{ClusterService, MountsService, NamespaceService};
+use crate::service::{ClusterService, JobsService, MountsService, NamespaceService};
 use crate::shared::Shared;
 use crate::under_stores::UnderStores;
 
@@ -91,7 +94,8 @@ impl Master {
     pub async fn start(settings: MasterSettings, shutdown: &Shutdown) -> Result<Self, StartError> {
         let MasterSettings { dir, slot, address, clock, environment, registry } = settings;
         let failed = |source| StartError::Dir { path: dir.clone(), source };
-        std::fs::create_dir_all(&dir).map_err(failed)?;
+        // State, log and key are the owner's alone: whoever reads them can read everything.
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
         let sealing = SealingKey::open_or_create(&dir.join("cluster.key"))?;
         let (raft, effects) = start_raft(&dir, slot, &address, &clock).await?;
         let view = raft.read(Instant::now() + START_DEADLINE).await?;
@@ -109,27 +113,41 @@ impl Master {
             registry: Mutex::new(Registry::new(seed)),
             checks: Mutex::new(Checks::default()),
             listings: Listings::default(),
+            jobs: Jobs::default(),
             clock,
             metrics: Metrics::new(&registry)?,
             background: background.clone(),
         });
         background.spawn(work_effects(Arc::clone(&shared), effects, background.token()));
         background.spawn(listing::reap(Arc::clone(&shared), background.token()));
+        background.spawn(jobs::work(Arc::clone(&shared), background.token()));
         background.spawn(watch_workers(Arc::clone(&shared), background.token()));
         close_last(&shared, shutdown);
         tracing::info!(cluster = %identity.cluster, incarnation = %identity.incarnation, "master started");
         Ok(Self { shared })
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
     /// The services to serve.
+    #[must_use]
     pub fn add_routes(&self, routes: Routes) -> Routes {
         let limit = forebay_types::limits::RPC_LENGTH_MAX;
         let namespace = NamespaceService(Arc::clone(&self.shared));
         let mounts = MountsService(Arc::clone(&self.shared));
         let cluster = ClusterService(Arc::clone(&self.shared));
+        let jobs = JobsService(Arc::clone(&self.shared));
         routes
             .add_service(
                 v1::namespace_server::NamespaceServer::new(namespace)
+                    .max_decoding_message_size(limit)
+                    .max_encoding_message_size(limit),
+            )
+            .add_service(
+                v1::jobs_server::JobsServer::new(jobs)
                     .max_decoding_message_size(limit)
                     .max_encoding_message_size(limit),
             )
@@ -197,7 +215,10 @@ async fn work_effects(
         match wake {
             None => return,
             Some(Wake::Effects(_, effects)) => effects.iter().for_each(|effect| shared.work_effect(effect)),
-            Some(Wake::Rescan) => shared.listings.wake_reaper(),
+            Some(Wake::Rescan) => {
+                shared.listings.wake_reaper();
+                shared.jobs.wake();
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::capabilities::Capabilities;
 use crate::error::MasterError;
 use crate::freshness::Checks;
+use crate::jobs::Jobs;
 use crate::limits;
 use crate::listing::Listings;
 use crate::metrics::Metrics;
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Mutex<Registry>,
     pub(crate) checks: Mutex<Checks>,
     pub(crate) listings: Listings,
+    pub(crate) jobs: Jobs,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
     /// Where listings run that nobody may wait for any more.
@@ -85,6 +87,7 @@ impl Shared {
             // Workers compare revisions in each heartbeat, a second later at most.
             Effect::MountsChanged => {}
             Effect::ReapNeeded => self.listings.wake_reaper(),
+            Effect::JobsChanged => self.jobs.wake(),
         }
     }
 }

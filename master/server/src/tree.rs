@@ -50,39 +50,27 @@ pub(crate) async fn attributes(
     shared: &Arc<Shared>,
     inode: InodeId,
 ) -> Result<(Entry, Duration), MasterError> {
-    let describe = |state: &dyn StateReader| Describing::new(shared, state).entry(&existing(state, inode)?);
-    let (parent, settled) = shared
-        .query(|state| {
-            let known = existing(state, inode)?;
-            let parent = existing(state, known.parent)?;
-            // The root, and a mount's own root, are there for as long as the mount is.
-            let is_settled = parent.mount.is_none() || known.mount != parent.mount;
-            Ok((parent.id, is_settled.then(|| describe(state)).transpose()?))
-        })
-        .await?;
-    match settled {
-        Some(entry) => Ok((entry, limits::SYNTHETIC_VALIDITY)),
-        None => within_freshness(shared, parent, describe).await,
-    }
+    let seen = shared.query(|state| look_at(shared, state, existing(state, inode)?, None)).await?;
+    answered(shared, seen, |state| described(shared, state, inode)).await
 }
 
 /// The entry of a file that is about to be read: its version is the current one within the mount's freshness.
 pub(crate) async fn open(shared: &Arc<Shared>, inode: InodeId) -> Result<(Entry, Duration), MasterError> {
-    let (file, mount) = shared
-        .query(|state| {
-            let file = existing(state, inode)?;
-            match (file.kind(), file.mount) {
-                (EntryKind::File, Some(mount)) => Ok((file, mounted(state, mount)?)),
-                _ => Err(MasterError::NotAFile(inode)),
-            }
-        })
-        .await?;
-    if mount.options.freshness != Freshness::Bound(Duration::ZERO) {
-        return attributes(shared, inode).await;
+    let seen = shared.query(|state| {
+        let (file, mount) = file_in_mount(state, inode)?;
+        match mount.options.freshness {
+            Freshness::Bound(Duration::ZERO) => Ok(Err((file, mount))),
+            _ => look_at(shared, state, file, Some(mount)).map(Ok),
+        }
+    });
+    let describe = |state: &dyn StateReader| described(shared, state, inode);
+    match seen.await? {
+        Ok(seen) => answered(shared, seen, describe).await,
+        Err((file, mount)) => {
+            ensure_current(shared, &mount, &file).await?;
+            Ok((shared.query(describe).await?, Duration::ZERO))
+        }
     }
-    ensure_current(shared, &mount, &file).await?;
-    let describe = |state: &dyn StateReader| Describing::new(shared, state).entry(&existing(state, inode)?);
-    Ok((shared.query(describe).await?, Duration::ZERO))
 }
 
 /// Up to `limit` entries of a directory after `after`, in the order of their names' bytes; whether no more follow.
@@ -92,18 +80,65 @@ pub(crate) async fn list(
     after: Option<&EntryName>,
     limit: usize,
 ) -> Result<(Vec<Named>, bool, Duration), MasterError> {
-    let question = |state: &dyn StateReader| {
-        let inodes = query::list(state, directory, after, limit)?;
-        let complete = inodes.len() < limit;
-        let mut describing = Describing::new(shared, state);
-        let named = inodes.into_iter().map(|inode| {
-            let entry = describing.entry(&inode)?;
-            Ok(Named { name: inode.name.ok_or(MasterError::NoInode(inode.id))?, entry })
-        });
-        Ok((named.collect::<Result<_, MasterError>>()?, complete))
-    };
+    let question = |state: &dyn StateReader| page(shared, state, directory, after, limit);
     let ((entries, complete), valid) = within_freshness(shared, directory, question).await?;
     Ok((entries, complete, valid))
+}
+
+/// The entries of a directory that follow those of an earlier [`list`], without looking again whether they are fresh:
+/// whoever goes through a large directory would have it listed once for each part.
+pub(crate) async fn list_on(
+    shared: &Arc<Shared>,
+    directory: InodeId,
+    after: &EntryName,
+    limit: usize,
+) -> Result<(Vec<Named>, bool), MasterError> {
+    shared
+        .query(|state| {
+            existing(state, directory)?;
+            page(shared, state, directory, Some(after), limit)
+        })
+        .await
+}
+
+/// The entry of a file, after it was compared with its under-store just now.
+pub(crate) async fn renew(shared: &Arc<Shared>, inode: InodeId) -> Result<Entry, MasterError> {
+    let (file, mount) = shared.query(|state| file_in_mount(state, inode)).await?;
+    ensure_current(shared, &mount, &file).await?;
+    shared.query(|state| described(shared, state, inode)).await
+}
+
+fn file_in_mount(state: &dyn StateReader, inode: InodeId) -> Result<(Inode, MountRecord), MasterError> {
+    let file = existing(state, inode)?;
+    match (file.kind(), file.mount) {
+        (EntryKind::File, Some(mount)) => Ok((file, mounted(state, mount)?)),
+        _ => Err(MasterError::NotAFile(inode)),
+    }
+}
+
+fn page(
+    shared: &Arc<Shared>,
+    state: &dyn StateReader,
+    directory: InodeId,
+    after: Option<&EntryName>,
+    limit: usize,
+) -> Result<(Vec<Named>, bool), MasterError> {
+    let inodes = query::list(state, directory, after, limit)?;
+    let complete = inodes.len() < limit;
+    let mut describing = Describing::new(shared, state);
+    let named = inodes.into_iter().map(|inode| {
+        let entry = describing.entry(&inode)?;
+        Ok(Named { name: inode.name.ok_or(MasterError::NoInode(inode.id))?, entry })
+    });
+    Ok((named.collect::<Result<_, MasterError>>()?, complete))
+}
+
+/// What one look at the state says of a question about a directory.
+enum Seen<T> {
+    /// The answer, and for how long a client may use it.
+    Answer(T, Duration),
+    /// What is known is too old to answer from.
+    Old(Box<Place>),
 }
 
 /// Answers a question about a directory, after listing it if what is known is too old; gives for how long a client
@@ -113,21 +148,58 @@ async fn within_freshness<T>(
     directory: InodeId,
     question: impl Fn(&dyn StateReader) -> Result<T, MasterError>,
 ) -> Result<(T, Duration), MasterError> {
-    let (place, answer) = shared
-        .query(|state| {
-            let place = Place::find(state, directory)?;
-            let answer = match fresh_for(shared, &place) {
-                Some(valid) => Some((question(state)?, valid)),
-                None => None,
-            };
-            Ok((place, answer))
-        })
-        .await?;
-    if let Some(answer) = answer {
-        return Ok(answer);
+    let look = |state: &dyn StateReader| {
+        let place = Place::of(state, existing(state, directory)?, None)?;
+        match fresh_for(shared, &place) {
+            Some(valid) => Ok(Seen::Answer(question(state)?, valid)),
+            None => Ok(Seen::Old(Box::new(place))),
+        }
+    };
+    let seen = shared.query(look).await?;
+    answered(shared, seen, question).await
+}
+
+/// The entry of an inode, if the listing that it stands in is not too old. Whoever has read the inode's mount gives
+/// it, since each open comes here.
+fn look_at(
+    shared: &Arc<Shared>,
+    state: &dyn StateReader,
+    inode: Inode,
+    mount: Option<MountRecord>,
+) -> Result<Seen<Entry>, MasterError> {
+    let parent = existing(state, inode.parent)?;
+    // The root, and a mount's own root, are there for as long as the mount is.
+    if parent.mount.is_none() || inode.mount != parent.mount {
+        let entry = Describing { shared, state, mount }.entry(&inode)?;
+        return Ok(Seen::Answer(entry, limits::SYNTHETIC_VALIDITY));
     }
-    let valid = ensure_fresh(shared, &place).await?;
-    Ok((shared.query(question).await?, place.validity(valid)))
+    let place = Place::of(state, parent, mount)?;
+    match fresh_for(shared, &place) {
+        Some(valid) => {
+            let entry = Describing { shared, state, mount: place.mount }.entry(&inode)?;
+            Ok(Seen::Answer(entry, valid))
+        }
+        None => Ok(Seen::Old(Box::new(place))),
+    }
+}
+
+/// The answer, asked for again after a listing where it could not be given at once.
+async fn answered<T>(
+    shared: &Arc<Shared>,
+    seen: Seen<T>,
+    question: impl FnOnce(&dyn StateReader) -> Result<T, MasterError>,
+) -> Result<(T, Duration), MasterError> {
+    match seen {
+        Seen::Answer(answer, valid) => Ok((answer, valid)),
+        Seen::Old(place) => {
+            let valid = ensure_fresh(shared, &place).await?;
+            Ok((shared.query(question).await?, place.validity(valid)))
+        }
+    }
+}
+
+fn described(shared: &Arc<Shared>, state: &dyn StateReader, inode: InodeId) -> Result<Entry, MasterError> {
+    Describing::new(shared, state).entry(&existing(state, inode)?)
 }
 
 /// For how long a client may use what is known of a directory; `None` if it must be listed first.
@@ -148,12 +220,20 @@ fn fresh_for(shared: &Arc<Shared>, place: &Place) -> Option<Duration> {
 }
 
 impl Place {
-    fn find(state: &dyn StateReader, inode: InodeId) -> Result<Self, MasterError> {
-        let directory = existing(state, inode)?;
+    /// The place of a directory, whose mount is read unless it is given.
+    fn of(
+        state: &dyn StateReader,
+        directory: Inode,
+        mount: Option<MountRecord>,
+    ) -> Result<Self, MasterError> {
         if directory.kind() != EntryKind::Directory {
-            return Err(MasterError::NotADirectory(inode));
+            return Err(MasterError::NotADirectory(directory.id));
         }
-        let mount = directory.mount.map(|mount| mounted(state, mount)).transpose()?;
+        let mount = match directory.mount {
+            Some(id) if mount.as_ref().is_none_or(|mount| mount.id != id) => Some(mounted(state, id)?),
+            Some(_) => mount,
+            None => None,
+        };
         Ok(Self { directory, mount })
     }
 

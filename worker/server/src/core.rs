@@ -9,6 +9,7 @@ use crate::accounting::MountShares;
 use crate::disk::DiskPool;
 use crate::error::ReadError;
 use crate::keys::KeyTable;
+use crate::load::Loads;
 use crate::metrics::Metrics;
 use crate::mounts::MountTable;
 use crate::read_path::ReadPath;
@@ -22,6 +23,7 @@ pub(crate) struct WorkerCore {
     pub(crate) keys: KeyTable,
     pub(crate) mounts: MountTable,
     pub(crate) path: Arc<ReadPath>,
+    pub(crate) loads: Arc<Loads>,
     pub(crate) shares: Arc<MountShares>,
     pub(crate) disk: DiskPool,
     pub(crate) metrics: Arc<Metrics>,

@@ -139,6 +139,9 @@ pub(crate) enum ReadError {
     /// A page came and was gone again each time: the cache is far too small for what is read.
     #[error("{file} page {page} was evicted again each time before it could be read")]
     Evicted { file: FileId, page: u32 },
+    /// What came was not stored, or was evicted at once: there is no room for it.
+    #[error("the cache has no room for page {page} of {file}: add a tier, or load less")]
+    NotKept { file: FileId, page: u32 },
     /// The worker ends, and with it what this read waited for.
     #[error("the worker is stopping")]
     Stopping,
@@ -154,6 +157,7 @@ impl ReadError {
             Self::Store(error) => error.kind(),
             Self::TimedOut { .. } | Self::Deadline(_) => ErrorKind::TimedOut,
             Self::Evicted { .. } => ErrorKind::Busy,
+            Self::NotKept { .. } => ErrorKind::NoSpace,
         }
     }
 }

@@ -37,6 +37,15 @@ pub(crate) enum PageState {
     Failed(ReadError),
 }
 
+/// A page that somebody waits for.
+#[derive(Debug)]
+pub(crate) struct Awaited {
+    pub(crate) page: PageIndex,
+    pub(crate) coming: watch::Receiver<PageState>,
+    /// It was asked for just now, by this very call.
+    pub(crate) is_own: bool,
+}
+
 type Table = HashMap<(FileId, PageIndex), watch::Receiver<PageState>>;
 
 /// The fetches of a worker.
@@ -84,20 +93,25 @@ impl Fetches {
         self.table.lock().get(&(file, page)).cloned()
     }
 
-    /// Begins to fetch those of `pages` that are neither here nor on their way.
-    pub(crate) fn begin(self: &Arc<Self>, version: &Arc<Version>, pages: PageRange) {
+    /// Begins to fetch those of `pages` that are neither here nor on their way. Gives all that are on their way now, so
+    /// that nobody who waits for them misses how they end.
+    pub(crate) fn begin(self: &Arc<Self>, version: &Arc<Version>, pages: PageRange) -> Vec<Awaited> {
         let file = version.file();
         let mut table = self.table.lock();
         let present = self.cache.presence(version);
         let is_here = |page| present.as_ref().is_some_and(|pages| pages.contains(page));
         let mut flights: Vec<Flight> = Vec::new();
         let mut run_goes_on = false;
+        let mut awaited = Vec::new();
         for page in pages.iter() {
-            if is_here(page) || table.contains_key(&(file, page)) {
+            let joined = table.get(&(file, page)).cloned();
+            if joined.is_some() || is_here(page) {
+                awaited.extend(joined.map(|coming| Awaited { page, coming, is_own: false }));
                 run_goes_on = false;
                 continue;
             }
             let (sender, receiver) = watch::channel(PageState::Coming);
+            awaited.push(Awaited { page, coming: receiver.clone(), is_own: true });
             table.insert((file, page), receiver);
             match flights.last_mut() {
                 Some(flight) if run_goes_on && flight.pages.len() < FETCH_PAGES_MAX as usize => {
@@ -115,6 +129,7 @@ impl Fetches {
             let token = self.stage.token();
             self.stage.spawn(async move { token.run_until_cancelled_owned(flight.run()).await });
         }
+        awaited
     }
 
     /// Fetches `begin..end`, at most `UNCACHED_FETCH_LENGTH`, for one reader and without storing it. In pieces of at

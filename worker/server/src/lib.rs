@@ -16,6 +16,7 @@ mod fetches;
 mod identity;
 mod keys;
 mod life;
+mod load;
 mod local_socket;
 mod master_link;
 mod metrics;

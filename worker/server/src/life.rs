@@ -18,6 +18,7 @@ use crate::error::WorkerError;
 use crate::fetches::Fetches;
 use crate::identity::{Identity, WorkerFolder};
 use crate::keys::KeyTable;
+use crate::load::Loads;
 use crate::local_socket::LocalServer;
 use crate::master_link::MasterLink;
 use crate::metrics::Metrics;
@@ -154,6 +155,7 @@ impl Life {
             Arc::clone(&self.metrics),
             self.settings.stages.fetching.clone(),
         );
+        let loads = Loads::new(cache.clone(), Arc::clone(&fetches), Arc::clone(&self.metrics));
         let path = ReadPath {
             cache,
             fetches,
@@ -167,6 +169,7 @@ impl Life {
             keys: KeyTable::default(),
             mounts: MountTable::new(self.settings.environment.clone()),
             path: Arc::new(path),
+            loads,
             shares,
             disk,
             metrics: Arc::clone(&self.metrics),

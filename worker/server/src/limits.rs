@@ -23,9 +23,17 @@ pub const READ_DEADLINE: Duration = Duration::from_secs(600);
 /// Page fills whose time is remembered, to tell a hit from a miss of an open handle. Older ones count as hits.
 pub const REMEMBERED_FILLS_MAX: usize = 1 << 18;
 
+/// Fetches that all loads together have under way: half of the worker's, so that reads never wait for loads alone.
+pub const LOAD_FETCHES_MAX: usize = FETCHES_MAX / 2;
+/// Fetches that one load has under way.
+pub const LOAD_FETCHES_PER_CALL_MAX: usize = 4;
+/// A load says how far it is at least this often, so that its caller knows that it is alive.
+pub const LOAD_WORD_INTERVAL: Duration = Duration::from_secs(10);
+/// Longest life of one load; the rest is asked for again.
+pub const LOAD_DEADLINE: Duration = Duration::from_secs(3600);
+
 /// Blocking disk calls at once.
 pub const DISK_CALLS_MAX: usize = 64;
-
 
 /// Processes of this host that are connected at once.
 pub const LOCAL_CONNECTIONS_MAX: usize = 1024;

@@ -58,6 +58,8 @@ pub(crate) struct Metrics {
     reads: IntCounter,
     read_errors: IntCounterVec,
     fetches: IntCounterVec,
+    load_bytes: IntCounterVec,
+    load_errors: IntCounterVec,
     holds: IntCounterVec,
     /// Processes of this host that are connected.
     pub(crate) local_connections: IntGauge,
@@ -96,6 +98,12 @@ impl Metrics {
                 "Requests to under-stores that ended.",
                 "outcome",
             )?,
+            load_bytes: counters(
+                "forebay_worker_load_bytes_total",
+                "Bytes that loads found or brought.",
+                "source",
+            )?,
+            load_errors: counters("forebay_worker_load_errors_total", "Loads that failed.", "kind")?,
             holds: counters(
                 "forebay_worker_hold_requests_total",
                 "Answered requests for a hold.",
@@ -111,12 +119,14 @@ impl Metrics {
         Ok(metrics)
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 7] {
+    fn collectors(&self) -> [Box<dyn Collector>; 9] {
         [
             Box::new(self.read_bytes.clone()),
             Box::new(self.reads.clone()),
             Box::new(self.read_errors.clone()),
             Box::new(self.fetches.clone()),
+            Box::new(self.load_bytes.clone()),
+            Box::new(self.load_errors.clone()),
             Box::new(self.holds.clone()),
             Box::new(self.local_connections.clone()),
             Box::new(self.heartbeats.clone()),
@@ -138,6 +148,16 @@ impl Metrics {
 
     pub(crate) fn read_failed(&self, kind: forebay_types::ErrorKind) {
         self.read_errors.with_label_values(&[kind.name()]).inc();
+    }
+
+    /// A load ended with all it was asked for in the cache.
+    pub(crate) fn loaded(&self, found: u64, fetched: u64) {
+        self.load_bytes.with_label_values(&["cache"]).inc_by(found);
+        self.load_bytes.with_label_values(&["under_store"]).inc_by(fetched);
+    }
+
+    pub(crate) fn load_failed(&self, kind: forebay_types::ErrorKind) {
+        self.load_errors.with_label_values(&[kind.name()]).inc();
     }
 
     pub(crate) fn fetch_ended(&self, outcome: FetchOutcome) {

@@ -2,6 +2,7 @@
 
 mod fixture;
 mod holding;
+mod loading;
 mod master;
 mod odd_under_stores;
 mod reading;

@@ -63,7 +63,8 @@ impl Worker {
             (None, Some(listener)) => Some(listener),
             (None, None) => Some(TcpListener::bind(settings.listen).await.map_err(failed(settings.listen))?),
         };
-        let own = listener.as_ref().map(TcpListener::local_addr).transpose().map_err(failed(settings.listen))?;
+        let own =
+            listener.as_ref().map(TcpListener::local_addr).transpose().map_err(failed(settings.listen))?;
         let address = own.or(settings.shared_port).expect("a worker without a shared port has a listener");
         let metrics = Arc::new(Metrics::new(&settings.registry)?);
         let core = Arc::new(OnceLock::new());

@@ -14,7 +14,8 @@ use tonic::{Request, Response, Status};
 
 use crate::core::WorkerCore;
 use crate::error::ReadError;
-use crate::limits::READ_DEADLINE;
+use crate::limits::{LOAD_DEADLINE, LOAD_WORD_INTERVAL, READ_DEADLINE};
+use crate::load::Loaded;
 use crate::metrics::Metrics;
 use crate::version::Version;
 
@@ -28,6 +29,7 @@ pub(crate) struct BlocksService {
 #[tonic::async_trait]
 impl Blocks for BlocksService {
     type ReadStream = BoxStream<'static, Result<v1::ReadChunk, Status>>;
+    type LoadStream = BoxStream<'static, Result<v1::LoadProgress, Status>>;
 
     async fn read(&self, request: Request<v1::ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
         self.metrics.read_begun();
@@ -57,6 +59,33 @@ impl Blocks for BlocksService {
             }
         });
         Ok(Response::new(chunks.boxed()))
+    }
+
+    async fn load(&self, request: Request<v1::LoadRequest>) -> Result<Response<Self::LoadStream>, Status> {
+        let deadline =
+            Instant::now() + asked_timeout(request.metadata()).unwrap_or(LOAD_DEADLINE).min(LOAD_DEADLINE);
+        let request = request.into_inner();
+        let (core, version) = self.admit(request.version, request.capability)?;
+        let file = version.file();
+        let range = request.offset..request.offset.saturating_add(request.length);
+        let loaded = Arc::clone(&core.loads).load(version, range);
+        let metrics = Arc::clone(&self.metrics);
+        let messages = stream::unfold(Some((loaded, Loaded::default())), move |state| {
+            let metrics = Arc::clone(&metrics);
+            async move {
+                let (mut loaded, last) = state?;
+                let word =
+                    tokio::time::timeout_at(deadline.min(Instant::now() + LOAD_WORD_INTERVAL), loaded.next());
+                match word.await {
+                    Ok(Some(Ok(part))) => Some((Ok(progress(&part)), Some((loaded, part)))),
+                    Ok(None) => None,
+                    Ok(Some(Err(error))) => Some((Err(load_refused(&metrics, &error)), None)),
+                    Err(_) if Instant::now() < deadline => Some((Ok(progress(&last)), Some((loaded, last)))),
+                    Err(_) => Some((Err(load_refused(&metrics, &ReadError::Deadline(file))), None)),
+                }
+            }
+        });
+        Ok(Response::new(messages.boxed()))
     }
 
     async fn get_presence(
@@ -91,6 +120,21 @@ impl BlocksService {
 fn refused(metrics: &Metrics, error: &ReadError) -> Status {
     metrics.read_failed(error.kind());
     to_status(error.kind(), error.to_string())
+}
+
+/// The same for a load.
+fn load_refused(metrics: &Metrics, error: &ReadError) -> Status {
+    metrics.load_failed(error.kind());
+    to_status(error.kind(), error.to_string())
+}
+
+const fn progress(loaded: &Loaded) -> v1::LoadProgress {
+    v1::LoadProgress {
+        cached_bytes: loaded.cached,
+        under_store_bytes: loaded.fetched,
+        missing_bytes: loaded.missing,
+        complete: loaded.is_complete,
+    }
 }
 
 /// The deadline that a caller named, as gRPC's header has it: up to eight digits and a unit.

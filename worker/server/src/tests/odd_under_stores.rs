@@ -26,6 +26,7 @@ use crate::cache::Cache;
 use crate::disk::DiskPool;
 use crate::error::ReadError;
 use crate::fetches::Fetches;
+use crate::load::{Loaded, Loads};
 use crate::metrics::Metrics;
 use crate::mounts::ConnectedMount;
 use crate::read_path::ReadPath;
@@ -191,6 +192,24 @@ impl Room {
         }
     }
 
+    /// The last word of a load and the error that ended it.
+    async fn load(&self) -> (Loaded, Option<ReadError>) {
+        let loads = Loads::new(
+            self.path.cache.clone(),
+            Arc::clone(&self.path.fetches),
+            Arc::clone(&self.path.metrics),
+        );
+        let mut parts = loads.load(Arc::clone(&self.version), 0..u64::MAX);
+        let mut last = Loaded::default();
+        loop {
+            match parts.try_next().await {
+                Ok(Some(part)) => last = part,
+                Ok(None) => return (last, None),
+                Err(error) => return (last, Some(error)),
+            }
+        }
+    }
+
     fn reads(&self) -> usize {
         self.under_store.reads.lock().len()
     }
@@ -249,4 +268,31 @@ async fn a_change_in_the_midst_ends_the_read_after_whole_pages_of_the_old_versio
     let (read, error) = room.read().await;
     assert!(read == bytes[..1 << 20]);
     assert_eq!(error.expect("changed").kind(), ErrorKind::Stale);
+}
+
+#[tokio::test]
+async fn a_load_that_is_cut_short_goes_on_where_it_was() {
+    let bytes = content(5 * MIB, 6);
+    let room = Room::new(bytes.clone(), &[Trick::CutShort(2 * (1 << 20) + 5), Trick::EndsEarly(10)]);
+    let (loaded, error) = room.load().await;
+    assert!(loaded.is_complete && error.is_none(), "{error:?}");
+    assert_eq!((loaded.cached, loaded.fetched, loaded.missing), (5 * MIB, 5 * MIB, 5 * MIB));
+    assert_eq!(room.reads(), 3);
+    assert!(room.read().await.0 == bytes);
+    assert_eq!(room.reads(), 3, "all of it was cached");
+}
+
+#[tokio::test]
+async fn a_load_that_is_cut_short_each_time_is_an_error_in_the_end() {
+    let room = Room::new(content(MIB, 7), &[Trick::CutShort(7); 50]);
+    let (loaded, error) = room.load().await;
+    assert_eq!((loaded.is_complete, error.expect("nothing came").kind()), (false, ErrorKind::UnderStore));
+    assert!(room.reads() < 10);
+}
+
+#[tokio::test]
+async fn a_change_in_the_midst_of_a_load_is_told_as_such() {
+    let room = Room::new(content(4 * MIB, 8), &[Trick::Changes((1 << 20) + 1000)]);
+    let (loaded, error) = room.load().await;
+    assert_eq!((loaded.is_complete, error.expect("changed").kind()), (false, ErrorKind::Stale));
 }

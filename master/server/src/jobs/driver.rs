@@ -1,0 +1,164 @@
+//! Drives the engine of one job: carries out what it asks for and brings it what came of that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_jobs::{Action, Event, Fault, Found, LoadJob, NamedFound, Page};
+use forebay_metadata::{AdvanceJob, Command, EndJob, query};
+use forebay_proto::{Entry, Named};
+use forebay_types::{Epoch, JobId, JobState};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+
+use super::LiveJob;
+use super::load::load;
+use super::paths::PathLookup;
+use crate::error::MasterError;
+use crate::limits;
+use crate::shared::Shared;
+use crate::tree;
+
+/// One job, its engine and what is under way for it. All of that ends with it.
+struct Driver<'a> {
+    shared: &'a Arc<Shared>,
+    job: JobId,
+    lookup: Arc<PathLookup>,
+    under_way: FuturesUnordered<BoxFuture<'static, Event>>,
+    loading: mpsc::Sender<Event>,
+    /// What the engine knows of the workers.
+    known: Option<(Epoch, bool)>,
+}
+
+/// Works on a job until it is over, somebody stops it, or the process ends.
+pub(super) async fn drive(shared: &Arc<Shared>, job: JobId, live: &LiveJob) {
+    let (loading, mut news) = mpsc::channel(limits::JOB_NEWS_MAX);
+    let lookup = Arc::<PathLookup>::default();
+    let mut driver = Driver { shared, job, lookup, under_way: FuturesUnordered::new(), loading, known: None };
+    let mut engine = LoadJob::new();
+    let mut ticks = tokio::time::interval(limits::JOB_TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let event = tokio::select! {
+            () = live.token.cancelled() => return,
+            _ = ticks.tick() => {
+                *live.progress.lock() = Some(engine.progress());
+                driver.workers_or_tick()
+            }
+            Some(event) = driver.under_way.next(), if !driver.under_way.is_empty() => event,
+            Some(event) = news.recv() => event,
+        };
+        for action in engine.handle(shared.clock.boot_instant().since_boot(), event) {
+            if let Action::End { state, progress, failures, reason } = action {
+                let end = EndJob { job, state, progress: Some(progress), failures, reason };
+                tokio::select! {
+                    () = live.token.cancelled() => {}
+                    () = write_end(shared, end) => {}
+                }
+                return;
+            }
+            driver.carry_out(action);
+        }
+    }
+}
+
+impl Driver<'_> {
+    /// Tells the engine of the workers if that is news to it.
+    fn workers_or_tick(&mut self) -> Event {
+        let is_settled = self.shared.jobs.is_settled(self.shared.clock.boot_instant());
+        let registry = self.shared.registry.lock();
+        if self.known == Some((registry.epoch(), is_settled)) {
+            return Event::Tick;
+        }
+        self.known = Some((registry.epoch(), is_settled));
+        let map = registry.map();
+        drop(registry);
+        self.shared.jobs.channels.retain(&map);
+        Event::Workers { map, is_settled }
+    }
+
+    fn carry_out(&self, action: Action) {
+        let (shared, job) = (Arc::clone(self.shared), self.job);
+        let future: BoxFuture<'static, Event> = match action {
+            Action::ReadPaths { request, row } => Box::pin(async move {
+                let paths = shared.query(|state| Ok(query::job_paths(state, job, row)?)).await;
+                Event::Paths { request, paths: paths.map_err(|error| fault(&error)) }
+            }),
+            Action::Resolve { request, path } => {
+                let lookup = Arc::clone(&self.lookup);
+                Box::pin(async move {
+                    let found = lookup.find(&shared, &path).await;
+                    Event::Found { request, found: found.map(found_entry).map_err(|error| fault(&error)) }
+                })
+            }
+            Action::List { request, directory, after, limit } => Box::pin(async move {
+                let listed = match &after {
+                    None => tree::list(&shared, directory, None, limit)
+                        .await
+                        .map(|(entries, last, _)| (entries, last)),
+                    Some(after) => tree::list_on(&shared, directory, after, limit).await,
+                };
+                Event::Listed { request, page: listed.map(page).map_err(|error| fault(&error)) }
+            }),
+            Action::Renew { request, inode } => Box::pin(async move {
+                let found = tree::renew(&shared, inode).await;
+                Event::Found { request, found: found.map(found_entry).map_err(|error| fault(&error)) }
+            }),
+            Action::Load { task, worker, version, offset, length } => {
+                let news = self.loading.clone();
+                let tell = move |cached_bytes| drop(news.try_send(Event::Loading { task, cached_bytes }));
+                Box::pin(async move {
+                    let outcome = load(&shared, worker, &version, (offset, length), tell).await;
+                    Event::Loaded { task, outcome }
+                })
+            }
+            Action::Persist { begins, progress, failures } => Box::pin(async move {
+                let command = Command::AdvanceJob(AdvanceJob { job, begins, progress, failures });
+                let is_durable = shared.propose(None, command).await.is_ok();
+                Event::Persisted { is_durable }
+            }),
+            Action::End { .. } => return,
+        };
+        self.under_way.push(future);
+    }
+}
+
+/// Writes down that the job is over. Until that is done it is not, so this is tried again.
+async fn write_end(shared: &Shared, end: EndJob) {
+    let job = end.job;
+    let mut pause = Duration::from_millis(50);
+    loop {
+        match shared.propose(None, Command::EndJob(end.clone())).await {
+            Ok(_) => break,
+            // Somebody else ended it.
+            Err(MasterError::Rejected(_)) => return,
+            Err(error) => {
+                tracing::warn!(job = %job, %error, "the end of a job could not be written down; this is tried again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(limits::JOBS_LOOK_INTERVAL);
+            }
+        }
+    }
+    shared.metrics.count_job(end.state);
+    let failed = end.progress.map_or(0, |progress| progress.files_failed);
+    if end.state == JobState::Failed {
+        let reason = end.reason.as_deref().unwrap_or("the job names the files");
+        tracing::warn!(job = %job, failed, reason, "job failed");
+    } else {
+        tracing::info!(job = %job, state = %end.state, "job is over");
+    }
+}
+
+fn fault(error: &MasterError) -> Fault {
+    Fault::new(error.kind(), error.to_string())
+}
+
+fn found_entry(entry: Entry) -> Found {
+    Found { inode: entry.inode, kind: entry.kind, version: entry.version.map(|(version, _)| version) }
+}
+
+fn page((entries, is_last): (Vec<Named>, bool)) -> Page {
+    let named = |Named { name, entry }| NamedFound { name, found: found_entry(entry) };
+    Page { entries: entries.into_iter().map(named).collect(), is_last }
+}

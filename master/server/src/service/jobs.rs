@@ -1,0 +1,163 @@
+//! `forebay.v1.Jobs`: loads are asked for, looked at and ended.
+
+use std::sync::Arc;
+
+use forebay_jobs::limits::PATHS_AHEAD_MAX;
+use forebay_metadata::{
+    BeginLoad, Command, EndJob, ExtendLoad, JobRecord, Rejection, StateReader, Success, query,
+};
+use forebay_proto::v1;
+use forebay_types::limits::{JOB_PATHS_KEPT_MAX, LOAD_PATHS_PER_MESSAGE_MAX};
+use forebay_types::{EntryKind, ErrorKind, JobFailure, JobId, JobState, NamespacePath};
+use futures::{StreamExt, TryStreamExt, stream};
+use tonic::{Request, Response, Status};
+
+use super::{path, stamp};
+use crate::error::MasterError;
+use crate::jobs::PathLookup;
+use crate::limits;
+use crate::shared::Shared;
+
+/// The service.
+#[derive(Debug)]
+pub(crate) struct JobsService(pub(crate) Arc<Shared>);
+
+#[tonic::async_trait]
+impl v1::jobs_server::Jobs for JobsService {
+    async fn submit_load(
+        &self,
+        request: Request<v1::SubmitLoadRequest>,
+    ) -> Result<Response<v1::SubmitLoadResponse>, Status> {
+        let v1::SubmitLoadRequest { header, job, paths_before, paths, last, check_only } =
+            request.into_inner();
+        if paths.len() > LOAD_PATHS_PER_MESSAGE_MAX {
+            let message = format!("one request has at most {LOAD_PATHS_PER_MESSAGE_MAX} paths; send several");
+            return Err(MasterError::Invalid(message).into());
+        }
+        let paths = paths.iter().map(|bytes| path(bytes)).collect::<Result<Vec<_>, _>>()?;
+        if check_only || job == 0 && last {
+            let defects = self.defects(&paths).await?;
+            if check_only || !defects.is_empty() {
+                return Ok(Response::new(v1::SubmitLoadResponse { job: 0, defects }));
+            }
+        }
+        let command = match job {
+            0 => Command::BeginLoad(BeginLoad { paths, last }),
+            job => Command::ExtendLoad(ExtendLoad { job: JobId::new(job), paths_before, paths, last }),
+        };
+        match self.0.propose(Some(stamp(header)?), command).await? {
+            Success::LoadBegun { job } => {
+                Ok(Response::new(v1::SubmitLoadResponse { job: job.get(), defects: Vec::new() }))
+            }
+            _ => Err(MasterError::WrongAnswer("load").into()),
+        }
+    }
+
+    async fn get_job(
+        &self,
+        request: Request<v1::GetJobRequest>,
+    ) -> Result<Response<v1::GetJobResponse>, Status> {
+        let job = self.job(JobId::new(request.into_inner().job)).await?;
+        Ok(Response::new(v1::GetJobResponse { job: Some(job) }))
+    }
+
+    async fn list_jobs(
+        &self,
+        _request: Request<v1::ListJobsRequest>,
+    ) -> Result<Response<v1::ListJobsResponse>, Status> {
+        let all = |state: &dyn StateReader| {
+            let mut jobs = Vec::new();
+            for record in query::jobs(state)?.into_iter().rev() {
+                let mut paths = query::job_paths(state, record.id, 0)?.unwrap_or_default();
+                paths.truncate(limits::JOB_PATHS_LISTED_MAX);
+                jobs.push(self.describe(record, paths, Vec::new()));
+            }
+            Ok(jobs)
+        };
+        let jobs = self.0.query(all).await?;
+        Ok(Response::new(v1::ListJobsResponse { jobs }))
+    }
+
+    async fn cancel_job(
+        &self,
+        request: Request<v1::CancelJobRequest>,
+    ) -> Result<Response<v1::CancelJobResponse>, Status> {
+        let request = request.into_inner();
+        let (job, stamp) = (JobId::new(request.job), stamp(request.header)?);
+        let progress = self.0.jobs.progress(job);
+        let end = EndJob { job, state: JobState::Cancelled, progress, failures: Vec::new(), reason: None };
+        self.0.propose(Some(stamp), Command::EndJob(end)).await?;
+        self.0.jobs.stop(job);
+        Ok(Response::new(v1::CancelJobResponse { job: Some(self.job(job).await?) }))
+    }
+}
+
+impl JobsService {
+    /// The first of the paths that cannot be loaded. An under-store that is down is no defect of a path.
+    async fn defects(&self, paths: &[NamespacePath]) -> Result<Vec<v1::PathDefect>, MasterError> {
+        let lookup = PathLookup::default();
+        let look = |(index, path): (usize, &NamespacePath)| {
+            let (lookup, path) = (&lookup, path.clone());
+            async move {
+                let (kind, reason) = match lookup.find(&self.0, &path).await {
+                    Ok(entry) if entry.kind == EntryKind::Symlink => {
+                        let reason = format!("{path} is a symbolic link; name what it points to");
+                        (ErrorKind::InvalidArgument, reason)
+                    }
+                    Ok(_) => return Ok(None),
+                    Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                        (error.kind(), error.to_string())
+                    }
+                    Err(error) => return Err(error),
+                };
+                let index = u32::try_from(index).unwrap_or(u32::MAX);
+                Ok(Some(v1::PathDefect { index, kind: kind.name().to_owned(), reason }))
+            }
+        };
+        let looked: Vec<_> = paths.iter().enumerate().map(look).collect();
+        let found =
+            stream::iter(looked).buffered(PATHS_AHEAD_MAX).try_filter_map(|defect| async { Ok(defect) });
+        found.take(limits::DEFECTS_MAX).try_collect().await
+    }
+
+    async fn job(&self, id: JobId) -> Result<v1::Job, MasterError> {
+        self.0
+            .query(|state| {
+                let record = query::job(state, id)?.ok_or(Rejection::JobMissing { job: id })?;
+                let paths = query::job_paths(state, id, 0)?.unwrap_or_default();
+                Ok(self.describe(record, paths, query::job_failures(state, id)?))
+            })
+            .await
+    }
+
+    /// A job as people see it; while it is worked on, with what was not written down yet.
+    fn describe(
+        &self,
+        record: JobRecord,
+        mut paths: Vec<NamespacePath>,
+        failures: Vec<JobFailure>,
+    ) -> v1::Job {
+        let live = (!record.state.is_over()).then(|| self.0.jobs.progress(record.id)).flatten();
+        let progress = live.unwrap_or(record.progress);
+        let end = record.ended_at.unwrap_or_else(|| self.0.clock.now());
+        let duration = record.started_at.map_or(0, |begin| end.nanos().saturating_sub(begin.nanos()));
+        paths.truncate(JOB_PATHS_KEPT_MAX);
+        v1::Job {
+            id: record.id.get(),
+            state: v1::JobState::from(record.state).into(),
+            paths: paths.iter().map(|path| path.to_bytes().into()).collect(),
+            paths_total: record.paths_total,
+            files_total: progress.files_total,
+            files_done: progress.files_done,
+            files_failed: progress.files_failed,
+            files_changed: progress.files_changed,
+            bytes_total: progress.bytes_total,
+            bytes_done: progress.bytes_done,
+            under_store_bytes: progress.under_store_bytes,
+            duration_nanos: u64::try_from(duration).unwrap_or(0),
+            submitted_at_nanos: record.submitted_at.nanos(),
+            failures: failures.into_iter().map(Into::into).collect(),
+            reason: record.reason.unwrap_or_default(),
+        }
+    }
+}

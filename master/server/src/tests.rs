@@ -1,0 +1,225 @@
+//! The master over a real log and a real folder, with clocks that the test moves.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_metadata::{Command, Freshness, Mount, MountOptions, query};
+use forebay_runtime::{ManualClock, Shutdown};
+use forebay_types::{EntryName, ErrorKind, InodeId, MountId, NamespacePath, Timestamp};
+use tempfile::TempDir;
+
+use crate::server::{Master, MasterSettings};
+use crate::shared::Shared;
+use crate::{limits, tree};
+
+/// A master with one mount, `/data`, of a folder.
+struct World {
+    shared: Arc<Shared>,
+    clock: Arc<ManualClock>,
+    source: TempDir,
+    _dir: TempDir,
+    _shutdown: Shutdown,
+}
+
+const MOUNT: MountId = MountId::new(1);
+
+impl World {
+    async fn new(freshness: Freshness) -> Self {
+        let (source, dir) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+        let clock = Arc::new(ManualClock::new(Timestamp::from_parts(1_800_000_000, 0)));
+        let shutdown = Shutdown::new();
+        let settings = MasterSettings {
+            dir: dir.path().to_owned(),
+            slot: 1,
+            address: "127.0.0.1:1".to_owned(),
+            clock: Arc::clone(&clock) as _,
+            environment: BTreeMap::new(),
+            registry: prometheus::Registry::new(),
+        };
+        let shared = Master::start(settings, &shutdown).await.expect("started").shared();
+        let mount = Mount {
+            path: path("/data"),
+            uri: format!("file://{}", source.path().display()).parse().expect("legal"),
+            options: MountOptions { freshness, ..MountOptions::default() },
+        };
+        shared.propose(None, Command::Mount(mount)).await.expect("mounted");
+        Self { shared, clock, source, _dir: dir, _shutdown: shutdown }
+    }
+
+    async fn bounded() -> Self {
+        Self::new(MountOptions::FRESHNESS_DEFAULT).await
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        std::fs::write(self.source.path().join(name), content).expect("written");
+    }
+
+    /// Replaces a file as careful programs do: the new content gets an inode of its own.
+    fn replace(&self, name: &str, content: &str) {
+        self.write("new", content);
+        std::fs::rename(self.source.path().join("new"), self.source.path().join(name)).expect("renamed");
+    }
+
+    /// The mount's root directory.
+    async fn data(&self) -> InodeId {
+        tree::resolve(&self.shared, &path("/data")).await.expect("mounted").0.inode
+    }
+
+    async fn names(&self) -> Vec<String> {
+        let data = self.data().await;
+        let (entries, complete, _) = tree::list(&self.shared, data, None, 100).await.expect("listed");
+        assert!(complete);
+        entries.iter().map(|named| named.name.to_string()).collect()
+    }
+
+    fn requests(&self) -> u64 {
+        self.shared.under_stores.requests(MOUNT)
+    }
+}
+
+fn path(text: &str) -> NamespacePath {
+    text.parse().expect("a legal path")
+}
+
+fn name(text: &str) -> EntryName {
+    EntryName::new(text.as_bytes()).expect("a legal name")
+}
+
+#[tokio::test]
+async fn many_who_ask_at_once_share_one_listing() {
+    let world = World::bounded().await;
+    world.write("f", "content");
+    let data = world.data().await;
+    let asked = (0..50).map(|_| {
+        let shared = Arc::clone(&world.shared);
+        tokio::spawn(async move { tree::lookup(&shared, data, &name("f")).await })
+    });
+    for answer in asked.collect::<Vec<_>>() {
+        assert!(answer.await.expect("no panic").expect("answered").0.is_some());
+    }
+    assert_eq!(world.requests(), 1);
+}
+
+#[tokio::test]
+async fn an_unchanged_directory_is_listed_again_after_its_bound_and_costs_no_entry_of_the_log() {
+    let world = World::bounded().await;
+    world.write("f", "content");
+    assert_eq!(world.names().await, ["f"]);
+    let last = world.shared.raft.status().last_applied;
+    world.clock.advance(Duration::from_secs(20));
+    assert_eq!((world.names().await, world.requests()), (vec!["f".to_owned()], 1));
+    world.clock.advance(Duration::from_secs(41));
+    assert_eq!((world.names().await, world.requests()), (vec!["f".to_owned()], 2));
+    assert_eq!(world.shared.raft.status().last_applied, last);
+}
+
+#[tokio::test]
+async fn new_gone_and_replaced_files_are_seen_after_the_bound() {
+    let world = World::bounded().await;
+    world.write("gone", "x");
+    world.write("kept", "x");
+    world.write("replaced", "old");
+    let data = world.data().await;
+    let version = async |of: &str| {
+        let (entry, _) = tree::lookup(&world.shared, data, &name(of)).await.expect("answered");
+        entry.and_then(|entry| entry.version).map(|(version, _)| version.file)
+    };
+    let (kept, replaced) = (version("kept").await, version("replaced").await);
+    std::fs::remove_file(world.source.path().join("gone")).expect("removed");
+    world.replace("replaced", "new");
+    world.write("added", "x");
+    assert_eq!(version("replaced").await, replaced, "within the bound nobody asks");
+    world.clock.advance(Duration::from_secs(61));
+    assert_eq!(world.names().await, ["added", "kept", "replaced"]);
+    assert_eq!(version("kept").await, kept);
+    assert_ne!(version("replaced").await, replaced);
+    assert_eq!(version("gone").await, None);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_makes_nothing_fresh() {
+    let world = World::bounded().await;
+    assert!(world.names().await.is_empty());
+    world.write("f", "content");
+    world.clock.advance(Duration::from_secs(61));
+    world.clock.set_time_of_day(Timestamp::from_parts(1_000_000_000, 0));
+    assert_eq!(world.names().await, ["f"]);
+}
+
+#[tokio::test]
+async fn what_is_known_is_served_while_the_under_store_is_away_and_renewed_when_it_is_back() {
+    let world = World::bounded().await;
+    world.write("f", "content");
+    assert_eq!(world.names().await, ["f"]);
+    let away = world.source.path().with_extension("away");
+    std::fs::rename(world.source.path(), &away).expect("renamed");
+    world.clock.advance(Duration::from_secs(61));
+    let data = world.data().await;
+    let (_, _, valid) = tree::list(&world.shared, data, None, 100).await.expect("served");
+    assert!(valid <= limits::OUTAGE_VALIDITY);
+    assert!(world.shared.under_stores.failure(MOUNT).is_some());
+    std::fs::rename(&away, world.source.path()).expect("renamed");
+    world.write("g", "content");
+    world.clock.advance(limits::OUTAGE_RETRY_AFTER);
+    assert_eq!(world.names().await, ["f", "g"]);
+    assert!(world.shared.under_stores.failure(MOUNT).is_none());
+}
+
+#[tokio::test]
+async fn with_a_freshness_of_zero_each_open_asks_for_the_file_itself() {
+    let world = World::new(Freshness::Bound(Duration::ZERO)).await;
+    world.write("f", "old");
+    let (entry, valid) = tree::resolve(&world.shared, &path("/data/f")).await.expect("there");
+    assert_eq!(valid, Duration::ZERO);
+    let seen = entry.version.expect("a file").0.file;
+    let same = tree::open(&world.shared, entry.inode).await.expect("open").0.version.expect("a file").0.file;
+    assert_eq!(same, seen);
+    world.replace("f", "new");
+    let next = tree::open(&world.shared, entry.inode).await.expect("open").0.version.expect("a file").0.file;
+    assert_ne!(next, seen);
+    std::fs::remove_file(world.source.path().join("f")).expect("removed");
+    let gone = tree::open(&world.shared, entry.inode).await.expect_err("gone");
+    assert_eq!(gone.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn an_immutable_mount_is_listed_once_for_ever() {
+    let world = World::new(Freshness::Immutable).await;
+    world.write("f", "content");
+    assert_eq!(world.names().await, ["f"]);
+    world.clock.advance(Duration::from_secs(1_000_000));
+    assert_eq!((world.names().await, world.requests()), (vec!["f".to_owned()], 1));
+    // What a new master finds when it knows nothing of earlier listings.
+    *world.shared.checks.lock() = crate::freshness::Checks::default();
+    assert_eq!((world.names().await, world.requests()), (vec!["f".to_owned()], 1));
+}
+
+#[tokio::test]
+async fn a_missing_path_is_named_up_to_its_first_missing_part() {
+    let world = World::bounded().await;
+    let error = tree::resolve(&world.shared, &path("/data/no/such")).await.expect_err("missing");
+    assert_eq!(error.to_string(), "/data/no/such does not exist: there is no `no` in /data");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn many_files_are_loaded_in_pages_and_an_unmount_reaps_them() {
+    let world = World::bounded().await;
+    (0..2500).for_each(|number| world.write(&format!("f{number:04}"), ""));
+    let data = world.data().await;
+    let (first, complete, _) = tree::list(&world.shared, data, None, 1000).await.expect("listed");
+    assert_eq!((first.len(), complete), (1000, false));
+    let after = first.last().map(|named| named.name.clone());
+    let (second, ..) = tree::list(&world.shared, data, after.as_ref(), 1000).await.expect("listed");
+    assert_eq!(second[0].name, name("f1000"));
+    let unmount = forebay_metadata::Unmount { path: path("/data") };
+    world.shared.propose(None, Command::Unmount(unmount)).await.expect("unmounted");
+    loop {
+        let left = world.shared.query(|state| Ok(query::totals(state)?.files)).await.expect("answered");
+        if left == 0 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+}
