@@ -69,6 +69,11 @@ pub(crate) enum Command {
     Unmount(UnmountArguments),
     /// List the mounts
     Mounts,
+    /// Bring files into the cache before they are read
+    Load(LoadArguments),
+    /// Look at jobs such as loads, wait for them and end them
+    #[command(subcommand)]
+    Job(JobCommand),
     /// Look at files of the namespace and read them
     #[command(subcommand)]
     Fs(FsCommand),
@@ -233,6 +238,40 @@ pub(crate) struct UnmountArguments {
     pub(crate) path: String,
 }
 
+/// `forebay load`.
+#[derive(Debug, Args)]
+pub(crate) struct LoadArguments {
+    /// Paths of the namespace; a directory means all files below it
+    #[arg(value_name = "NS_PATH", required_unless_present = "manifest")]
+    pub(crate) paths: Vec<String>,
+    /// A list of further paths, one a line, in the order in which they are wanted; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
+    /// Do not wait for the end
+    #[arg(long)]
+    pub(crate) detach: bool,
+}
+
+/// `forebay job`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobCommand {
+    /// List the jobs, the newest first
+    List,
+    /// Show how far a job is; fails if the job has failed
+    Status(JobArguments),
+    /// Wait for the end of a job; fails unless the job succeeds
+    Watch(JobArguments),
+    /// End a job; what it has loaded stays
+    Cancel(JobArguments),
+}
+
+/// One job.
+#[derive(Debug, Args)]
+pub(crate) struct JobArguments {
+    /// The job's number [default: the newest]
+    pub(crate) id: Option<String>,
+}
+
 /// `forebay fs`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum FsCommand {
@@ -307,6 +346,10 @@ pub(crate) enum ReportSection {
     Masters,
     /// The mounts with their figures.
     Mounts,
+    /// How many jobs run, succeeded and failed.
+    Jobs,
+    /// Where bytes were served from.
+    Metrics,
 }
 
 /// `forebay completion`.

@@ -2,6 +2,8 @@
 
 mod admin;
 mod fs;
+mod job;
+mod load;
 pub(crate) mod mount;
 pub(crate) mod session;
 
@@ -23,6 +25,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Mount(arguments) => block_on(mount::mount(&global, arguments)),
         Command::Unmount(arguments) => block_on(mount::unmount(&global, arguments)),
         Command::Mounts => block_on(mount::mounts(&global)),
+        Command::Load(arguments) => block_on(load::load(&global, arguments)),
+        Command::Job(command) => block_on(job::run(&global, command)),
         Command::Fs(command) => block_on(fs::run(&global, command)),
         Command::Admin(command) => block_on(admin::run(&global, command)),
         Command::Completion(arguments) => completion(&arguments),

@@ -211,3 +211,6 @@ pub(crate) fn set(flags: &mut toml::Table, section: &str, key: &str, value: impl
         table.insert(key.to_owned(), value.into());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,7 +64,11 @@ fn document(report: &v1::GetReportResponse) -> Value {
             "last_applied": master.last_applied,
         })).collect::<Vec<_>>(),
         "mounts": report.mounts.iter().map(mount_document).collect::<Vec<_>>(),
-        "jobs": {"running": 0, "succeeded": 0, "failed": 0},
+        "jobs": {
+            "running": report.jobs_running,
+            "succeeded": report.jobs_succeeded,
+            "failed": report.jobs_failed,
+        },
     })
 }
 
@@ -117,16 +121,28 @@ fn print(report: &v1::GetReportResponse, section: ReportSection) -> Result<(), F
         ReportSection::Workers => print_workers(report),
         ReportSection::Masters => print_masters(report),
         ReportSection::Mounts => print_mounts(report),
+        ReportSection::Jobs => print_jobs(report),
+        ReportSection::Metrics => print_reads(report),
     }
 }
 
 fn print_summary(report: &v1::GetReportResponse) -> Result<(), Failure> {
-    let reads = report.reads.unwrap_or_default();
-    let bytes = |count| ByteCount::new(count).to_string();
     print_line(&format!("cluster    {} (forebay {})", hex(&report.cluster_id), report.version))?;
     print_line(&format!("leader     {}", report.leader))?;
     print_line(&format!("namespace  {} files, {} directories", report.files, report.directories))?;
     print_capacity(report)?;
+    print_jobs(report)?;
+    print_reads(report)
+}
+
+fn print_jobs(report: &v1::GetReportResponse) -> Result<(), Failure> {
+    let (running, succeeded, failed) = (report.jobs_running, report.jobs_succeeded, report.jobs_failed);
+    print_line(&format!("jobs       {running} running, {succeeded} succeeded, {failed} failed"))
+}
+
+fn print_reads(report: &v1::GetReportResponse) -> Result<(), Failure> {
+    let reads = report.reads.unwrap_or_default();
+    let bytes = |count| ByteCount::new(count).to_string();
     print_line(&format!(
         "opened     {} files of {} by passthrough, whose reads only the kernel sees",
         reads.passthrough_opens,

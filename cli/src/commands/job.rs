@@ -1,0 +1,296 @@
+//! `forebay job`: looks at jobs, waits for them and ends them; and how a job is shown, also after `forebay load`.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use forebay_client::{Client, Job};
+use forebay_types::{ByteCount, JobId, JobState};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::session::Session;
+use crate::args::{GlobalArguments, JobArguments, JobCommand, OutputFormat};
+use crate::failure::Failure;
+use crate::output::{self, print_line, print_table};
+
+/// How often a job that is waited for is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// How often its progress is told where there is no terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Runs one of the job commands.
+pub(crate) async fn run(global: &GlobalArguments, command: JobCommand) -> Result<(), Failure> {
+    let session = Session::begin(global).await?;
+    let client = &session.client;
+    match command {
+        JobCommand::List => list(global, client).await,
+        JobCommand::Status(arguments) => {
+            let id = chosen(client, arguments).await?;
+            let job = look(client, id).await?;
+            print(global, &job)?;
+            if job.state == JobState::Failed { Err(failure(&job)) } else { Ok(()) }
+        }
+        JobCommand::Watch(arguments) => {
+            let id = chosen(client, arguments).await?;
+            watch(global, client, id).await
+        }
+        JobCommand::Cancel(arguments) => {
+            let id = chosen(client, arguments).await?;
+            let job = client.cancel_job(id).await;
+            let job = job.map_err(|error| Failure::client(format!("cancel job {}", id.get()), &error))?;
+            print(global, &job)
+        }
+    }
+}
+
+/// Waits for the end of a job, shows how it goes on meanwhile, and prints how it ended. Ctrl-C ends the waiting only.
+pub(super) async fn watch(global: &GlobalArguments, client: &Client, id: JobId) -> Result<(), Failure> {
+    let mut progress = Progress::begin();
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    loop {
+        let job = look(client, id).await?;
+        if job.state.is_over() {
+            progress.end();
+            print(global, &job)?;
+            return if job.state == JobState::Succeeded { Ok(()) } else { Err(failure(&job)) };
+        }
+        progress.show(&job);
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_INTERVAL) => {}
+            _ = &mut interrupt => {
+                progress.end();
+                print(global, &job)?;
+                let number = id.get();
+                return Err(Failure::new(format!(
+                    "stopped to wait (job {number}): the job goes on; watch it with `forebay job watch {number}`, end it \
+                     with `forebay job cancel {number}`"
+                )));
+            }
+        }
+    }
+}
+
+pub(super) async fn look(client: &Client, id: JobId) -> Result<Job, Failure> {
+    client.job(id).await.map_err(|error| Failure::client(format!("look at job {}", id.get()), &error))
+}
+
+/// The job that was named, else the newest one.
+async fn chosen(client: &Client, arguments: JobArguments) -> Result<JobId, Failure> {
+    if let Some(text) = arguments.id {
+        let number = text.strip_prefix("job:").unwrap_or(&text).parse();
+        return number.map(JobId::new).map_err(|_| {
+            Failure::usage(format!("`{text}` is no job: write its number; `forebay job list` shows them"))
+        });
+    }
+    let jobs = client.jobs().await.map_err(|error| Failure::client("list the jobs", &error))?;
+    let newest = jobs.first().map(|job| job.id);
+    newest.ok_or_else(|| Failure::new("there is no job: `forebay load PATH` makes one"))
+}
+
+async fn list(global: &GlobalArguments, client: &Client) -> Result<(), Failure> {
+    let jobs = client.jobs().await.map_err(|error| Failure::client("list the jobs", &error))?;
+    match global.output {
+        OutputFormat::Json => {
+            let documents: Vec<_> = jobs.iter().map(document).collect();
+            output::print_json(&json!({ "jobs": documents }))
+        }
+        OutputFormat::Text => {
+            let row = |job: &Job| {
+                let progress = &job.progress;
+                vec![
+                    job.id.get().to_string(),
+                    job.state.to_string(),
+                    format!("{}/{}", progress.files_done, progress.files_total),
+                    progress.files_failed.to_string(),
+                    format!(
+                        "{}/{}",
+                        ByteCount::new(progress.bytes_done),
+                        ByteCount::new(progress.bytes_total)
+                    ),
+                    format!("{:.1}", job.duration.as_secs_f64()),
+                    first_paths(job),
+                ]
+            };
+            let rows: Vec<_> = jobs.iter().map(row).collect();
+            print_table(&["JOB", "STATE", "FILES", "FAILED", "BYTES", "SECONDS", "PATHS"], &rows)
+        }
+    }
+}
+
+fn first_paths(job: &Job) -> String {
+    let Some(first) = job.paths.first() else { return "-".to_owned() };
+    match job.paths_total {
+        1 => first.to_string(),
+        more => format!("{first} and {} more", more - 1),
+    }
+}
+
+/// Prints a job with all that is known of it.
+pub(super) fn print(global: &GlobalArguments, job: &Job) -> Result<(), Failure> {
+    if global.output == OutputFormat::Json {
+        return output::print_json(&document(job));
+    }
+    print_line(&summary(job))?;
+    for failure in &job.failures {
+        print_line(&format!("failed: {}: {}", failure.path, failure.reason))?;
+    }
+    let untold = job.progress.files_failed.saturating_sub(job.failures.len() as u64);
+    if untold > 0 && !job.failures.is_empty() {
+        print_line(&format!("failed: {untold} more"))?;
+    }
+    Ok(())
+}
+
+fn summary(job: &Job) -> String {
+    let progress = &job.progress;
+    let done = match (job.state, progress.files_total) {
+        (JobState::Succeeded, 0) => "there was nothing to load".to_owned(),
+        (_, total) => format!(
+            "{} of {total} files, {} of {} ({} from under-stores)",
+            progress.files_done,
+            ByteCount::new(progress.bytes_done),
+            ByteCount::new(progress.bytes_total),
+            ByteCount::new(progress.under_store_bytes),
+        ),
+    };
+    let changed = match progress.files_changed {
+        0 => String::new(),
+        changed => format!(", {changed} in a newer version than was listed"),
+    };
+    format!("job {} {}: {done}{changed} in {:.1} s", job.id.get(), job.state, job.duration.as_secs_f64())
+}
+
+/// Why a job that is over makes the command fail.
+fn failure(job: &Job) -> Failure {
+    let number = job.id.get();
+    match (job.state, &job.reason) {
+        (JobState::Cancelled, _) => {
+            Failure::new(format!("cancelled (job {number}): what was loaded stays; load again to go on"))
+        }
+        (_, Some(reason)) => Failure::new(format!("load failed (job {number}): {reason}")),
+        (_, None) => Failure::new(format!(
+            "load failed (job {number}): {} of {} files could not be loaded; see `forebay job status {number}`, and load \
+             again: what is cached is not fetched again",
+            job.progress.files_failed, job.progress.files_total
+        )),
+    }
+}
+
+/// A job as scripts get it.
+pub(super) fn document(job: &Job) -> Value {
+    let progress = &job.progress;
+    let failure = |failure: &forebay_types::JobFailure| json!({"path": failure.path.to_string(), "reason": failure.reason});
+    let submitted = job.submitted_at;
+    json!({
+        "id": job.id.get(),
+        "state": job.state.name(),
+        "paths": job.paths.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "paths_total": job.paths_total,
+        "files_total": progress.files_total,
+        "files_done": progress.files_done,
+        "files_failed": progress.files_failed,
+        "files_changed": progress.files_changed,
+        "bytes_total": progress.bytes_total,
+        "bytes_done": progress.bytes_done,
+        "under_store_bytes": progress.under_store_bytes,
+        "seconds": job.duration.as_secs_f64(),
+        "submitted_at": jiff::Timestamp::new(submitted.seconds(), i32::try_from(submitted.subsecond_nanos()).unwrap_or(0))
+            .map(|time| time.to_string()).ok(),
+        "failures": job.failures.iter().map(failure).collect::<Vec<_>>(),
+        "reason": job.reason,
+    })
+}
+
+/// A bar on a terminal, else a line now and then; on standard error, since the result goes to standard output.
+struct Progress {
+    bar: Option<ProgressBar>,
+    told_at: Option<Instant>,
+}
+
+impl Progress {
+    fn begin() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let template =
+                "{msg} [{bar:30}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta}";
+            let style =
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+            bar.with_style(style.progress_chars("=> "))
+        });
+        Self { bar, told_at: Some(Instant::now()) }
+    }
+
+    fn show(&mut self, job: &Job) {
+        let progress = &job.progress;
+        if let Some(bar) = &self.bar {
+            bar.set_length(progress.bytes_total);
+            bar.set_position(progress.bytes_done);
+            bar.set_message(format!("{} of {} files", progress.files_done, progress.files_total));
+        } else if self.told_at.is_none_or(|at| at.elapsed() >= LINE_INTERVAL) {
+            eprintln!("{}", summary(job));
+            self.told_at = Some(Instant::now());
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use forebay_types::{JobFailure, JobProgress, Timestamp};
+
+    fn job(state: JobState) -> Job {
+        let path: forebay_types::NamespacePath = "/data".parse().expect("legal");
+        Job {
+            id: JobId::new(3),
+            state,
+            paths: vec![path.clone()],
+            paths_total: 1,
+            progress: JobProgress {
+                files_total: 2,
+                files_done: 1,
+                files_failed: 1,
+                ..JobProgress::default()
+            },
+            duration: Duration::from_millis(1500),
+            submitted_at: Timestamp::from_parts(1_000_000_000, 0),
+            failures: vec![JobFailure { path, reason: "it is gone".to_owned() }],
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn the_document_has_the_keys_that_scripts_rely_on() {
+        let document = document(&job(JobState::Failed));
+        let keys = [
+            "id",
+            "state",
+            "paths",
+            "files_total",
+            "files_done",
+            "files_failed",
+            "bytes_total",
+            "bytes_done",
+            "under_store_bytes",
+            "seconds",
+            "failures",
+        ];
+        for key in keys {
+            assert!(document.get(key).is_some(), "{key}");
+        }
+        assert_eq!((&document["state"], &document["seconds"]), (&json!("FAILED"), &json!(1.5)));
+        assert_eq!(document["failures"], json!([{"path": "/data", "reason": "it is gone"}]));
+    }
+
+    #[test]
+    fn a_load_of_nothing_says_so() {
+        let mut job = job(JobState::Succeeded);
+        job.progress = JobProgress::default();
+        assert_eq!(summary(&job), "job 3 SUCCEEDED: there was nothing to load in 1.5 s");
+    }
+}

@@ -1,0 +1,88 @@
+//! The documents and the sample say what the binary does: each setting, each command, each flag.
+
+use clap::CommandFactory;
+use forebay_runtime::config::{Key, keys, resolve};
+
+use super::*;
+use crate::args::Arguments;
+
+const SAMPLE: &str = include_str!("../../../docs/samples/forebay.toml");
+const CONFIG: &str = include_str!("../../../docs/config.md");
+const COMMANDS: &str = include_str!("../../../docs/cli.md");
+
+/// The sections and settings of a file, those that stand behind a `#` included; prose is left out.
+fn settings_in(sample: &str) -> impl Iterator<Item = &str> {
+    let is_setting = |line: &&str| {
+        line.starts_with('[') || line.split_once(" = ").is_some_and(|(name, _)| !name.contains([' ', '`']))
+    };
+    sample.lines().map(|line| line.strip_prefix("# ").unwrap_or(line)).filter(is_setting)
+}
+
+/// The same as `section.name`.
+fn names_in(sample: &str) -> Vec<String> {
+    let (mut section, mut names) = ("", Vec::new());
+    for line in settings_in(sample) {
+        match line.split_once(" = ") {
+            Some((name, _)) => names.push(format!("{section}.{name}")),
+            None => section = line.trim_matches(['[', ']']),
+        }
+    }
+    names
+}
+
+/// What is missing in docs/cli.md: commands that have no heading or row, flags that stand nowhere.
+fn undocumented(command: &clap::Command, path: &str, document: &str) -> Vec<String> {
+    let mut missing = Vec::new();
+    let flags = command.get_arguments().filter(|argument| !argument.is_hide_set());
+    for flag in flags.filter_map(clap::Arg::get_long).filter(|flag| !matches!(*flag, "help" | "version")) {
+        if !document.contains(&format!("--{flag}")) {
+            missing.push(format!("{path} --{flag}"));
+        }
+    }
+    for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+        let path = format!("{path} {}", below.get_name());
+        if !document.contains(&path) {
+            missing.push(path.clone());
+        }
+        missing.extend(undocumented(below, &path, document));
+    }
+    missing
+}
+
+#[test]
+fn the_sample_is_a_legal_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let uncommented = settings_in(SAMPLE).collect::<Vec<_>>().join("\n");
+    for (name, text) in [("as it stands", SAMPLE), ("with all that is commented out", &uncommented)] {
+        let file = folder.path().join("forebay.toml");
+        std::fs::write(&file, text).expect("written");
+        let read = resolve::<FileConfig>(Some(&file), std::iter::empty(), toml::Table::new(), &[]);
+        let read = read.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(read.local.listen.as_deref(), Some(MASTER_ADDRESS), "{name}");
+    }
+}
+
+#[test]
+fn every_setting_stands_in_the_sample_and_in_the_document() {
+    let (sample, keys): (_, Vec<Key>) = (names_in(SAMPLE), keys::<FileConfig>());
+    assert!(keys.len() > 20, "{} keys", keys.len());
+    for key in &keys {
+        let key = key.dotted();
+        assert!(sample.contains(&key), "{key} does not stand in docs/samples/forebay.toml");
+        assert!(CONFIG.contains(&format!("\n| `{key}` |")), "{key} has no row in docs/config.md");
+    }
+    let known: Vec<_> = keys.iter().map(Key::dotted).collect();
+    let gone: Vec<_> = sample.iter().filter(|name| !known.contains(name)).collect();
+    assert!(gone.is_empty(), "the sample sets what no code reads: {gone:?}");
+}
+
+#[test]
+fn every_command_and_flag_stands_in_the_document() {
+    let command = Arguments::command();
+    assert_eq!(undocumented(&command, "forebay", COMMANDS), [""; 0]);
+    let less = COMMANDS.replace("forebay fs locate", "").replace("--format-cache", "");
+    assert_eq!(
+        undocumented(&command, "forebay", &less),
+        ["forebay worker --format-cache", "forebay fs locate"]
+    );
+}
