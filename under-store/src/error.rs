@@ -231,13 +231,14 @@ impl UnderStoreError {
             Self::CutShort { .. }
             | Self::TooLong { .. }
             | Self::Unreachable { .. }
+            // Not `TimedOut`, which is what whoever asked makes of a cluster that does not answer.
+            | Self::TimedOut { .. }
             | Self::ServerTrouble { .. }
             | Self::Malformed { .. }
             | Self::Local { .. } => ErrorKind::UnderStore,
             Self::NotFound { .. } | Self::NoBucket { .. } => ErrorKind::NotFound,
             Self::NotADirectory { .. } => ErrorKind::NotADirectory,
             Self::Denied { .. } | Self::NoCredentials { .. } => ErrorKind::PermissionDenied,
-            Self::TimedOut { .. } => ErrorKind::TimedOut,
             Self::WrongRegion { .. }
             | Self::Refused { .. }
             | Self::IllegalKey { .. }

@@ -16,6 +16,11 @@ pub const OPTION_LENGTH_MAX: usize = 16 << 10;
 pub const CALL_BUDGET: Duration = Duration::from_secs(30);
 /// The same for the check at mount, for which a person waits.
 pub const CHECK_BUDGET: Duration = Duration::from_secs(5);
+/// The budget of calls to a server that has let a whole one pass without an answer, so that who asks again for what
+/// cannot be had does not wait as long again.
+pub const OUTAGE_BUDGET: Duration = Duration::from_secs(3);
+/// How long that lasts, if the server does not answer before. Then one call has a whole budget again.
+pub const OUTAGE_MEMORY: Duration = Duration::from_secs(15);
 /// Time to reach a server before an attempt counts as failed.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// Silence in the midst of a body after which it counts as cut short.

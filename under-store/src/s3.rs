@@ -7,6 +7,7 @@
 mod answer;
 mod fields;
 mod listing;
+mod outage;
 mod reading;
 mod retry;
 mod settings;

@@ -81,7 +81,10 @@ impl<N: Namespace> Shared<N> {
         match self.nodes.fixed(view.id) {
             Fixed::Passthrough(_) => true,
             Fixed::Buffered => false,
-            Fixed::Nothing => self.namespace.hold(&version.descriptor, &version.capability).await.is_some(),
+            Fixed::Nothing => {
+                let held = self.namespace.hold(&version.descriptor, &version.capability).await;
+                held.is_ok_and(|hold| hold.is_some())
+            }
         }
     }
 }

@@ -69,8 +69,7 @@ impl<N: Namespace> Shared<N> {
     async fn prepare(&self, view: NodeView, pid: u32) -> Result<Prepared<N::Hold>, Failure> {
         let asked = Instant::now();
         // The node's version is most often still the current one, so the worker is asked for it meanwhile.
-        let (answer, early) =
-            tokio::join!(self.namespace.open(view.facts.inode), self.hold_early(&view));
+        let (answer, early) = tokio::join!(self.namespace.open(view.facts.inode), self.hold_early(&view));
         let view = match self.judge(&view, pid, asked, answer)? {
             Judged::Current { view, .. } => view,
             Judged::Superseded => view,

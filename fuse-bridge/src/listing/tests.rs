@@ -76,7 +76,11 @@ impl Namespace for Shelf {
         unreachable!("a listing reads no file")
     }
 
-    async fn hold(&self, _: &VersionDescriptor, _: &BlockCapability) -> Option<Self::Hold> {
+    async fn hold(
+        &self,
+        _: &VersionDescriptor,
+        _: &BlockCapability,
+    ) -> Result<Option<Self::Hold>, NamespaceError> {
         unreachable!("a listing holds no file")
     }
 

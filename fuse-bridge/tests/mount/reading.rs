@@ -71,6 +71,24 @@ fn bytes_are_right_whole_in_parts_and_mapped_by_both_ways_of_reading() {
 }
 
 #[test]
+fn a_hold_that_an_old_right_does_not_give_is_asked_for_with_the_new_one() {
+    let tree = Tree::new();
+    let version = tree.write("f", content(1000, 1));
+    tree.complete(version);
+    let fixture = Fixture::new(&tree);
+    assert_eq!(fixture.mounted.as_ref().expect("mounted").read_mode(), ReadMode::Allowed);
+    for (refusals, passthrough_opens) in [(1, 1), (2, 1), (0, 2)] {
+        tree.counts.refusals.store(refusals, Ordering::SeqCst);
+        assert_eq!(std::fs::read(fixture.path("f")).expect("read").len(), 1000);
+        assert_eq!(count(&tree.counts.passthrough_opens), passthrough_opens, "after {refusals} refusals");
+        assert_eq!(count(&tree.counts.refusals), 0);
+        // The next open is a first one again once this one's release has come.
+        eventually("the file is closed", || fixture.metric("forebay_fuse_handles_live{kind=\"file\"}") == 0);
+    }
+    eventually("the holds are given back", || count(&tree.counts.holds) == 0);
+}
+
+#[test]
 fn with_passthrough_off_all_goes_through_the_page_cache() {
     let tree = Tree::new();
     let options = FuseOptions { passthrough: Passthrough::Off, ..FuseOptions::default() };

@@ -50,6 +50,8 @@ pub(crate) struct Counts {
     pub(crate) reads: AtomicU64,
     pub(crate) passthrough_opens: AtomicU64,
     pub(crate) holds: AtomicU64,
+    /// So many holds are refused before one is given.
+    pub(crate) refusals: AtomicU64,
     /// Reads come one byte short.
     pub(crate) reads_short: AtomicBool,
 }
@@ -307,6 +309,11 @@ impl Namespace for Tree {
         version: &VersionDescriptor,
         _capability: &BlockCapability,
     ) -> Result<Option<TreeHold>, NamespaceError> {
+        let take_one = |left: u64| left.checked_sub(1);
+        if self.counts.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take_one).is_ok() {
+            let message = "the capability is over".to_owned();
+            return Err(NamespaceError { kind: ErrorKind::Unauthenticated, message });
+        }
         let Some(file) = self.state.lock().complete.get(&version.file).cloned() else { return Ok(None) };
         self.counts.holds.fetch_add(1, Ordering::SeqCst);
         Ok(Some(TreeHold { file, counts: Arc::clone(&self.counts) }))

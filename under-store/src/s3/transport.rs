@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::Refusal;
+use super::outage::Outage;
 use super::retry::{Attempts, Failure};
 use super::settings::S3Settings;
 use crate::error::UnderStoreError;
@@ -28,6 +29,7 @@ pub(super) struct Transport {
     settings: S3Settings,
     permits: Arc<Semaphore>,
     statistics: Arc<UnderStoreStatistics>,
+    outage: Outage,
 }
 
 /// A request to be sent.
@@ -52,7 +54,7 @@ pub(super) struct Answer {
 impl Transport {
     pub(super) fn new(settings: S3Settings) -> Self {
         let permits = Arc::new(Semaphore::new(settings.concurrency));
-        Self { settings, permits, statistics: Arc::default() }
+        Self { settings, permits, statistics: Arc::default(), outage: Outage::default() }
     }
 
     pub(super) const fn statistics(&self) -> &Arc<UnderStoreStatistics> {
@@ -75,7 +77,7 @@ impl Transport {
         budget: Duration,
     ) -> Result<Result<Answer, Refusal>, UnderStoreError> {
         let mut permit = Some(self.permit(request).await?);
-        let mut attempts = Attempts::new(budget, &self.statistics);
+        let mut attempts = Attempts::new(self.outage.budget(budget), &self.statistics);
         loop {
             match self.attempt(request, &attempts).await {
                 Ok(Ok((headers, is_partial, body))) => {
@@ -83,7 +85,7 @@ impl Transport {
                     return Ok(Ok(Answer { headers, is_partial, body, permit }));
                 }
                 Ok(Err(refusal)) => return Ok(Err(refusal)),
-                Err(failure) => attempts.after(failure).await?,
+                Err(failure) => self.again(&mut attempts, failure).await?,
             }
         }
     }
@@ -96,7 +98,7 @@ impl Transport {
         length_max: usize,
     ) -> Result<Result<Bytes, Refusal>, UnderStoreError> {
         let _permit = self.permit(request).await?;
-        let mut attempts = Attempts::new(budget, &self.statistics);
+        let mut attempts = Attempts::new(self.outage.budget(budget), &self.statistics);
         loop {
             let failure = match self.attempt(request, &attempts).await {
                 Ok(Ok((_, _, body))) => match collect(body, length_max, attempts.deadline()).await {
@@ -109,8 +111,17 @@ impl Transport {
                 Ok(Err(refusal)) => return Ok(Err(refusal)),
                 Err(failure) => failure,
             };
-            attempts.after(failure).await?;
+            self.again(&mut attempts, failure).await?;
         }
+    }
+
+    /// Waits until the next attempt is due; an error where there is none.
+    async fn again(&self, attempts: &mut Attempts<'_>, failure: Failure) -> Result<(), UnderStoreError> {
+        let ended = attempts.after(failure).await;
+        if let Err(UnderStoreError::Unreachable { .. } | UnderStoreError::TimedOut { .. }) = &ended {
+            self.outage.used_up(attempts.budget());
+        }
+        ended
     }
 
     async fn permit(&self, request: &Request) -> Result<OwnedSemaphorePermit, UnderStoreError> {
@@ -140,6 +151,7 @@ impl Transport {
                 reason: innermost(&problem),
             },
         })?;
+        self.outage.answered();
         let (head, body) = answer.into_parts();
         if head.status.is_success() {
             return Ok(Ok((head.headers, head.status.as_u16() == 206, body)));

@@ -198,7 +198,8 @@ async fn a_server_that_never_answers_ends_with_the_budget() {
     let check = open_on(&server, &[]);
     // The product's bound is 5 s; the rest is for a busy machine.
     let ended = tokio::time::timeout(Duration::from_secs(60), check.check()).await.expect("it ends");
-    assert_eq!(ended.expect_err("no answer").kind(), ErrorKind::TimedOut);
+    // Whose fault it is, and not the cluster's, which would be told by `TimedOut`.
+    assert_eq!(ended.expect_err("no answer").kind(), ErrorKind::UnderStore);
 }
 
 #[tokio::test]
@@ -211,4 +212,17 @@ async fn a_server_in_trouble_is_given_up_with_its_own_words() {
         "{error}"
     );
     assert!(server.requests().len() > 1);
+}
+
+#[tokio::test]
+async fn who_asks_a_silent_server_again_waits_less() {
+    let server = FaultServer::start(|_, _| Reply::Silence).await;
+    let store = open_on(&server, &[]);
+    // The whole budget of a check, which is shorter than that of a read.
+    store.check().await.expect_err("no answer");
+    let begun = std::time::Instant::now();
+    let error = read_version(&*store, &version()).await.expect_err("no answer");
+    assert_eq!(error.kind(), ErrorKind::UnderStore);
+    // A bound that the product promises, 3 s, and room for a busy machine below the whole budget of 30 s.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
