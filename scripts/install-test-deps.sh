@@ -1,4 +1,8 @@
 #!/usr/bin/env bash
-# Installs what the tests of Forebay need and this machine lacks: what a build needs, FUSE, and tools for xattrs.
+# Installs what the tests of Forebay need and this machine lacks: what a build needs, FUSE, tools for xattrs, Python for
+# readers of training data, and the S3 servers.
 set -euo pipefail
-exec "$(dirname "$0")/install-build-deps.sh" fuse3 attr
+cd "$(dirname "$0")/.."
+scripts/install-build-deps.sh fuse3 attr python3 python3-venv
+integration-tests/servers/install-rclone.sh >/dev/null
+integration-tests/servers/install-radosgw.sh

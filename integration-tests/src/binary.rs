@@ -36,12 +36,35 @@ pub fn forebay() -> PathBuf {
 /// When it cannot be started.
 #[must_use]
 pub fn run(arguments: &[&str]) -> Output {
-    let output = clean(Command::new(forebay())).args(arguments).output().expect("the binary starts");
+    run_with(&[], arguments)
+}
+
+/// As [`run`], with variables.
+///
+/// # Panics
+/// When it cannot be started.
+#[must_use]
+pub fn run_with(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let mut command = clean(Command::new(forebay()));
+    let output =
+        command.envs(environment.iter().copied()).args(arguments).output().expect("the binary starts");
     Output {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// Runs the binary, which must succeed, and gives the bytes that it printed.
+///
+/// # Panics
+/// When it fails.
+#[must_use]
+pub(crate) fn run_for_bytes(arguments: &[&str]) -> Vec<u8> {
+    let output = clean(Command::new(forebay())).args(arguments).output().expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    output.stdout
 }
 
 /// Without variables that would change what is tested.

@@ -6,9 +6,10 @@ use rustix::mount::{UnmountFlags, unmount};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::binary::{Output, run};
+use crate::binary::{Output, run, run_for_bytes};
 use crate::http::http_get;
 use crate::process::Process;
+use crate::signature::{KEY_ID, SECRET_KEY};
 
 /// What a cluster is to be like.
 #[derive(Debug, Default)]
@@ -162,6 +163,31 @@ impl Cluster {
         let mut all = arguments.to_vec();
         all.extend(["--masters", &self.address]);
         run(&all)
+    }
+
+    /// Runs a command against it that must succeed, and gives the bytes that it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn run_for_bytes(&self, arguments: &[&str]) -> Vec<u8> {
+        let mut all = arguments.to_vec();
+        all.extend(["--masters", &self.address]);
+        run_for_bytes(&all)
+    }
+
+    /// Attaches a bucket at `path` with the key of the scenarios' servers, and with further arguments.
+    #[must_use]
+    pub fn mount_s3(&self, uri: &str, path: &str, endpoint: &str, further: &[&str]) -> Output {
+        let options = [
+            format!("endpoint={endpoint}"),
+            format!("access_key_id={KEY_ID}"),
+            format!("secret_access_key={SECRET_KEY}"),
+        ];
+        let mut arguments = vec!["mount", uri, path];
+        options.iter().for_each(|option| arguments.extend(["--option", option]));
+        arguments.extend(further);
+        self.run(&arguments)
     }
 
     /// Runs a command that must succeed, and gives its JSON document.

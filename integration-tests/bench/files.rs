@@ -1,0 +1,117 @@
+//! What programs do with files, as plainly as they can: each function does it to one folder and gives the rate.
+//!
+//! Buffers begin at a page, since an unaligned one makes the kernel split large requests in two. Opens are made with
+//! system calls, so that nothing is allocated or looked up besides. Times of processes are never measured.
+
+use std::fs::File;
+use std::hint::black_box;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use forebay_integration_tests::{map, random_offsets};
+use memmap2::MmapMut;
+use rustix::fs::{Mode, OFlags, open, stat};
+use rustix::io::{pread, read};
+
+const MIB: usize = 1 << 20;
+/// Enough for a small file in one read, as most readers of such files take.
+const SMALL_READ_LENGTH: usize = 128 << 10;
+
+/// Memory that begins at a page.
+pub(crate) struct Aligned(MmapMut);
+
+impl Aligned {
+    pub(crate) fn new(length: usize) -> Self {
+        let mut memory = MmapMut::map_anon(length).expect("memory");
+        // So that the first read does not pay for the pages.
+        memory.fill(1);
+        Self(memory)
+    }
+}
+
+fn opened(path: &Path) -> OwnedFd {
+    open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).expect("a file that can be opened")
+}
+
+fn per_second(count: usize, begun: Instant) -> f64 {
+    count as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// Reads a file from its begin to its end in pieces of 1 MiB. Gives MiB/s.
+pub(crate) fn sequential(file: &Path, buffer: &mut Aligned) -> f64 {
+    let (begun, file) = (Instant::now(), opened(file));
+    let mut total = 0;
+    loop {
+        match read(&file, &mut buffer.0[..MIB]).expect("readable") {
+            0 => break,
+            more => total += more,
+        }
+    }
+    per_second(total, begun) / MIB as f64
+}
+
+/// Reads `count` pieces of `length` bytes at places that follow from `seed`. Gives reads/s.
+pub(crate) fn random(file: &Path, buffer: &mut Aligned, length: usize, count: usize, seed: u64) -> f64 {
+    let pieces = std::fs::metadata(file).expect("there").len() / length as u64;
+    let offsets = random_offsets(seed, count, pieces);
+    let file = opened(file);
+    let begun = Instant::now();
+    for piece in offsets {
+        let had = pread(&file, &mut buffer.0[..length], piece * length as u64).expect("readable");
+        assert_eq!(had, length, "the file is a multiple of this");
+    }
+    per_second(count, begun)
+}
+
+/// Adds a file up through a mapping. Gives MiB/s.
+pub(crate) fn mapped(file: &Path) -> f64 {
+    let begun = Instant::now();
+    let mapping = map(&File::open(file).expect("a file that can be opened"));
+    let words = mapping.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().expect("eight bytes")));
+    black_box(words.fold(0_u64, u64::wrapping_add));
+    per_second(mapping.len(), begun) / MIB as f64
+}
+
+/// Opens, reads to the end and closes each file, `readers` threads taking a part each. Gives files/s.
+pub(crate) fn read_each(files: &[PathBuf], readers: usize) -> f64 {
+    let read_part = |part: &[PathBuf]| {
+        let mut buffer = Aligned::new(SMALL_READ_LENGTH);
+        let begun = Instant::now();
+        for file in part {
+            let file = opened(file);
+            while read(&file, &mut buffer.0[..]).expect("readable") > 0 {}
+        }
+        per_second(part.len(), begun)
+    };
+    if readers == 1 {
+        return read_part(files);
+    }
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for part in files.chunks(files.len().div_ceil(readers)) {
+            scope.spawn(move || read_part(part));
+        }
+    });
+    per_second(files.len(), begun)
+}
+
+/// Opens and closes each file `rounds` times. Gives opens/s.
+pub(crate) fn open_each(files: &[PathBuf], rounds: usize) -> f64 {
+    let begun = Instant::now();
+    for _ in 0..rounds {
+        files.iter().for_each(|file| drop(opened(file)));
+    }
+    per_second(files.len() * rounds, begun)
+}
+
+/// Asks for each file's attributes `rounds` times. Gives stats/s.
+pub(crate) fn stat_each(files: &[PathBuf], rounds: usize) -> f64 {
+    let begun = Instant::now();
+    for _ in 0..rounds {
+        for file in files {
+            black_box(stat(file).expect("there"));
+        }
+    }
+    per_second(files.len() * rounds, begun)
+}

@@ -1,0 +1,87 @@
+//! `cargo xtask bench`: how fast this is, beside what a user would have without it.
+//!
+//! Ours and the baseline are measured in turns within one run, so that a busy machine slows both; what is said is the
+//! median. Nothing here judges: a figure is no test.
+
+mod comparison;
+mod files;
+mod load_case;
+mod machine;
+mod read_suite;
+
+use std::process::ExitCode;
+
+use comparison::{Effort, Report};
+
+const USAGE: &str = "\
+usage: cargo xtask bench SUITE [--quick] [--json FILE]
+
+  SUITE        read: files through FUSE beside the same files in their own directory, and loading them
+               beside a plain download
+               all: every suite
+  --quick      less data and fewer turns: whether it works, not how fast it is
+  --json FILE  writes the report there too
+";
+
+/// What was asked for.
+struct Arguments {
+    suite: String,
+    effort: Effort,
+    json: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let Some(arguments) = parse(std::env::args().skip(1)) else {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let mut rows = read_suite::run(arguments.effort);
+    rows.extend(load_case::run(arguments.effort));
+    let report =
+        Report { suite: arguments.suite, machine: machine::describe(), commit: machine::commit(), rows };
+    print!("{report}");
+    if let Some(path) = &arguments.json
+        && let Err(error) = std::fs::write(path, report.json())
+    {
+        eprintln!("error: cannot write {path}: {error}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
+    let (mut suite, mut effort, mut json) = (None, Effort::Full, None);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--quick" => effort = Effort::Quick,
+            "--json" => json = Some(words.next()?),
+            "read" | "all" if suite.is_none() => suite = Some(word),
+            _ => return None,
+        }
+    }
+    Some(Arguments { suite: suite?, effort, json })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &[&str]) -> Option<Arguments> {
+        parse(words.iter().map(|word| (*word).to_owned()))
+    }
+
+    #[test]
+    fn a_suite_its_effort_and_a_file_are_understood_in_any_order() {
+        let arguments = parsed(&["--json", "out", "read", "--quick"]).expect("right");
+        assert_eq!((&arguments.suite[..], arguments.effort), ("read", Effort::Quick));
+        assert_eq!(arguments.json.as_deref(), Some("out"));
+        assert_eq!(parsed(&["all"]).expect("right").effort, Effort::Full);
+    }
+
+    #[test]
+    fn anything_else_is_wrong_usage() {
+        for words in [&[][..], &["write"], &["read", "all"], &["read", "--json"], &["read", "--fast"]] {
+            assert!(parsed(words).is_none(), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What changes in a bucket behind the cluster's back is seen within the mount's freshness, and no read mixes two
+//! versions; also where something on the way leaves the conditions of reads away.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use forebay_integration_tests::{
+    Cluster, FaultProxy, MappedReads, Radosgw, S3Client, content, read_mapped_until, stamped, version_of,
+    wait_until,
+};
+
+/// The bound that the mounts here are given, with room for a busy machine.
+const WITHIN: Duration = Duration::from_secs(2 + 8);
+const MIB: usize = 1 << 20;
+/// More than one request fetches.
+const LENGTH: usize = 9 * MIB + 17;
+const REPLACEMENTS: u8 = 30;
+
+/// A mount of a bucket of the gateway.
+struct Mounted {
+    bucket: String,
+    client: S3Client,
+    root: PathBuf,
+    proxy: FaultProxy,
+}
+
+/// Mounts a new bucket with these objects, through a proxy.
+fn mount(cluster: &Cluster, name: &str, freshness: &str, objects: &[(&str, &[u8])]) -> Mounted {
+    let server = Radosgw::shared();
+    let (bucket, mut client) = (server.bucket(), server.client());
+    objects.iter().for_each(|(key, bytes)| client.put(&bucket, key, bytes));
+    let proxy = FaultProxy::start(server.endpoint());
+    let (uri, path) = (format!("s3://{bucket}"), format!("/{name}"));
+    let mounted = cluster.mount_s3(&uri, &path, &proxy.endpoint(), &["--freshness", freshness]);
+    assert_eq!(mounted.code, 0, "{}", mounted.stderr);
+    let root = cluster.fuse().join(name);
+    wait_until("the mount is seen", WITHIN, || root.exists());
+    Mounted { bucket, client, root, proxy }
+}
+
+impl Mounted {
+    fn put(&mut self, key: &str, bytes: &[u8]) {
+        self.client.put(&self.bucket, key, bytes);
+    }
+
+    fn shows(&self, key: &str, bytes: &[u8]) -> bool {
+        std::fs::read(self.root.join(key)).is_ok_and(|read| read == bytes)
+    }
+}
+
+#[test]
+fn replaced_deleted_and_added_objects_are_seen_within_freshness() {
+    let cluster = Cluster::builder().fuse().start();
+    std::thread::scope(|scope| {
+        for (name, strips) in [("direct", false), ("stripped", true)] {
+            let cluster = &cluster;
+            scope.spawn(move || changes_are_seen(cluster, name, strips));
+        }
+    });
+}
+
+fn changes_are_seen(cluster: &Cluster, name: &str, strips: bool) {
+    let (same, other) = (content(1, LENGTH), content(2, LENGTH));
+    let objects: [(&str, &[u8]); 5] = [
+        ("same", &same),
+        ("shorter", &same),
+        ("longer", b"x"),
+        ("deleted", b"gone soon"),
+        ("folder/only", b"gone soon"),
+    ];
+    let mut mounted = mount(cluster, name, "2s", &objects);
+    mounted.proxy.strip_conditions(strips);
+    for (key, bytes) in objects {
+        assert!(mounted.shows(key, bytes), "{name}/{key}");
+    }
+
+    mounted.put("same", &other);
+    wait_until("a replaced object of the same size", WITHIN, || mounted.shows("same", &other));
+    mounted.put("shorter", &other[..MIB]);
+    wait_until("a shorter object", WITHIN, || mounted.shows("shorter", &other[..MIB]));
+    mounted.put("longer", &other);
+    wait_until("a longer object", WITHIN, || mounted.shows("longer", &other));
+    mounted.put("new/deep/object", b"new");
+    wait_until("a new object in new folders", WITHIN, || mounted.shows("new/deep/object", b"new"));
+    for key in ["deleted", "folder/only"] {
+        mounted.client.delete(&mounted.bucket, key);
+    }
+    wait_until("a deleted object is gone", WITHIN, || !mounted.root.join("deleted").exists());
+    wait_until("an empty folder is gone", WITHIN, || !mounted.root.join("folder").exists());
+    wait_until("the listing has it too", WITHIN, || {
+        names(&mounted.root) == ["longer", "new", "same", "shorter"]
+    });
+    let conditional = mounted.proxy.exchanges().iter().any(|exchange| exchange.has_condition);
+    assert!(conditional, "reads are conditional, so that stripping changes them");
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("listed");
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("one").file_name().into_string().expect("text")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn no_read_mixes_versions_while_an_object_is_replaced_again_and_again() {
+    let cluster = Cluster::builder().fuse().start();
+    let versions: Vec<_> = (0..=REPLACEMENTS).map(|version| stamped(version, LENGTH)).collect();
+    let mut mounts = [("direct", false), ("stripped", true)].map(|(name, strips)| {
+        let mounted = mount(&cluster, name, "2s", &[("object", &versions[0])]);
+        mounted.proxy.strip_conditions(strips);
+        mounted
+    });
+    std::thread::scope(|scope| {
+        let mut readers = Vec::new();
+        for mounted in &mounts {
+            let path = mounted.root.join("object");
+            let mapped = path.clone();
+            let read = scope.spawn(move || read_until(&path, REPLACEMENTS));
+            readers.push((read, scope.spawn(move || read_mapped_until(&mapped, REPLACEMENTS))));
+        }
+        for version in &versions[1..] {
+            for mounted in &mut mounts {
+                mounted.client.put(&mounted.bucket, "object", version);
+            }
+            // The pace of the changes, not a wait for one of them: readers are to meet each phase of them.
+            std::thread::sleep(Duration::from_millis(250));
+        }
+        for (read, mapped) in readers {
+            let (read, mapped): (BTreeSet<u8>, MappedReads) =
+                (read.join().expect("no mixed read"), mapped.join().expect("maps"));
+            assert_eq!(mapped.mixed, None, "a map showed several versions");
+            println!("read {read:?}, mapped {:?}, lost {}", mapped.versions, mapped.lost);
+            assert!(read.len() > 2 && mapped.versions.len() > 1, "{read:?} {mapped:?}");
+        }
+    });
+}
+
+/// Reads a file by `read` until it shows version `last`; the versions that it showed.
+fn read_until(path: &Path, last: u8) -> BTreeSet<u8> {
+    let mut seen = BTreeSet::new();
+    while !seen.contains(&last) {
+        match std::fs::read(path) {
+            Ok(bytes) => {
+                assert_eq!(bytes.len(), LENGTH);
+                seen.insert(version_of(&bytes).unwrap_or_else(|mixed| panic!("a mixed read: {mixed:?}")));
+            }
+            // What is neither cached nor in the bucket any more cannot be had.
+            Err(error) => assert_eq!(error.raw_os_error(), Some(116), "{error}"),
+        }
+    }
+    seen
+}
+
+#[test]
+fn a_server_that_lies_about_versions_is_caught_by_the_check_of_these_scenarios() {
+    let cluster = Cluster::builder().fuse().start();
+    let length = 40 * MIB;
+    let mut mounted = mount(&cluster, "lies", "60s", &[("object", &stamped(1, length))]);
+    mounted.proxy.strip_conditions(true);
+    mounted.proxy.freeze_tags(true);
+    let file = File::open(mounted.root.join("object")).expect("open");
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes[..MIB], 0).expect("the first version's");
+    mounted.put("object", &stamped(2, length));
+    file.read_exact_at(&mut bytes[MIB..], MIB as u64).expect("the second version's, in disguise");
+    assert!(version_of(&bytes).is_err(), "the check does not see what was planted");
+}
