@@ -1,10 +1,14 @@
 # What people type. Each target calls cargo or a script; the logic is there, not here.
 
 .DEFAULT_GOAL := help
-.PHONY: help build test clean
+.PHONY: help build quickstart quickstart-stop quickstart-clean test bench install uninstall clean
 
 # What `forebay version` shows; empty outside a repository.
 export FOREBAY_COMMIT = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+
+# Where `make install` puts things.
+export PREFIX ?= /usr/local
+export DESTDIR ?=
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -13,9 +17,27 @@ build: ## the release binary, target/release/forebay
 	scripts/install-build-deps.sh
 	cargo build --release --locked --package forebay
 
+quickstart: ## all of it on this machine: a real S3 server, a cluster, a mount, loaded and read
+	scripts/quickstart.sh start
+
+quickstart-stop: ## stop what quickstart started; data and cache stay
+	scripts/quickstart.sh stop
+
+quickstart-clean: ## stop it, and delete its data
+	scripts/quickstart.sh clean
+
 test: ## install what the tests need, and run all checks and tests
 	scripts/install-test-deps.sh
 	cargo xtask verify
+
+bench: ## speed beside the plain directory; docs/benchmarks.md says what is measured
+	cargo xtask bench all
+
+install: ## the binary, completions, the helper of mount(8) and systemd units: PREFIX=/usr/local DESTDIR=
+	scripts/install.sh install
+
+uninstall: ## take away what `make install` put there; configuration and state stay
+	scripts/install.sh uninstall
 
 clean: ## remove build output
 	cargo clean

@@ -23,7 +23,7 @@ packages=(
 
 need_rust() {
     command -v cargo >/dev/null \
-        || fail "cargo is not installed (PATH=$PATH): install Rust with rustup (https://rustup.rs), then open a new shell"
+        || fail "cargo is not installed (PATH=$PATH): install Rust with rustup, then open a new shell"
     local component
     for component in fmt clippy; do
         cargo "$component" --version >/dev/null 2>&1 && continue
@@ -55,10 +55,10 @@ install_missing() {
     printf 'installing: %s\n' "${missing[*]}"
     [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null \
         || fail "packages are missing: run as root: apt-get install ${missing[*]}"
-    apt install --yes --no-install-recommends "${missing[@]}" 2>/dev/null && return 0
+    apt install --yes --no-install-recommends "${missing[@]}" >/dev/null 2>&1 && return 0
     # The lists may be old or not there at all; only then is the network asked for them.
     apt update
-    apt install --yes --no-install-recommends "${missing[@]}" || fail "apt-get cannot install: ${missing[*]}"
+    apt install --yes --no-install-recommends "${missing[@]}" >/dev/null || fail "apt-get cannot install: ${missing[*]}"
 }
 
 check_rocksdb() {
