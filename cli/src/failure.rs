@@ -34,7 +34,14 @@ impl Failure {
     pub(crate) fn client(what: impl fmt::Display, error: &ClientError) -> Self {
         let code = match error {
             ClientError::NoMaster { .. } => UNREACHABLE,
-            other if matches!(other.kind(), ErrorKind::Unavailable | ErrorKind::NotLeader | ErrorKind::TimedOut) => UNREACHABLE,
+            other
+                if matches!(
+                    other.kind(),
+                    ErrorKind::Unavailable | ErrorKind::NotLeader | ErrorKind::TimedOut
+                ) =>
+            {
+                UNREACHABLE
+            }
             _ => FAILED,
         };
         Self { message: format!("cannot {what}: {error}"), code }

@@ -6,7 +6,8 @@ use crate::failure::Failure;
 
 /// Prints one JSON document.
 pub(crate) fn print_json<T: Serialize>(document: &T) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(document).map_err(|error| Failure::start("cannot print JSON", error))?;
+    let text =
+        serde_json::to_string_pretty(document).map_err(|error| Failure::start("cannot print JSON", error))?;
     print_line(&text)
 }
 

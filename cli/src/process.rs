@@ -52,7 +52,9 @@ fn raise_descriptor_limit() {
 async fn listen(flag: &str, address: &str, insecure: bool) -> Result<(TcpListener, SocketAddr), Failure> {
     let resolved: Vec<SocketAddr> = tokio::net::lookup_host(address)
         .await
-        .map_err(|error| Failure::usage(format!("{flag} {address}: {error}; write HOST:PORT, such as [::1]:7411")))?
+        .map_err(|error| {
+            Failure::usage(format!("{flag} {address}: {error}; write HOST:PORT, such as [::1]:7411"))
+        })?
         .collect();
     if !insecure && resolved.iter().any(|address| !address.ip().is_loopback()) {
         return Err(Failure::usage(format!(
@@ -60,7 +62,9 @@ async fn listen(flag: &str, address: &str, insecure: bool) -> Result<(TcpListene
         )));
     }
     let listener = TcpListener::bind(&resolved[..]).await.map_err(|error| {
-        Failure::new(format!("cannot listen on {address}: {error}; choose another {flag}, or port 0 for any free one"))
+        Failure::new(format!(
+            "cannot listen on {address}: {error}; choose another {flag}, or port 0 for any free one"
+        ))
     })?;
     let bound = listener.local_addr().map_err(|error| Failure::start("cannot listen", error))?;
     Ok((listener, bound))
@@ -79,7 +83,12 @@ impl Pages {
     }
 
     /// The routes to begin with: these pages, unless they are served at an address of their own.
-    async fn begin(&self, settings: &Settings, stage: &Stage, shutdown: &Shutdown) -> Result<Routes, Failure> {
+    async fn begin(
+        &self,
+        settings: &Settings,
+        stage: &Stage,
+        shutdown: &Shutdown,
+    ) -> Result<Routes, Failure> {
         let Some(http) = &settings.http else {
             return Ok(self.router());
         };

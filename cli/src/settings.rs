@@ -136,9 +136,13 @@ impl Settings {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         add_global_flags(&mut flags, global, &environment)?;
-        let config: FileConfig =
-            config::resolve(global.config.as_deref(), environment.clone().into_iter(), flags, &KNOWN_VARIABLES)
-                .map_err(|error| Failure::usage(error.to_string()))?;
+        let config: FileConfig = config::resolve(
+            global.config.as_deref(),
+            environment.clone().into_iter(),
+            flags,
+            &KNOWN_VARIABLES,
+        )
+        .map_err(|error| Failure::usage(error.to_string()))?;
         let log_format = match config.log.format.as_deref() {
             None => LogFormat::Text,
             Some(format) => format.parse().map_err(|error| Failure::usage(format!("{error}")))?,
@@ -170,7 +174,8 @@ fn add_global_flags(
     global: &GlobalArguments,
     environment: &BTreeMap<String, String>,
 ) -> Result<(), Failure> {
-    let variable = environment.get("FOREBAY_MASTERS").map(|text| text.split(',').map(str::to_owned).collect());
+    let variable =
+        environment.get("FOREBAY_MASTERS").map(|text| text.split(',').map(str::to_owned).collect());
     if let Some(masters) = global.masters.clone().or(variable) {
         set(flags, "client", "masters", masters);
     }
@@ -191,7 +196,12 @@ fn add_global_flags(
 }
 
 /// Sets one key if its flag was given.
-pub(crate) fn set_some<V: Into<toml::Value>>(flags: &mut toml::Table, section: &str, key: &str, value: Option<V>) {
+pub(crate) fn set_some<V: Into<toml::Value>>(
+    flags: &mut toml::Table,
+    section: &str,
+    key: &str,
+    value: Option<V>,
+) {
     if let Some(value) = value {
         set(flags, section, key, value);
     }
@@ -199,9 +209,9 @@ pub(crate) fn set_some<V: Into<toml::Value>>(flags: &mut toml::Table, section: &
 
 /// A path as the shape of a file has it.
 pub(crate) fn path_text(path: PathBuf) -> Result<String, Failure> {
-    path.into_os_string()
-        .into_string()
-        .map_err(|path| Failure::usage(format!("{} is not UTF-8; this folder's name must be", path.to_string_lossy())))
+    path.into_os_string().into_string().map_err(|path| {
+        Failure::usage(format!("{} is not UTF-8; this folder's name must be", path.to_string_lossy()))
+    })
 }
 
 /// Sets one key of a table in the shape of a file.

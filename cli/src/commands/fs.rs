@@ -40,7 +40,8 @@ pub(crate) async fn run(global: &GlobalArguments, command: FsCommand) -> Result<
         }
         FsCommand::Get(arguments) => {
             let source = path(&arguments.source)?;
-            read::get(&Session::begin(global).await?.client, &source, &arguments.target, arguments.recursive).await
+            read::get(&Session::begin(global).await?.client, &source, &arguments.target, arguments.recursive)
+                .await
         }
     }
 }

@@ -66,7 +66,13 @@ pub(crate) async fn mounts(global: &GlobalArguments) -> Result<(), Failure> {
             let row = |mount: &MountEntry| {
                 let access = if mount.read_only { "read-only" } else { "writable" };
                 let freshness = show_freshness(mount.freshness);
-                vec![mount.path.to_string(), mount.uri.clone(), access.to_owned(), freshness, mount.state.clone()]
+                vec![
+                    mount.path.to_string(),
+                    mount.uri.clone(),
+                    access.to_owned(),
+                    freshness,
+                    mount.state.clone(),
+                ]
             };
             let rows: Vec<_> = mounts.iter().map(row).collect();
             output::print_table(&["PATH", "URI", "ACCESS", "FRESHNESS", "STATE"], &rows)

@@ -32,14 +32,18 @@ pub(super) fn start_again(settings: &Settings) -> Result<(), Failure> {
         Some(line) => output::print_line(&format!("{line} pid={} log={}", child.id(), path.display())),
         None => {
             let status = child.wait().map_err(failed)?;
-            Err(Failure::new(format!("the mount did not get ready ({status}); its log is in {}", path.display())))
+            Err(Failure::new(format!(
+                "the mount did not get ready ({status}); its log is in {}",
+                path.display()
+            )))
         }
     }
 }
 
 /// Where root's and a user's background processes log.
 fn log_file(settings: &Settings) -> Result<(PathBuf, File), Failure> {
-    let variable = |name: &str| settings.environment.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable =
+        |name: &str| settings.environment.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = if rustix::process::geteuid().is_root() {
         PathBuf::from("/var/log/forebay")
     } else {

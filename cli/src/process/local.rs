@@ -64,7 +64,8 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     let worker = worker_settings(&settings, &dir, address, tiers, &pages, &shutdown)?;
     let mut cache_directories: Vec<_> = worker.tiers.iter().map(|tier| tier.directory.clone()).collect();
     cache_directories.push(worker.directory.clone());
-    let worker = Worker::start(worker).await.map_err(|error| Failure::start("the worker did not start", error))?;
+    let worker =
+        Worker::start(worker).await.map_err(|error| Failure::start("the worker did not start", error))?;
     let master = master::start(&settings, &dir.join("master"), 1, &advertised, &pages, &shutdown).await?;
     let routes = pages.begin(&settings, &serving, &shutdown).await?;
     super::serve(listener, worker.add_routes(master.add_routes(routes)), &serving, &shutdown);
@@ -89,7 +90,9 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
 
 /// `NS_PATH=URI`.
 fn parse_mount(text: &str) -> Result<(NamespacePath, UnderStoreUri), Failure> {
-    let wrong = |why: String| Failure::usage(format!("--mount {text}: {why}; write PATH=URI, such as /data=file:///srv"));
+    let wrong = |why: String| {
+        Failure::usage(format!("--mount {text}: {why}; write PATH=URI, such as /data=file:///srv"))
+    };
     let (path, uri) = text.split_once('=').ok_or_else(|| wrong("there is no `=`".to_owned()))?;
     let path = path.parse().map_err(|error| wrong(format!("{error}")))?;
     let uri = uri.parse().map_err(|error| wrong(format!("{error}")))?;
@@ -98,11 +101,14 @@ fn parse_mount(text: &str) -> Result<(NamespacePath, UnderStoreUri), Failure> {
 
 /// `XDG_DATA_HOME`, else where the specification of it says.
 fn data_folder(settings: &Settings) -> Result<PathBuf, Failure> {
-    let variable = |name: &str| settings.environment.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable =
+        |name: &str| settings.environment.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     variable("XDG_DATA_HOME")
         .or_else(|| variable("HOME").map(|home| home.join(".local/share")))
         .map(|folder| folder.join("forebay"))
-        .ok_or_else(|| Failure::usage("there is no HOME: say with --dir where state and cache are to be kept"))
+        .ok_or_else(|| {
+            Failure::usage("there is no HOME: say with --dir where state and cache are to be kept")
+        })
 }
 
 fn worker_settings(

@@ -31,7 +31,10 @@ pub(crate) fn run(global: &GlobalArguments, arguments: MasterArguments) -> Resul
 async fn serve(settings: Settings) -> Result<(), Failure> {
     let signals = super::signals()?;
     let config = &settings.master;
-    let dir = config.dir.clone().ok_or_else(|| Failure::usage("say with --dir where the master keeps its state"))?;
+    let dir = config
+        .dir
+        .clone()
+        .ok_or_else(|| Failure::usage("say with --dir where the master keeps its state"))?;
     let listen = config.listen.as_deref().unwrap_or(MASTER_ADDRESS);
     let (listener, address) = super::listen("--listen", listen, settings.insecure).await?;
     let shutdown = Shutdown::new();

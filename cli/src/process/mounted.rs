@@ -27,7 +27,12 @@ pub(super) struct FuseMount {
 impl FuseMount {
     /// Mounts; gives the mount point without links. The mount ends with its stage, and the process ends when somebody
     /// else takes the mount down.
-    pub(super) async fn mount(self, client: &Client, stage: &Stage, shutdown: &Shutdown) -> Result<String, Failure> {
+    pub(super) async fn mount(
+        self,
+        client: &Client,
+        stage: &Stage,
+        shutdown: &Shutdown,
+    ) -> Result<String, Failure> {
         let mounted = forebay_fuse::mount(MountSettings {
             mount_point: self.mount_point,
             root: self.root,

@@ -25,7 +25,8 @@ impl Tiers {
             None if !disks.is_empty() => Ok(Self { memory: ByteCount::ZERO, disks }),
             ram => {
                 let memory = ram.unwrap_or_else(|| ByteCount::new(free_memory() / 4));
-                let disk = TierSettings::new("disk", dir.join("disk"), TierKind::Disk, half_of_free_space(dir)?);
+                let disk =
+                    TierSettings::new("disk", dir.join("disk"), TierKind::Disk, half_of_free_space(dir)?);
                 Ok(Self { memory, disks: vec![disk] })
             }
         }
@@ -34,7 +35,9 @@ impl Tiers {
 
 /// `DIR:SIZE`, the last colon separates.
 fn disk(position: usize, text: &str) -> Result<TierSettings, Failure> {
-    let wrong = |why: String| Failure::usage(format!("--tier {text}: {why}; write DIR:SIZE, such as /nvme/forebay:1TiB"));
+    let wrong = |why: String| {
+        Failure::usage(format!("--tier {text}: {why}; write DIR:SIZE, such as /nvme/forebay:1TiB"))
+    };
     let (dir, size) = text.rsplit_once(':').ok_or_else(|| wrong("there is no size".to_owned()))?;
     let size: ByteCount = size.parse().map_err(|error| wrong(format!("{error}")))?;
     if dir.is_empty() || size == ByteCount::ZERO {
@@ -48,7 +51,9 @@ fn disk(position: usize, text: &str) -> Result<TierSettings, Failure> {
 fn free_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kib = line.and_then(|rest| rest.trim().strip_suffix("kB")).and_then(|number| number.trim().parse::<u64>().ok());
+    let kib = line
+        .and_then(|rest| rest.trim().strip_suffix("kB"))
+        .and_then(|number| number.trim().parse::<u64>().ok());
     kib.unwrap_or(4 << 20) << 10
 }
 

@@ -35,7 +35,8 @@ pub(crate) fn run(global: &GlobalArguments, arguments: WorkerArguments) -> Resul
 async fn serve(settings: Settings, format_cache: bool) -> Result<(), Failure> {
     let signals = super::signals()?;
     let config = &settings.worker;
-    let dir = config.dir.clone().ok_or_else(|| Failure::usage("say with --dir where the worker keeps its id"))?;
+    let dir =
+        config.dir.clone().ok_or_else(|| Failure::usage("say with --dir where the worker keeps its id"))?;
     let tiers = Tiers::choose(&dir, config.ram, &config.tiers)?;
     let host = forebay_runtime::host_id(settings.host_id.as_deref());
     let host = host.map_err(|error| Failure::usage(error.to_string()))?;
@@ -55,13 +56,15 @@ async fn serve(settings: Settings, format_cache: bool) -> Result<(), Failure> {
     worker.clock = Arc::new(SystemClock);
     worker.registry = pages.registry.clone();
     worker.readiness = pages.readiness.clone();
-    let worker = Worker::start(worker).await.map_err(|error| Failure::start("the worker did not start", error))?;
+    let worker =
+        Worker::start(worker).await.map_err(|error| Failure::start("the worker did not start", error))?;
     let routes = worker.add_routes(pages.begin(&settings, &serving, &shutdown).await?);
     super::serve(listener, routes, &serving, &shutdown);
     // A worker may come before its master; it says so in its log and is ready once it has registered.
     let stopped = super::run_until_stopped(&shutdown, signals);
     let ready = async {
-        let id = worker.ready().await.map_err(|error| Failure::start("the worker did not get ready", error))?;
+        let id =
+            worker.ready().await.map_err(|error| Failure::start("the worker did not get ready", error))?;
         super::say_ready(&[("listen", address.to_string()), ("worker", id.get().to_string())])
     };
     tokio::pin!(stopped);

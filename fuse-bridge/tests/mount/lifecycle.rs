@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::fixture::{
-    Fixture, PATIENCE, expect_mounts, content, errno, eventually, runtime, settings, try_mount,
+    Fixture, PATIENCE, content, errno, eventually, expect_mounts, runtime, settings, try_mount,
 };
 use crate::tree::Tree;
 

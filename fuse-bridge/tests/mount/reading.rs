@@ -15,7 +15,9 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::mount::{MountFlags, UnmountFlags};
 
-use crate::fixture::{Fixture, PATIENCE, expect_mounts, content, count, errno, eventually, runtime, settings};
+use crate::fixture::{
+    Fixture, PATIENCE, content, count, errno, eventually, expect_mounts, runtime, settings,
+};
 use crate::tree::Tree;
 
 /// Reads the whole file through a mapping.

@@ -46,10 +46,13 @@ pub(super) async fn get(
         return get_file(client, source, &entry, &target).await;
     }
     if !recursive {
-        return Err(Failure::new(format!("cannot get {source}: it is a directory; say -r to get all below it")));
+        return Err(Failure::new(format!(
+            "cannot get {source}: it is a directory; say -r to get all below it"
+        )));
     }
     let made = |at: &Path| {
-        std::fs::create_dir_all(at).map_err(|error| Failure::new(format!("cannot make {}: {error}", at.display())))
+        std::fs::create_dir_all(at)
+            .map_err(|error| Failure::new(format!("cannot make {}: {error}", at.display())))
     };
     made(target)?;
     let mut walk = Walk::new(client, source.clone(), entry.inode);
@@ -61,8 +64,9 @@ pub(super) async fn get(
             EntryKind::Symlink => {
                 let link = target.join(below);
                 let points_to = std::ffi::OsStr::from_bytes(&entry.symlink_target);
-                std::os::unix::fs::symlink(points_to, &link)
-                    .map_err(|error| Failure::new(format!("cannot make the link {}: {error}", link.display())))?;
+                std::os::unix::fs::symlink(points_to, &link).map_err(|error| {
+                    Failure::new(format!("cannot make the link {}: {error}", link.display()))
+                })?;
             }
         }
     }
@@ -107,7 +111,12 @@ impl CopyError {
     }
 }
 
-async fn copy(client: &Client, at: &NamespacePath, entry: &Entry, sink: &mut dyn Write) -> Result<(), CopyError> {
+async fn copy(
+    client: &Client,
+    at: &NamespacePath,
+    entry: &Entry,
+    sink: &mut dyn Write,
+) -> Result<(), CopyError> {
     let (opened, _) = client.open(entry.inode).await.map_err(|error| match entry.kind {
         EntryKind::File => CopyError::Read(error),
         EntryKind::Directory | EntryKind::Symlink => CopyError::NoFile,

@@ -64,7 +64,11 @@ fn line(name: &str, entry: &Entry) -> String {
 }
 
 /// `fs stat`.
-pub(super) async fn stat(global: &GlobalArguments, client: &Client, at: &NamespacePath) -> Result<(), Failure> {
+pub(super) async fn stat(
+    global: &GlobalArguments,
+    client: &Client,
+    at: &NamespacePath,
+) -> Result<(), Failure> {
     let entry = resolve(client, at).await?;
     let version = entry.version.as_ref().map(|(version, _)| version);
     let locations = match version {
@@ -90,7 +94,11 @@ pub(super) async fn stat(global: &GlobalArguments, client: &Client, at: &Namespa
     if global.output == OutputFormat::Json {
         return print_json(&document);
     }
-    let rows = document.as_object().into_iter().flatten().filter(|(key, value)| *key != "blocks" && !value.is_null());
+    let rows = document
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, value)| *key != "blocks" && !value.is_null());
     for (key, value) in rows {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         print_line(&format!("{key:<16} {value}"))?;
@@ -99,7 +107,11 @@ pub(super) async fn stat(global: &GlobalArguments, client: &Client, at: &Namespa
 }
 
 /// `fs locate`: which workers hold which blocks.
-pub(super) async fn locate(global: &GlobalArguments, client: &Client, at: &NamespacePath) -> Result<(), Failure> {
+pub(super) async fn locate(
+    global: &GlobalArguments,
+    client: &Client,
+    at: &NamespacePath,
+) -> Result<(), Failure> {
     let entry = resolve(client, at).await?;
     let Some((version, _)) = &entry.version else {
         return Err(Failure::new(format!("cannot locate {at}: it is no file")));
@@ -109,11 +121,16 @@ pub(super) async fn locate(global: &GlobalArguments, client: &Client, at: &Names
         return print_json(&json!({ "path": at.to_string(), "blocks": blocks }));
     }
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let row = |block: &Value| ["index", "offset", "length_bytes", "workers"].map(|key| text(&block[key])).to_vec();
+    let row =
+        |block: &Value| ["index", "offset", "length_bytes", "workers"].map(|key| text(&block[key])).to_vec();
     print_table(&["BLOCK", "OFFSET", "BYTES", "WORKERS"], &blocks.iter().map(row).collect::<Vec<_>>())
 }
 
-async fn locations(client: &Client, at: &NamespacePath, version: &VersionDescriptor) -> Result<Vec<Location>, Failure> {
+async fn locations(
+    client: &Client,
+    at: &NamespacePath,
+    version: &VersionDescriptor,
+) -> Result<Vec<Location>, Failure> {
     let found = client.locate(version.file).await;
     found.map_err(|error| Failure::client(format!("locate {at}"), &error))
 }
@@ -195,7 +212,11 @@ pub(super) async fn du(global: &GlobalArguments, client: &Client, at: &Namespace
 }
 
 /// `fs cached`.
-pub(super) async fn cached(global: &GlobalArguments, client: &Client, at: &NamespacePath) -> Result<(), Failure> {
+pub(super) async fn cached(
+    global: &GlobalArguments,
+    client: &Client,
+    at: &NamespacePath,
+) -> Result<(), Failure> {
     let sums = sums(client, at).await?;
     match global.output {
         OutputFormat::Json => print_json(&json!({
@@ -218,7 +239,8 @@ pub(super) async fn cached(global: &GlobalArguments, client: &Client, at: &Names
 
 /// RFC 3339.
 fn time(at: Timestamp) -> String {
-    jiff::Timestamp::from_nanosecond(i128::from(at.nanos())).map_or_else(|_| at.nanos().to_string(), |at| at.to_string())
+    jiff::Timestamp::from_nanosecond(i128::from(at.nanos()))
+        .map_or_else(|_| at.nanos().to_string(), |at| at.to_string())
 }
 
 #[cfg(test)]

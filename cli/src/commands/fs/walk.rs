@@ -54,7 +54,8 @@ impl<'a> Walk<'a> {
             if let Some(Named { name, entry }) = page.next() {
                 let at = pages.at.join(name);
                 if entry.kind == EntryKind::Directory {
-                    self.open.push((Pages::new(self.client, at.clone(), entry.inode), Vec::new().into_iter()));
+                    self.open
+                        .push((Pages::new(self.client, at.clone(), entry.inode), Vec::new().into_iter()));
                 }
                 return Ok(Some((at, entry)));
             }
