@@ -59,6 +59,8 @@ install_all() {
     for name in "$bin" "$prefix/share" "$sbin" "$etc"; do may_write "$name"; done
     printf 'installed:\n'
     put 0755 "$bin/forebay" <"$forebay"
+    # Line tables are for whoever builds it, and take three quarters of the file.
+    strip --strip-debug "$root$bin/forebay" || printf '  (not stripped: it works as it is)\n'
     for line in "${completions[@]}"; do
         read -r shell name <<<"$line"
         "$forebay" completion "$shell" | put 0644 "$name"

@@ -32,7 +32,7 @@ pub(crate) async fn mount(global: &GlobalArguments, arguments: MountArguments) -
     let already = attach(&session.client, request).await?;
     let done = match (arguments.check, already) {
         (true, false) => "can be mounted",
-        (_, true) => "was mounted before",
+        (_, true) => "was mounted before, and keeps its options until it is unmounted",
         (false, false) => "mounted",
     };
     output::print_line(&format!("{done}: {} at {}", arguments.uri, arguments.path))

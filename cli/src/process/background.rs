@@ -2,9 +2,9 @@
 //! ready.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::failure::Failure;
@@ -15,6 +15,7 @@ use crate::settings::Settings;
 pub(super) fn start_again(settings: &Settings) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::start("cannot start in the background", error);
     let (path, log) = log_file(settings)?;
+    let logged_before = log.metadata().map_err(failed)?.len();
     let program = std::env::current_exe().map_err(failed)?;
     let arguments = std::env::args_os().skip(1).filter(|argument| argument != "--background");
     let mut child = Command::new(program)
@@ -38,6 +39,14 @@ pub(super) fn start_again(settings: &Settings) -> Result<(), Failure> {
             )))
         }
     }
+}
+
+/// What the process said last, among what was logged since.
+fn reason(path: &Path, since: u64) -> Option<String> {
+    let mut log = File::open(path).ok()?;
+    log.seek(SeekFrom::Start(since)).ok()?;
+    let lines = BufReader::new(log).lines().map_while(Result::ok);
+    lines.filter_map(|line| line.strip_prefix("error: ").map(str::to_owned)).last()
 }
 
 /// Where root's and a user's background processes log.

@@ -230,7 +230,11 @@ impl Listing<'_> {
         loop {
             let ListedPage { entries, next, skipped } = store.list(&self.directory.key, token.take()).await?;
             self.course.send_modify(|course| course.pages += 1);
-            self.shared.metrics.count_listed(entries.len(), skipped);
+            // An entry that the state machine would refuse must not take its neighbours with it.
+            let (entries, odd): (Vec<_>, Vec<_>) = entries
+                .into_iter()
+                .partition(|listed| difference(None, listed).is_some_and(|entry| entry.check().is_ok()));
+            self.shared.metrics.count_listed(entries.len(), skipped + odd.len() as u64);
             let differing = self.shared.query(|state| {
                 let compare = |listed: &ListedObject| {
                     let known = query::lookup(state, self.directory.id, &listed.name)?;

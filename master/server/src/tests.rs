@@ -26,7 +26,11 @@ const MOUNT: MountId = MountId::new(1);
 
 impl World {
     async fn new(freshness: Freshness) -> Self {
-        let (source, dir) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+        Self::over(TempDir::new().expect("a folder"), freshness).await
+    }
+
+    async fn over(source: TempDir, freshness: Freshness) -> Self {
+        let dir = TempDir::new().expect("a folder");
         let clock = Arc::new(ManualClock::new(Timestamp::from_parts(1_800_000_000, 0)));
         let shutdown = Shutdown::new();
         let settings = MasterSettings {
@@ -222,4 +226,18 @@ async fn many_files_are_loaded_in_pages_and_an_unmount_reaps_them() {
         }
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_taken_over_does_not_hide_its_neighbours() {
+    // A tmpfs has room for sparse files that are longer than any object store's.
+    let source = TempDir::new_in("/dev/shm").expect("a tmpfs");
+    let world = World::over(source, MountOptions::FRESHNESS_DEFAULT).await;
+    world.write("f", "content");
+    let huge = std::fs::File::create(world.source.path().join("huge")).expect("created");
+    huge.set_len(forebay_types::limits::FILE_LENGTH_MAX + 1).expect("sparse");
+    assert_eq!(world.names().await, ["f"]);
+    huge.set_len(1).expect("cut");
+    world.clock.advance(Duration::from_secs(61));
+    assert_eq!(world.names().await, ["f", "huge"]);
 }

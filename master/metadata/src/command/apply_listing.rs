@@ -65,6 +65,17 @@ struct Counts {
     mounts: u32,
 }
 
+impl ListedEntry {
+    /// Whether the command would take the entry over. The leader leaves out those that it would not, since one of them
+    /// has the whole command refused.
+    ///
+    /// # Errors
+    /// What is wrong with it, to be read after its name.
+    pub fn check(&self) -> Result<(), String> {
+        check::check_entry(self)
+    }
+}
+
 impl ApplyListing {
     pub(crate) fn apply(&self, state: &mut Transition<'_, '_>) -> Result<Reply, StoreError> {
         let count = (self.upserts.len() + self.removals.len()) as u64;
