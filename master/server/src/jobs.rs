@@ -6,71 +6,21 @@ mod driver;
 mod load;
 mod paths;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use forebay_metadata::{Command, EndJob, JobRecord, query};
 use forebay_raft::Role;
-use forebay_runtime::BootInstant;
-use forebay_types::{JobId, JobProgress, JobState};
+use forebay_types::{JobId, JobState};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::MasterError;
 use crate::limits;
+use crate::live_jobs::LiveJob;
 use crate::shared::Shared;
-use load::WorkerChannels;
 
 pub(crate) use paths::PathLookup;
-
-/// The jobs that this master works on now.
-#[derive(Debug, Default)]
-pub(crate) struct Jobs {
-    live: Mutex<BTreeMap<JobId, Arc<LiveJob>>>,
-    wake: Notify,
-    /// Since when this master has led; `None` while it does not.
-    leads_since: Mutex<Option<BootInstant>>,
-    channels: WorkerChannels,
-}
-
-/// One job that is worked on.
-#[derive(Debug)]
-struct LiveJob {
-    progress: Mutex<Option<JobProgress>>,
-    token: CancellationToken,
-}
-
-impl Jobs {
-    /// Has somebody look at the jobs soon.
-    pub(crate) fn wake(&self) {
-        self.wake.notify_one();
-    }
-
-    /// How far a job is at this moment, if it is worked on here: newer than what is written down.
-    pub(crate) fn progress(&self, job: JobId) -> Option<JobProgress> {
-        let live = self.live.lock().get(&job).cloned();
-        live.and_then(|live| *live.progress.lock())
-    }
-
-    /// Stops to work on a job that is over.
-    pub(crate) fn stop(&self, job: JobId) {
-        if let Some(live) = self.live.lock().get(&job) {
-            live.token.cancel();
-        }
-    }
-
-    /// Whether workers had the time to make themselves known since this master leads.
-    fn is_settled(&self, now: BootInstant) -> bool {
-        let since = *self.leads_since.lock();
-        since.is_some_and(|since| now.saturating_duration_since(since) >= limits::WORKER_LOST_AFTER)
-    }
-
-    fn stop_all(&self) {
-        *self.leads_since.lock() = None;
-        self.live.lock().values().for_each(|live| live.token.cancel());
-    }
-}
 
 /// Begins to work on jobs as they come, until `cancelled`.
 pub(crate) async fn work(shared: Arc<Shared>, cancelled: CancellationToken) {

@@ -10,6 +10,8 @@ mod freshness;
 mod jobs;
 mod limits;
 mod listing;
+mod listings;
+mod live_jobs;
 mod metrics;
 mod registry;
 mod report;
@@ -19,6 +21,7 @@ mod service;
 mod shared;
 mod tree;
 mod under_stores;
+mod worker_channels;
 
 #[cfg(test)]
 mod tests;

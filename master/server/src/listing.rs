@@ -3,7 +3,7 @@
 //! Only differences are proposed, a thousand to a log entry; each carries the log's index at the listing's begin, so
 //! that the state machine leaves alone what changed since. Names are removed only after a complete listing.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,50 +11,16 @@ use forebay_metadata::{
     ApplyListing, Command, EdgeOrigin, Freshness, Inode, ListedEntry, MountRecord, Reap, StateReader,
     SupersedeVersion, query,
 };
-use forebay_types::{EntryName, ErrorKind, InodeId, LogIndex, limits::LISTING_PAGE_MAX};
+use forebay_types::{EntryName, ErrorKind, LogIndex, limits::LISTING_PAGE_MAX};
 use forebay_under_store::{ListedObject, ListedPage, UnderStore};
-use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::difference::difference;
 use crate::error::MasterError;
 use crate::freshness::Verdict;
 use crate::limits;
+use crate::listings::{Course, Waiting};
 use crate::shared::Shared;
-
-/// The listings under way.
-#[derive(Debug)]
-pub(crate) struct Listings {
-    under_way: Mutex<HashMap<InodeId, Waiting>>,
-    places: Semaphore,
-    reaper: Notify,
-}
-
-/// Tells those who wait how a listing goes.
-type Waiting = watch::Receiver<Course>;
-
-/// How a listing goes: pages that came so far, and how it ended; `None` until then.
-#[derive(Debug, Default)]
-struct Course {
-    pages: u64,
-    ended: Option<Result<(), (ErrorKind, String)>>,
-}
-
-impl Default for Listings {
-    fn default() -> Self {
-        Self {
-            under_way: Mutex::default(),
-            places: Semaphore::new(limits::LISTINGS_IN_FLIGHT_MAX),
-            reaper: Notify::new(),
-        }
-    }
-}
-
-impl Listings {
-    pub(crate) fn wake_reaper(&self) {
-        self.reaper.notify_one();
-    }
-}
 
 /// A directory, and the mount whose content it is, if any.
 pub(crate) struct Place {

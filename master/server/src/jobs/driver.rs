@@ -12,11 +12,11 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
-use super::LiveJob;
 use super::load::load;
 use super::paths::PathLookup;
 use crate::error::MasterError;
 use crate::limits;
+use crate::live_jobs::LiveJob;
 use crate::shared::Shared;
 use crate::tree;
 

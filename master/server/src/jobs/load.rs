@@ -1,41 +1,14 @@
 //! One load at a worker: the master asks as any client would, with a capability that it signs itself.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 
 use forebay_jobs::{Fault, Loaded};
-use forebay_proto::v1::blocks_client::BlocksClient;
-use forebay_proto::{WireError, header, transport, v1};
-use forebay_types::{ClusterMap, ErrorKind, Principal, VersionDescriptor, WorkerId};
-use parking_lot::Mutex;
+use forebay_proto::{WireError, header, v1};
+use forebay_types::{ErrorKind, Principal, VersionDescriptor, WorkerId};
 use tonic::Status;
-use tonic::transport::Channel;
 
 use crate::limits;
 use crate::shared::Shared;
-
-/// Connections to workers, made when they are first needed.
-#[derive(Debug, Default)]
-pub(super) struct WorkerChannels {
-    channels: Mutex<BTreeMap<String, Channel>>,
-}
-
-impl WorkerChannels {
-    fn blocks(&self, address: &str) -> Result<BlocksClient<Channel>, WireError> {
-        let mut channels = self.channels.lock();
-        if let Some(channel) = channels.get(address) {
-            return Ok(BlocksClient::new(channel.clone()));
-        }
-        let channel = transport::endpoint(address)?.connect_lazy();
-        channels.insert(address.to_owned(), channel.clone());
-        Ok(BlocksClient::new(channel))
-    }
-
-    /// Forgets workers that are not in the map.
-    pub(super) fn retain(&self, map: &ClusterMap) {
-        self.channels.lock().retain(|address, _| map.workers.iter().any(|worker| worker.address == *address));
-    }
-}
 
 /// Has a worker load a range, and tells how many bytes of it are there as they come.
 pub(super) async fn load(
