@@ -7,7 +7,7 @@ use forebay_types::{EntryKind, Timestamp};
 use fuser::{FileAttr, FileType, INodeNo};
 
 use crate::limits::PREFERRED_READ_LENGTH;
-use crate::nodes::NodeId;
+use crate::node_id::NodeId;
 use crate::settings::FuseOptions;
 
 /// How entries without owner or mode look.

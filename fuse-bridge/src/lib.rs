@@ -19,6 +19,7 @@ mod mount_point;
 mod mount_table;
 mod mounted;
 mod namespace;
+mod node_id;
 mod nodes;
 mod passthrough;
 mod settings;

@@ -16,7 +16,7 @@ use forebay_types::{EntryName, ErrorKind, InodeId};
 use parking_lot::Mutex;
 
 use crate::namespace::{Namespace, NamespaceError};
-use crate::nodes::NodeId;
+use crate::node_id::NodeId;
 use crate::ttl::{TtlRule, Validity};
 
 /// The offset of the first name, after `.` and `..`.

@@ -8,12 +8,11 @@
 mod tests;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use forebay_client::Entry;
-use forebay_types::{BlockCapability, EntryKind, FileId, InodeId, VersionDescriptor};
+use forebay_types::{BlockCapability, EntryKind, InodeId, VersionDescriptor};
 use parking_lot::{Mutex, MutexGuard};
 use prometheus::IntGauge;
 use thiserror::Error;
@@ -21,11 +20,8 @@ use thiserror::Error;
 use crate::attributes::{Appearance, Attributes};
 use crate::limits::{LOOKUP_TRUST, REFUSED_MAX, SHARDS};
 use crate::modes::{Fixed, LiveHandles};
+use crate::node_id::NodeId;
 use crate::ttl::Validity;
-
-/// What the kernel calls a node; also the inode number that `stat` shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct NodeId(u64);
 
 /// A version and the right to read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,35 +102,8 @@ struct Node<B> {
     handles: LiveHandles<B>,
 }
 
-/// Bits of a file's node id below the incarnation's.
-const COUNTER_BITS: u32 = 48;
 /// Shards that are smaller than this are not worth shrinking.
 const SHRINK_MIN: usize = 1024;
-
-impl NodeId {
-    /// The root of the mount.
-    pub(crate) const ROOT: Self = Self(1);
-
-    pub(crate) const fn new(id: u64) -> Self {
-        Self(id)
-    }
-
-    pub(crate) const fn get(self) -> u64 {
-        self.0
-    }
-
-    /// A version's node: its counter, which no directory shares, below the low bits of its incarnation.
-    const fn of_version(file: FileId) -> Self {
-        let incarnation = (file.incarnation.get() & 0xffff) as u64;
-        Self(incarnation << COUNTER_BITS | file.counter & ((1 << COUNTER_BITS) - 1))
-    }
-}
-
-impl fmt::Display for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "node:{}", self.0)
-    }
-}
 
 impl Content {
     /// Whether `other` may take the place of this under the same node id.
@@ -212,7 +181,7 @@ impl<B> NodeTable<B> {
     }
 
     fn id_of_inode(&self, inode: InodeId) -> NodeId {
-        if inode == self.root { NodeId::ROOT } else { NodeId(inode.get()) }
+        if inode == self.root { NodeId::ROOT } else { NodeId::new(inode.get()) }
     }
 
     /// Counts a lookup of an entry: the kernel is told of it at `told`, and will forget it as often. Of an entry that
@@ -323,7 +292,7 @@ impl<B> NodeTable<B> {
 
     fn shard(&self, id: NodeId) -> MutexGuard<'_, Shard<B>> {
         #[allow(clippy::cast_possible_truncation, reason = "a remainder of a small number")]
-        let index = (id.0 % self.shards.len() as u64) as usize;
+        let index = (id.get() % self.shards.len() as u64) as usize;
         self.shards[index].lock()
     }
 

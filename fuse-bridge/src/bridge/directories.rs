@@ -18,7 +18,8 @@ use crate::errno;
 use crate::listing::{FIRST_NAME, OpenDirectory, Page};
 use crate::metrics::Operation;
 use crate::namespace::Namespace;
-use crate::nodes::{NodeId, Verdict};
+use crate::node_id::NodeId;
+use crate::nodes::Verdict;
 
 impl<N: Namespace> Shared<N> {
     /// Asks for the first page at once. A directory that is gone sends the kernel back to look its path up again.

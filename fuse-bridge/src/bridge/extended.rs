@@ -12,7 +12,8 @@ use crate::errno;
 use crate::metrics::Operation;
 use crate::modes::Fixed;
 use crate::namespace::{Namespace, ReadSource};
-use crate::nodes::{NodeId, NodeView};
+use crate::node_id::NodeId;
+use crate::nodes::NodeView;
 use crate::xattr::{Attribute, Handover, hand_over, names};
 
 impl<N: Namespace> Shared<N> {

@@ -13,7 +13,8 @@ use crate::errno;
 use crate::metrics::Operation;
 use crate::modes::{Fixed, Mode};
 use crate::namespace::{Namespace, NamespaceError, VersionReader};
-use crate::nodes::{FileVersion, NodeId, NodeView};
+use crate::node_id::NodeId;
+use crate::nodes::{FileVersion, NodeView};
 use crate::passthrough::Backing;
 
 /// A handle of a version.

@@ -15,7 +15,8 @@ use crate::attributes::nothing;
 use crate::errno;
 use crate::metrics::Operation;
 use crate::namespace::{Namespace, NamespaceError, Room};
-use crate::nodes::{Clash, Content, NodeId, NodeView};
+use crate::node_id::NodeId;
+use crate::nodes::{Clash, Content, NodeView};
 use crate::ttl::Validity;
 
 /// A node id means the same for ever, so there are no generations of it.

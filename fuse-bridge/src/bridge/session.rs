@@ -18,7 +18,7 @@ use crate::errno::{NO_CONTROL, READ_ONLY};
 use crate::limits::{BACKGROUND_REQUESTS_MAX, REQUEST_LENGTH_MAX};
 use crate::metrics::Operation;
 use crate::namespace::Namespace;
-use crate::nodes::NodeId;
+use crate::node_id::NodeId;
 
 /// The file system as `fuser` knows it.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use forebay_types::Incarnation;
+use forebay_types::{FileId, Incarnation};
 use proptest::prelude::*;
 
 use super::*;
@@ -26,9 +26,9 @@ fn a_new_version_is_a_new_node_and_a_directory_keeps_its_own() {
     let new = remember(&table, &file(5, 101, 2), now);
     assert_ne!(old, new);
     assert_eq!(table.view(old).expect("known").facts.attributes.length, 1);
-    assert_eq!(remember(&table, &directory(6), now), NodeId(6));
-    assert_eq!(remember(&table, &directory(6), now), NodeId(6));
-    assert_eq!(remember(&table, &symlink(7, b"a"), now), NodeId(7));
+    assert_eq!(remember(&table, &directory(6), now), NodeId::new(6));
+    assert_eq!(remember(&table, &directory(6), now), NodeId::new(6));
+    assert_eq!(remember(&table, &symlink(7, b"a"), now), NodeId::new(7));
 }
 
 #[test]
@@ -36,9 +36,9 @@ fn a_version_has_its_incarnation_in_the_node_id_so_that_restores_never_collide()
     let version = |incarnation, counter| {
         NodeId::of_version(FileId { incarnation: Incarnation::new(incarnation), counter })
     };
-    assert_eq!(version(1, 5), NodeId(1 << 48 | 5));
+    assert_eq!(version(1, 5), NodeId::new(1 << 48 | 5));
     assert_ne!(version(1, 5), version(2, 5));
-    assert_eq!(version(0x2_0003, 5), NodeId(3 << 48 | 5));
+    assert_eq!(version(0x2_0003, 5), NodeId::new(3 << 48 | 5));
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn memory_is_given_back_when_the_kernel_forgets() {
     }
     let peak = room(&table);
     for counter in 0..count {
-        table.forget(NodeId(1 << 48 | counter), 1);
+        table.forget(NodeId::new(1 << 48 | counter), 1);
     }
     assert_eq!(live.get(), 1);
     assert!(room(&table) < peak / 2, "{} of {peak} left", room(&table));
@@ -172,7 +172,7 @@ proptest! {
         let now = Instant::now();
         // What the kernel holds: lookups and handles of each node.
         let mut kernel = BTreeMap::<u64, (u64, u64)>::new();
-        let node = |counter| NodeId(1 << 48 | counter);
+        let node = |counter| NodeId::new(1 << 48 | counter);
         for step in steps {
             match step {
                 Step::Lookup(at) => {

@@ -4,10 +4,8 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::ConfigError;
-use super::key::{Key, KeyKind, keys};
+use super::key::{Key, KeyKind, PREFIX, keys};
 
-/// What the name of each variable begins with.
-pub(super) const PREFIX: &str = "FOREBAY_";
 /// A name that differs in this many letters is taken for a slip.
 const SLIPS_MAX: usize = 2;
 

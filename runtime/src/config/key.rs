@@ -9,6 +9,9 @@ use serde::forward_to_deserialize_any;
 
 use crate::limits::CONFIG_DEPTH_MAX;
 
+/// What the name of each variable begins with.
+pub(super) const PREFIX: &str = "FOREBAY_";
+
 /// One thing that can be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
@@ -40,7 +43,7 @@ impl Key {
     #[must_use]
     pub fn variable(&self) -> String {
         let name = self.path.join("_").replace('-', "_").to_ascii_uppercase();
-        format!("{}{name}", super::environment::PREFIX)
+        format!("{}{name}", PREFIX)
     }
 }
 

@@ -31,10 +31,10 @@ use crate::layout::{Generation, GenerationKey, record_offset};
 use crate::page::{PageIndex, PageSet};
 use crate::source::IdentityDigest;
 
-pub use self::changes::{ChangeCursor, Changes};
+pub use self::changes::{CachedVersion, ChangeCursor, Changes};
 pub(crate) use self::hold::{Held, HoldDecision};
 pub(crate) use self::query::Lookup;
-pub use self::query::{CachedVersion, Presence, TierUsage};
+pub use self::query::{Presence, TierUsage};
 pub(crate) use self::reserve::{Reservation, Slot, Wanted};
 pub(crate) use self::tier::TierLimits;
 

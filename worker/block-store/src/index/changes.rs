@@ -4,10 +4,20 @@
 
 use std::collections::BTreeMap;
 
-use forebay_types::FileId;
+use forebay_types::{ByteCount, FileId};
 
-use super::query::CachedVersion;
 use crate::limits::CHANGES_MAX;
+
+/// The state of one version, as a listing or a change shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CachedVersion {
+    /// The version.
+    pub file: FileId,
+    /// How many of its bytes are here.
+    pub cached: ByteCount,
+    /// Whether all of it is here.
+    pub is_complete: bool,
+}
 
 /// How far a reader has read. Valid within one life of the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use forebay_types::{ByteCount, FileId, Timestamp};
 
-use super::changes::{ChangeCursor, Changes};
+use super::changes::{CachedVersion, ChangeCursor, Changes};
 use super::entry::Entry;
 use super::{Index, Location, TierIndex};
 use crate::limits::CHANGES_PAGE_MAX;
@@ -22,17 +22,6 @@ pub struct Presence {
     pub is_complete: bool,
     /// What it lies on.
     pub kind: TierKind,
-}
-
-/// One line of a listing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CachedVersion {
-    /// The version.
-    pub file: FileId,
-    /// How many of its bytes are here.
-    pub cached: ByteCount,
-    /// Whether all of it is here.
-    pub is_complete: bool,
 }
 
 /// What a tier has and holds.
