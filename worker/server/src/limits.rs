@@ -64,3 +64,5 @@ pub const MOUNT_RETRY_AFTER: Duration = Duration::from_secs(10);
 pub const REFERENCE_FILE_MAX: u64 = 64 << 10;
 /// First and longest pause between attempts at the same thing: to reach a master, or to get a page that was cut short.
 pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// Shortest time between two looks for a mount that a reader wants and the worker does not know.
+pub const MOUNTS_WANTED_PAUSE: Duration = Duration::from_millis(20);

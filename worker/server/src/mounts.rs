@@ -14,9 +14,10 @@ use forebay_proto::{OptionSource, v1};
 use forebay_types::{ErrorKind, MountId, UnderStoreUri, limits::MOUNTS_MAX};
 use forebay_under_store::{UnderStore, connect};
 use parking_lot::RwLock;
+use tokio::sync::Notify;
 
 use crate::error::ReadError;
-use crate::limits::REFERENCE_FILE_MAX;
+use crate::limits::{MOUNTS_WANTED_PAUSE, REFERENCE_FILE_MAX};
 
 /// A mount whose under-store can be asked.
 #[derive(Debug)]
@@ -37,12 +38,13 @@ struct Broken {
 }
 
 /// What the master said of a mount.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Told {
     uri: String,
     options: BTreeMap<String, OptionSource>,
 }
 
+#[derive(Clone)]
 struct Row {
     told: Told,
     mount: Result<Arc<ConnectedMount>, Broken>,
@@ -52,23 +54,35 @@ struct Row {
 pub(crate) struct MountTable {
     rows: RwLock<HashMap<MountId, Row>>,
     environment: BTreeMap<String, String>,
+    /// Somebody asked for a mount that is not in the table; the master may know of it.
+    wanted: Notify,
 }
 
 impl MountTable {
     /// An empty table; `environment` is the process's, for references and for defaults of credentials.
     pub(crate) fn new(environment: BTreeMap<String, String>) -> Self {
-        Self { rows: RwLock::default(), environment }
+        Self { rows: RwLock::default(), environment, wanted: Notify::new() }
     }
 
     /// The mount to read from.
     pub(crate) fn get(&self, id: MountId) -> Result<Arc<ConnectedMount>, ReadError> {
         let rows = self.rows.read();
-        let row = rows.get(&id).ok_or(ReadError::UnknownMount(id))?;
+        let row = rows.get(&id).ok_or_else(|| {
+            self.wanted.notify_one();
+            ReadError::UnknownMount(id)
+        })?;
         row.mount.clone().map_err(|Broken { kind, reason }| ReadError::BrokenMount {
             mount: id,
             kind,
             reason,
         })
+    }
+
+    /// Ends when the table ought to be asked for anew, at most once in [`MOUNTS_WANTED_PAUSE`]. A mount is read within
+    /// moments of its making so, and not only after the next heartbeat. Cancel safe.
+    pub(crate) async fn is_wanted(&self) {
+        tokio::time::sleep(MOUNTS_WANTED_PAUSE).await;
+        self.wanted.notified().await;
     }
 
     /// The mounts that can be asked, by rising id.
@@ -83,7 +97,8 @@ impl MountTable {
     /// Takes the master's list. A mount that is unchanged keeps its connections and counters. Whether all could be
     /// set up. Reads files that references name, so it blocks for a moment.
     pub(crate) fn replace(&self, mounts: Vec<v1::MountCredentials>) -> bool {
-        let mut old = std::mem::take(&mut *self.rows.write());
+        // The old table serves until the new one is whole.
+        let mut old = self.rows.read().clone();
         let mut all_work = true;
         let mut rows = HashMap::new();
         for message in mounts.into_iter().take(MOUNTS_MAX) {
@@ -259,5 +274,14 @@ mod tests {
         assert!(!table.replace(vec![mount(1, &[("concurrency", secret)])]));
         let error = table.get(MountId::new(1)).expect_err("no number");
         assert!(!format!("{table:?} {error}").contains("hush"));
+    }
+
+    #[tokio::test]
+    async fn a_mount_that_is_not_known_is_wanted_once() {
+        let table = MountTable::new(BTreeMap::new());
+        assert!(table.get(MountId::new(7)).is_err());
+        table.is_wanted().await;
+        let again = tokio::time::timeout(MOUNTS_WANTED_PAUSE * 3, table.is_wanted()).await;
+        assert!(again.is_err(), "nobody asked since");
     }
 }

@@ -190,6 +190,7 @@ impl<F: FnOnce() + Send> Reporter<F> {
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
+                () = self.core.mounts.is_wanted() => {}
                 () = cancel.cancelled() => return Ok(()),
             }
         }
