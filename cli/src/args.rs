@@ -287,6 +287,8 @@ pub(crate) enum FsCommand {
     Du(PathArguments),
     /// Which workers hold the blocks of a file
     Locate(PathArguments),
+    /// Drop what is cached of what lies below a path; the under-store keeps it
+    Free(PathArguments),
     /// How much of what lies below a path is cached
     Cached(PathArguments),
 }

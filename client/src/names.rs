@@ -192,6 +192,19 @@ impl Client {
         Ok(answer.locations.into_iter().map(location).collect())
     }
 
+    /// Has workers drop what they hold of at most 1,000 versions. It is carried out with their next heartbeats; what
+    /// somebody reads goes when it is closed. Cancel safe.
+    ///
+    /// # Errors
+    /// Those of reaching a master; [`ErrorKind::InvalidArgument`](forebay_types::ErrorKind) for more versions.
+    pub async fn free(&self, files: &[FileId]) -> Result<(), ClientError> {
+        let files = files.iter().map(|file| (*file).into()).collect();
+        let request = v1::FreeRequest { header: Some(self.header(None)), files };
+        self.ask("Free", request, |mut names, request| async move { names.free(request).await })
+            .await
+            .map(drop)
+    }
+
     /// What the worker of this machine holds of a version; where there is none, the owner of the first block. One
     /// attempt: an answer that comes late is of no use. Cancel safe.
     ///

@@ -1,5 +1,6 @@
 //! `forebay fs`: the namespace as a person looks at it, without a mount.
 
+mod free;
 mod read;
 mod show;
 mod walk;
@@ -29,6 +30,10 @@ pub(crate) async fn run(global: &GlobalArguments, command: FsCommand) -> Result<
         FsCommand::Locate(arguments) => {
             let at = path(&arguments.path)?;
             show::locate(global, &Session::begin(global).await?.client, &at).await
+        }
+        FsCommand::Free(arguments) => {
+            let at = path(&arguments.path)?;
+            free::free(global, &Session::begin(global).await?.client, &at).await
         }
         FsCommand::Cached(arguments) => {
             let at = path(&arguments.path)?;

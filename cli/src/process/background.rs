@@ -33,8 +33,9 @@ pub(super) fn start_again(settings: &Settings) -> Result<(), Failure> {
         Some(line) => output::print_line(&format!("{line} pid={} log={}", child.id(), path.display())),
         None => {
             let status = child.wait().map_err(failed)?;
+            let reason = reason(&path, logged_before).unwrap_or_else(|| status.to_string());
             Err(Failure::new(format!(
-                "the mount did not get ready ({status}); its log is in {}",
+                "the mount did not get ready: {reason}; its log is in {}",
                 path.display()
             )))
         }

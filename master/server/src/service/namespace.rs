@@ -9,6 +9,7 @@ use forebay_types::{FileId, InodeId, limits::LISTING_PAGE_MAX};
 use tonic::{Request, Response, Status};
 
 use super::{name, path};
+use crate::error::MasterError;
 use crate::shared::Shared;
 use crate::tree;
 
@@ -88,6 +89,18 @@ impl v1::namespace_server::Namespace for NamespaceService {
             complete: holding.complete,
         });
         Ok(Response::new(v1::LocateResponse { locations: locations.collect() }))
+    }
+
+    async fn free(&self, request: Request<v1::FreeRequest>) -> Result<Response<v1::FreeResponse>, Status> {
+        let files = request.into_inner().files;
+        if files.len() > LISTING_PAGE_MAX {
+            let message =
+                format!("{} versions in one request are over the limit of {LISTING_PAGE_MAX}", files.len());
+            return Err(MasterError::Invalid(message).into());
+        }
+        let files: Vec<FileId> = files.into_iter().map(Into::into).collect();
+        self.0.registry.lock().forget(&files);
+        Ok(Response::new(v1::FreeResponse {}))
     }
 }
 
