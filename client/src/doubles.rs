@@ -301,6 +301,10 @@ impl Namespace for Master {
     async fn locate(&self, _: Request<v1::LocateRequest>) -> Result<Response<v1::LocateResponse>, Status> {
         unused()
     }
+
+    async fn free(&self, _: Request<v1::FreeRequest>) -> Result<Response<v1::FreeResponse>, Status> {
+        unused()
+    }
 }
 
 #[tonic::async_trait]
