@@ -1,5 +1,6 @@
 //! What can be typed: commands, arguments and flags, with the help texts that a new user reads.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -243,7 +244,7 @@ pub(crate) struct UnmountArguments {
 pub(crate) struct LoadArguments {
     /// Paths of the namespace; a directory means all files below it
     #[arg(value_name = "NS_PATH", required_unless_present = "manifest")]
-    pub(crate) paths: Vec<String>,
+    pub(crate) paths: Vec<OsString>,
     /// A list of further paths, one a line, in the order in which they are wanted; - is standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) manifest: Option<PathBuf>,
@@ -297,7 +298,7 @@ pub(crate) enum FsCommand {
 #[derive(Debug, Args)]
 pub(crate) struct PathArguments {
     /// A path of the namespace, such as /data
-    pub(crate) path: String,
+    pub(crate) path: OsString,
 }
 
 /// `forebay fs cat`.
@@ -305,14 +306,14 @@ pub(crate) struct PathArguments {
 pub(crate) struct CatArguments {
     /// Paths of files
     #[arg(required = true)]
-    pub(crate) paths: Vec<String>,
+    pub(crate) paths: Vec<OsString>,
 }
 
 /// `forebay fs get`.
 #[derive(Debug, Args)]
 pub(crate) struct GetArguments {
     /// A path of the namespace
-    pub(crate) source: String,
+    pub(crate) source: OsString,
     /// Where to put it
     pub(crate) target: PathBuf,
     /// Get a directory with all below it

@@ -34,6 +34,7 @@ impl Failure {
     pub(crate) fn client(what: impl fmt::Display, error: &ClientError) -> Self {
         let code = match error {
             ClientError::NoMaster { .. } => UNREACHABLE,
+            ClientError::Address { .. } => USAGE,
             other
                 if matches!(
                     other.kind(),

@@ -38,6 +38,14 @@ pub(crate) fn print_table(heading: &[&str], rows: &[Vec<String>]) -> Result<(), 
     rows.iter().try_for_each(|row| print_line(&line(&mut row.iter().map(String::as_str))))
 }
 
+/// Text for a terminal: control characters, which could forge lines or colours, are shown as escapes.
+pub(crate) fn printable(text: &str) -> String {
+    let show = |letter: char| {
+        if letter.is_control() { letter.escape_default().collect::<String>() } else { letter.to_string() }
+    };
+    text.chars().map(show).collect()
+}
+
 /// A path as people and JSON see it: bytes that are not UTF-8 are replaced.
 pub(crate) fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

@@ -120,6 +120,15 @@ fn say_ready(parts: &[(&str, String)]) -> Result<(), Failure> {
     output::print_line(&format!("ready {}", parts.join(" ")))
 }
 
+/// Stops what had begun when a part did not start. The process may not end before: the log's database has threads,
+/// and a process that ends under them crashes.
+async fn stop_after(failure: Failure, shutdown: &Shutdown) -> Failure {
+    if let Err(error) = shutdown.finish(forebay_runtime::limits::SHUTDOWN_DEADLINE).await {
+        tracing::warn!(%error, "stopped before all was done");
+    }
+    failure
+}
+
 /// Serves until a signal, then stops the stages in their order.
 async fn run_until_stopped(shutdown: &Shutdown, signals: Signals) -> Result<(), Failure> {
     match shutdown.run(signals, forebay_runtime::limits::SHUTDOWN_DEADLINE).await {

@@ -114,3 +114,44 @@ fn a_stopped_cluster_ends_with_exit_code_0_and_leaves_no_mount() {
     let mounts = std::fs::read_to_string("/proc/self/mounts").expect("readable");
     assert!(!mounts.contains(&cluster.fuse().display().to_string()));
 }
+
+#[test]
+fn a_process_that_cannot_start_ends_with_exit_code_1_and_never_by_a_signal() {
+    let cluster = Cluster::builder().start();
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    for number in 0..8 {
+        // The port of the pages is taken, which shows only after the log was opened.
+        let (state, tier) =
+            (path(&format!("local-{number}")), format!("{}:5MiB", path(&format!("tier-{number}"))));
+        let local = [
+            "local",
+            "--dir",
+            &state,
+            "--tier",
+            &tier,
+            "--listen",
+            "127.0.0.1:0",
+            "--http",
+            cluster.address(),
+        ];
+        assert_eq!(run(&local).code, 1);
+        let state = path(&format!("master-{number}"));
+        let master = ["master", "--dir", &state, "--listen", "127.0.0.1:0", "--http", cluster.address()];
+        assert_eq!(run(&master).code, 1);
+    }
+}
+
+#[test]
+fn addresses_that_are_none_and_sizes_beyond_the_machine_are_wrong_usage() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().display().to_string();
+    for arguments in [
+        &["mounts", "--masters", "127.0.0.1:99999"][..],
+        &["mounts", "--masters", "foo"],
+        &["local", "--dir", &path, "--ram", "99999TiB", "--listen", "127.0.0.1:0"],
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.code, 2, "{arguments:?}: {}", output.stderr);
+    }
+}

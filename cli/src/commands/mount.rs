@@ -143,7 +143,7 @@ pub(crate) fn options(
         }
     }
     let resolved = resolve_options(uri.scheme(), &values, environment);
-    let resolved = resolved.map_err(|error| Failure::new(format!("cannot mount {uri}: {error}")))?;
+    let resolved = resolved.map_err(|error| Failure::usage(format!("cannot mount {uri}: {error}")))?;
     let source = |(name, value): (String, String)| {
         let is_reference = values.values().any(|given| *given == value)
             && (value.starts_with("env:") || value.starts_with("file:"));

@@ -1,5 +1,8 @@
 //! A command's connection to the cluster.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use forebay_client::{Client, ClientSettings};
 use forebay_types::{NamespacePath, Principal};
 
@@ -41,7 +44,7 @@ fn principal() -> Principal {
     }
 }
 
-/// A path of the namespace as it was typed.
-pub(crate) fn path(text: &str) -> Result<NamespacePath, Failure> {
-    text.parse().map_err(|error| Failure::usage(format!("{error}")))
+/// A path of the namespace as it was typed: bytes, since names need not be UTF-8.
+pub(crate) fn path(typed: impl AsRef<OsStr>) -> Result<NamespacePath, Failure> {
+    NamespacePath::parse(typed.as_ref().as_bytes()).map_err(|error| Failure::usage(error.to_string()))
 }

@@ -45,47 +45,54 @@ fn flags(arguments: LocalArguments) -> Result<toml::Table, Failure> {
 
 async fn serve(settings: Settings) -> Result<(), Failure> {
     let signals = super::signals()?;
+    let shutdown = Shutdown::new();
+    match begin(&settings, &shutdown).await {
+        Ok(()) => super::run_until_stopped(&shutdown, signals).await,
+        Err(failure) => Err(super::stop_after(failure, &shutdown).await),
+    }
+}
+
+/// Starts all that was asked for, and says so.
+async fn begin(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> {
     let config = &settings.local;
     let mounts = config.mounts.iter().map(|text| parse_mount(text)).collect::<Result<Vec<_>, _>>()?;
     let fuse_options = mounted::options(&config.fuse_options)?;
-    let dir = config.dir.clone().map_or_else(|| data_folder(&settings), Ok)?;
+    let dir = config.dir.clone().map_or_else(|| data_folder(settings), Ok)?;
     let tiers = Tiers::choose(&dir, config.ram, &config.tiers)?;
     let listen = config.listen.as_deref().unwrap_or(MASTER_ADDRESS);
     let (listener, address) = super::listen("--listen", listen, settings.insecure).await?;
     let advertised = advertised(None, address)?;
 
     // Stages stop in the order in which they are made: first the mount, whose users lean on all else.
-    let shutdown = Shutdown::new();
     let fuse_stage = shutdown.stage("fuse");
     let client_stage = shutdown.stage("client");
     let serving = shutdown.stage("serving");
     let pages = Pages::default();
     let all = pages.readiness.add("local");
-    let worker = worker_settings(&settings, &dir, address, tiers, &pages, &shutdown)?;
+    let worker = worker_settings(settings, &dir, address, tiers, &pages, shutdown)?;
     let mut cache_directories: Vec<_> = worker.tiers.iter().map(|tier| tier.directory.clone()).collect();
     cache_directories.push(worker.directory.clone());
     let worker =
         Worker::start(worker).await.map_err(|error| Failure::start("the worker did not start", error))?;
-    let master = master::start(&settings, &dir.join("master"), 1, &advertised, &pages, &shutdown).await?;
-    let routes = pages.begin(&settings, &serving, &shutdown).await?;
-    super::serve(listener, worker.add_routes(master.add_routes(routes)), &serving, &shutdown);
+    let master = master::start(settings, &dir.join("master"), 1, &advertised, &pages, shutdown).await?;
+    let routes = pages.begin(settings, &serving, shutdown).await?;
+    super::serve(listener, worker.add_routes(master.add_routes(routes)), &serving, shutdown);
 
     worker.ready().await.map_err(|error| Failure::start("the worker did not get ready", error))?;
-    let client = session::connect(&settings, vec![address.to_string()]).await?;
+    let client = session::connect(settings, vec![address.to_string()]).await?;
     for (path, uri) in &mounts {
-        mount::attach(&client, request(&settings, path, uri)?).await?;
+        mount::attach(&client, request(settings, path, uri)?).await?;
     }
     let mut parts = vec![("listen", address.to_string()), ("mounts", mounts.len().to_string())];
     if let Some(mount_point) = config.fuse.clone() {
         let registry = pages.registry.clone();
         let root = InodeId::ROOT;
         let fuse = FuseMount { mount_point, root, options: fuse_options, cache_directories, registry };
-        parts.push(("fuse", fuse.mount(&client, &fuse_stage, &shutdown).await?));
+        parts.push(("fuse", fuse.mount(&client, &fuse_stage, shutdown).await?));
     }
     mounted::close_with(&client_stage, client);
     all.set(true);
-    super::say_ready(&parts)?;
-    super::run_until_stopped(&shutdown, signals).await
+    super::say_ready(&parts)
 }
 
 /// `NS_PATH=URI`.

@@ -30,6 +30,15 @@ pub(crate) fn run(global: &GlobalArguments, arguments: MasterArguments) -> Resul
 
 async fn serve(settings: Settings) -> Result<(), Failure> {
     let signals = super::signals()?;
+    let shutdown = Shutdown::new();
+    match begin(&settings, &shutdown).await {
+        Ok(()) => super::run_until_stopped(&shutdown, signals).await,
+        Err(failure) => Err(super::stop_after(failure, &shutdown).await),
+    }
+}
+
+/// Starts the master and its port, and says so.
+async fn begin(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> {
     let config = &settings.master;
     let dir = config
         .dir
@@ -37,17 +46,15 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         .ok_or_else(|| Failure::usage("say with --dir where the master keeps its state"))?;
     let listen = config.listen.as_deref().unwrap_or(MASTER_ADDRESS);
     let (listener, address) = super::listen("--listen", listen, settings.insecure).await?;
-    let shutdown = Shutdown::new();
     let serving = shutdown.stage("serving");
     let pages = Pages::default();
     let all = pages.readiness.add("master");
     let advertised = advertised(config.advertise.as_ref(), address)?;
-    let master = start(&settings, &dir, config.id.unwrap_or(1), &advertised, &pages, &shutdown).await?;
-    let routes = master.add_routes(pages.begin(&settings, &serving, &shutdown).await?);
-    super::serve(listener, routes, &serving, &shutdown);
+    let master = start(settings, &dir, config.id.unwrap_or(1), &advertised, &pages, shutdown).await?;
+    let routes = master.add_routes(pages.begin(settings, &serving, shutdown).await?);
+    super::serve(listener, routes, &serving, shutdown);
     all.set(true);
-    super::say_ready(&[("listen", address.to_string())])?;
-    super::run_until_stopped(&shutdown, signals).await
+    super::say_ready(&[("listen", address.to_string())])
 }
 
 /// Starts the master of a process.

@@ -18,13 +18,19 @@ impl Tiers {
     /// Without `ram` and `tiers`: a quarter of the free memory, and half of the free space under `dir`. A size that is
     /// given alone leaves the other kind out, so that nothing is used that nobody spoke of.
     pub(super) fn choose(dir: &Path, ram: Option<ByteCount>, tiers: &[String]) -> Result<Self, Failure> {
+        if let Some(ram) = ram.filter(|ram| ram.get() > memory_of("MemTotal:")) {
+            let all = ByteCount::new(memory_of("MemTotal:"));
+            return Err(Failure::usage(format!(
+                "--ram {ram}: the machine has {all} of memory; give it less"
+            )));
+        }
         let disks = tiers.iter().enumerate().map(|(position, text)| disk(position, text));
         let disks = disks.collect::<Result<Vec<_>, _>>()?;
         match ram {
             Some(memory) if !disks.is_empty() || memory > ByteCount::ZERO => Ok(Self { memory, disks }),
             None if !disks.is_empty() => Ok(Self { memory: ByteCount::ZERO, disks }),
             ram => {
-                let memory = ram.unwrap_or_else(|| ByteCount::new(free_memory() / 4));
+                let memory = ram.unwrap_or_else(|| ByteCount::new(memory_of("MemAvailable:") / 4));
                 let disk =
                     TierSettings::new("disk", dir.join("disk"), TierKind::Disk, half_of_free_space(dir)?);
                 Ok(Self { memory, disks: vec![disk] })
@@ -47,14 +53,12 @@ fn disk(position: usize, text: &str) -> Result<TierSettings, Failure> {
     Ok(TierSettings::new(name, PathBuf::from(dir), TierKind::Disk, size))
 }
 
-/// `MemAvailable` of the kernel, in bytes; 4 GiB where it does not say.
-fn free_memory() -> u64 {
+/// What the kernel says of the memory, in bytes; 4 GiB where it does not say.
+fn memory_of(field: &str) -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kib = line
-        .and_then(|rest| rest.trim().strip_suffix("kB"))
-        .and_then(|number| number.trim().parse::<u64>().ok());
-    kib.unwrap_or(4 << 20) << 10
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
+    let number = line.and_then(|rest| rest.trim().strip_suffix("kB"));
+    number.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or(4 << 20) << 10
 }
 
 fn half_of_free_space(dir: &Path) -> Result<ByteCount, Failure> {

@@ -1,5 +1,6 @@
 //! `fs cat` and `fs get`: bytes of files, to standard output or into a folder.
 
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -78,20 +79,45 @@ fn below(source: &NamespacePath, at: &NamespacePath) -> PathBuf {
     names.map(|name| std::ffi::OsStr::from_bytes(name.as_bytes())).collect()
 }
 
+/// What is at `target` decides: a regular file is replaced once the new one is whole, and keeps its mode; a device or a
+/// pipe is written into; a link is followed.
 async fn get_file(client: &Client, at: &NamespacePath, entry: &Entry, target: &Path) -> Result<(), Failure> {
     let shown = target.display().to_string();
-    let mut partial = target.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
     let failed = |error: io::Error| CopyError::Write(error).failure(at, &shown);
-    let mut file = std::fs::File::create(&partial).map_err(failed)?;
+    let target = std::fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
+    let before = std::fs::metadata(&target).ok();
+    if before.as_ref().is_some_and(|before| !before.is_file() && !before.is_dir()) {
+        let mut sink = OpenOptions::new().write(true).open(&target).map_err(failed)?;
+        let copied = copy(client, at, entry, &mut sink).await;
+        return copied.map_err(|error| error.failure(at, &shown));
+    }
+    let (mut file, partial) = partial_file(&target).map_err(failed)?;
     let copied = copy(client, at, entry, &mut file).await;
-    let placed = copied.and_then(|()| std::fs::rename(&partial, target).map_err(CopyError::Write));
+    let placed = copied.and_then(|()| {
+        before
+            .map_or(Ok(()), |before| file.set_permissions(before.permissions()))
+            .map_err(CopyError::Write)?;
+        std::fs::rename(&partial, &target).map_err(CopyError::Write)
+    });
     placed.map_err(|error| {
         // What is left of it would only be in the way.
         let _ = std::fs::remove_file(&partial);
         error.failure(at, &shown)
     })
+}
+
+/// A new file in the folder of `target`, under a short name that nothing there has.
+fn partial_file(target: &Path) -> io::Result<(File, PathBuf)> {
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let process = std::process::id();
+    for number in 0_u32.. {
+        let path = folder.join(format!(".forebay-{process}-{number}.partial"));
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            opened => return opened.map(|file| (file, path)),
+        }
+    }
+    Err(io::Error::other("no name is free"))
 }
 
 /// Why bytes did not arrive.

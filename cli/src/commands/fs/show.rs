@@ -8,7 +8,7 @@ use super::resolve;
 use super::walk::{Pages, Walk};
 use crate::args::{GlobalArguments, OutputFormat};
 use crate::failure::Failure;
-use crate::output::{print_json, print_line, print_table};
+use crate::output::{print_json, print_line, print_table, printable};
 
 /// `fs ls`: all entries of a directory, or the one of a file.
 pub(super) async fn ls(global: &GlobalArguments, client: &Client, at: &NamespacePath) -> Result<(), Failure> {
@@ -59,7 +59,7 @@ fn line(name: &str, entry: &Entry) -> String {
         (EntryKind::File, length) => format!("{}%", entry.cached.get().saturating_mul(100) / length),
         _ => "-".to_owned(),
     };
-    let length = entry.length().to_string();
+    let (length, name) = (entry.length().to_string(), printable(name));
     format!("{kind} {length:>10} {cached:>5}  {}  {name}", time(entry.modified))
 }
 
