@@ -40,7 +40,7 @@ pub(crate) async fn run(global: &GlobalArguments, command: FsCommand) -> Result<
             show::cached(global, &Session::begin(global).await?.client, &at).await
         }
         FsCommand::Cat(arguments) => {
-            let paths = arguments.paths.iter().map(|text| path(text)).collect::<Result<Vec<_>, _>>()?;
+            let paths = arguments.paths.iter().map(path).collect::<Result<Vec<_>, _>>()?;
             read::cat(&Session::begin(global).await?.client, &paths).await
         }
         FsCommand::Get(arguments) => {

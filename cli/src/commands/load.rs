@@ -48,7 +48,7 @@ pub(crate) async fn load(global: &GlobalArguments, arguments: LoadArguments) -> 
 
 impl Wanted {
     fn read(arguments: &LoadArguments) -> Result<Self, Failure> {
-        let paths = arguments.paths.iter().map(|text| path(text)).collect::<Result<Vec<_>, _>>()?;
+        let paths = arguments.paths.iter().map(path).collect::<Result<Vec<_>, _>>()?;
         let mut wanted = Self { typed: paths.len(), paths, lines: Vec::new(), manifest: String::new() };
         if let Some(file) = &arguments.manifest {
             let is_stdin = file == Path::new("-");
