@@ -48,6 +48,12 @@ impl ClusterBuilder {
         self
     }
 
+    /// Options of the FUSE mount, as `-o` takes them.
+    #[must_use]
+    pub fn fuse_options(self, options: &str) -> Self {
+        self.argument("-o").argument(options)
+    }
+
     /// Size of the RAM tier; 64MiB unless said.
     #[must_use]
     pub fn ram(mut self, size: &str) -> Self {

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use forebay_integration_tests::{Cluster, content, wait_until, write_file};
 
+/// The kernel reads whole files itself, or asks us for each byte.
+const BOTH_MODES: [&str; 2] = ["passthrough=auto", "passthrough=off"];
 /// The bound that the mounts here are given, with room for a busy machine.
 const WITHIN: Duration = Duration::from_secs(2 + 8);
 
-fn start(source: &Path) -> Cluster {
-    let cluster = Cluster::builder().fuse().start();
+fn start(source: &Path, mode: &str) -> Cluster {
+    let cluster = Cluster::builder().fuse().fuse_options(mode).start();
     let uri = format!("file://{}", source.display());
     let mounted = cluster.run(&["mount", &uri, "/data", "--freshness", "2s"]);
     assert_eq!(mounted.code, 0, "{}", mounted.stderr);
@@ -21,9 +23,13 @@ fn start(source: &Path) -> Cluster {
 
 #[test]
 fn new_files_appear_and_deleted_ones_go() {
+    BOTH_MODES.into_iter().for_each(new_files_appear_and_deleted_ones_go_in);
+}
+
+fn new_files_appear_and_deleted_ones_go_in(mode: &str) {
     let source = tempfile::tempdir().expect("a folder");
     write_file(&source.path().join("old"), 1, 10);
-    let cluster = start(source.path());
+    let cluster = start(source.path(), mode);
     let data = cluster.fuse().join("data");
     assert!(data.join("old").exists() && !data.join("new").exists());
     write_file(&source.path().join("new"), 2, 20);
@@ -37,11 +43,15 @@ fn new_files_appear_and_deleted_ones_go() {
 
 #[test]
 fn a_replaced_file_is_a_new_version_and_an_open_handle_keeps_the_old_one() {
+    BOTH_MODES.into_iter().for_each(a_replaced_file_is_a_new_version_and_an_open_handle_keeps_the_old_one_in);
+}
+
+fn a_replaced_file_is_a_new_version_and_an_open_handle_keeps_the_old_one_in(mode: &str) {
     let source = tempfile::tempdir().expect("a folder");
     let path = source.path().join("f");
     let length = 3 << 20;
     let old = write_file(&path, 1, length);
-    let cluster = start(source.path());
+    let cluster = start(source.path(), mode);
     let shown = cluster.fuse().join("data/f");
     assert_eq!(std::fs::read(&shown).expect("read"), old);
     let handle = File::open(&shown).expect("open");
@@ -63,11 +73,15 @@ fn a_replaced_file_is_a_new_version_and_an_open_handle_keeps_the_old_one() {
 
 #[test]
 fn no_read_ever_mixes_two_contents() {
+    BOTH_MODES.into_iter().for_each(no_read_ever_mixes_two_contents_in);
+}
+
+fn no_read_ever_mixes_two_contents_in(mode: &str) {
     let source = tempfile::tempdir().expect("a folder");
     let path = source.path().join("f");
     let length = 5 << 20;
     write_file(&path, 0, length);
-    let cluster = start(source.path());
+    let cluster = start(source.path(), mode);
     let shown = cluster.fuse().join("data/f");
     let contents: Vec<_> = (0..6).map(|seed| content(seed, length)).collect();
     std::thread::scope(|scope| {

@@ -9,6 +9,8 @@ use forebay_integration_tests::{Cluster, content, random_offsets, sha256, wait_u
 
 const MIB: usize = 1 << 20;
 const BLOCK: usize = 64 * MIB;
+/// The kernel reads whole files itself, or asks us for each byte: what comes out must be the same.
+const BOTH_MODES: [&str; 2] = ["passthrough=auto", "passthrough=off"];
 
 fn file_uri(path: &Path) -> String {
     format!("file://{}", path.display())
@@ -22,23 +24,63 @@ fn files_of_all_sizes_have_the_sums_of_their_source() {
         .zip(lengths)
         .map(|(seed, length)| (length, write_file(&source.path().join(format!("f{length}")), seed, length)))
         .collect();
-    let cluster = Cluster::builder().mount("/data", &file_uri(source.path())).fuse().start();
-    for epoch in ["first", "second"] {
+    for mode in BOTH_MODES {
+        let cluster = start(source.path(), mode);
+        for epoch in ["first", "second"] {
+            for (length, bytes) in &written {
+                let read = std::fs::read(cluster.fuse().join(format!("data/f{length}"))).expect("readable");
+                assert_eq!(sha256(&read), sha256(bytes), "{mode}, {epoch} read of {length} bytes");
+            }
+        }
         for (length, bytes) in &written {
-            let read = std::fs::read(cluster.fuse().join(format!("data/f{length}"))).expect("readable");
-            assert_eq!(sha256(&read), sha256(bytes), "{epoch} read of {length} bytes");
+            let path = format!("/data/f{length}");
+            assert_eq!(
+                sha256(&cluster.run_for_bytes(&["fs", "cat", &path])),
+                sha256(bytes),
+                "fs cat of {length}"
+            );
+            let target = cluster.dir().join("got");
+            let got = cluster.run(&["fs", "get", &path, &target.display().to_string()]);
+            assert_eq!(got.code, 0, "{}", got.stderr);
+            assert_eq!(sha256(&std::fs::read(target).expect("there")), sha256(bytes), "fs get of {length}");
+        }
+        wait_until("the reads are reported", Duration::from_secs(10), || {
+            ["passthrough_open_bytes", "short_circuit_bytes", "remote_bytes"]
+                .iter()
+                .any(|of| cluster.reads(of) > 0)
+        });
+    }
+}
+
+/// The source mounted at /data and shown by FUSE.
+fn start(source: &Path, mode: &str) -> Cluster {
+    Cluster::builder().mount("/data", &file_uri(source)).fuse().fuse_options(mode).start()
+}
+
+#[test]
+fn a_file_of_one_gibibyte_has_the_sum_of_its_source_cold_and_cached() {
+    let source = tempfile::tempdir().expect("a folder");
+    let sum = sha256(&write_file(&source.path().join("f"), 11, 1 << 30));
+    for mode in BOTH_MODES {
+        let cluster = start(source.path(), mode);
+        for epoch in ["first", "second"] {
+            let file = File::open(cluster.fuse().join("data/f")).expect("open");
+            assert_eq!(sha256(&forebay_integration_tests::map(&file)), sum, "{mode}, {epoch} read");
         }
     }
-    wait_until("the reads are reported", Duration::from_secs(10), || {
-        cluster.reads("hit_bytes") + cluster.reads("passthrough_open_bytes") > 0
-    });
 }
 
 #[test]
 fn random_reads_and_mappings_see_the_same_bytes() {
     let source = tempfile::tempdir().expect("a folder");
     let bytes = write_file(&source.path().join("f"), 7, 20 * MIB + 4097);
-    let cluster = Cluster::builder().mount("/data", &file_uri(source.path())).fuse().start();
+    for mode in BOTH_MODES {
+        let cluster = start(source.path(), mode);
+        check_random_reads(&cluster, &bytes);
+    }
+}
+
+fn check_random_reads(cluster: &Cluster, bytes: &[u8]) {
     let file = File::open(cluster.fuse().join("data/f")).expect("open");
     for offset in random_offsets(1, 500, bytes.len() as u64) {
         let mut buffer = [0; 4096];
@@ -49,7 +91,7 @@ fn random_reads_and_mappings_see_the_same_bytes() {
         assert_eq!(buffer[..count], bytes[start..start + count], "at {offset}");
     }
     let mapped = forebay_integration_tests::map(&file);
-    assert_eq!(sha256(&mapped), sha256(&bytes));
+    assert_eq!(sha256(&mapped), sha256(bytes));
 }
 
 #[test]
@@ -59,11 +101,16 @@ fn many_readers_and_many_descriptors_do_not_hang() {
     for index in 0..64 {
         write_file(&source.path().join(format!("many/f{index}")), 100 + index, 300_000);
     }
-    let cluster = Cluster::builder().mount("/data", &file_uri(source.path())).fuse().start();
-    let root = cluster.fuse().join("data");
+    for mode in BOTH_MODES {
+        let cluster = start(source.path(), mode);
+        check_many_readers(&cluster.fuse().join("data"), &one);
+    }
+}
+
+fn check_many_readers(root: &Path, one: &[u8]) {
     std::thread::scope(|scope| {
         for _ in 0..16 {
-            scope.spawn(|| assert_eq!(sha256(&std::fs::read(root.join("one")).expect("read")), sha256(&one)));
+            scope.spawn(|| assert_eq!(sha256(&std::fs::read(root.join("one")).expect("read")), sha256(one)));
         }
         for index in 0..64 {
             let path = root.join(format!("many/f{index}"));

@@ -38,7 +38,7 @@ fn buckets_and_options_that_cannot_be_are_refused_with_the_name_and_change_nothi
         (&uri, &[&endpoint, "access_key_id=nobody", &wrong_secret], 1, "access_key_id"),
         (&uri, &["endpoint=http://127.0.0.1:1", &key_id, &secret], 1, "127.0.0.1:1"),
         (&uri, &["endpoint=nonsense", &key_id, &secret], 1, "endpoint"),
-        (&uri, &[&endpoint, &key_id, &secret, "colour=blue"], 1, "colour"),
+        (&uri, &[&endpoint, &key_id, &secret, "colour=blue"], 2, "colour"),
         (&uri, &[&endpoint, &key_id, &secret, "concurrency=none"], 1, "concurrency"),
         (&uri, &[&endpoint, &key_id], 1, "secret_access_key"),
         (&uri, &[&endpoint, &key_id, "secret_access_key=env:NOT_THERE"], 1, "NOT_THERE"),
@@ -83,7 +83,7 @@ fn secrets_survive_a_crash_and_are_shown_nowhere() {
         Radosgw::shared().endpoint(),
         &["--option", "colour=blue"],
     );
-    assert_eq!(refused.code, 1, "{}", refused.stderr);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
     let root = cluster.fuse().join("data");
     wait_until("the first object is read", WITHIN, || {
         std::fs::read(root.join("a")).is_ok_and(|bytes| bytes == content(1, 5000))

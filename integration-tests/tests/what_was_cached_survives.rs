@@ -8,6 +8,13 @@ use std::time::Duration;
 use forebay_integration_tests::{Cluster, sha256, wait_until, write_file};
 
 const MIB: usize = 1 << 20;
+/// Where the cache lies, and who reads it: the kernel itself, or we for it.
+const SETUPS: [(&str, &str); 4] = [
+    ("64MiB", "passthrough=auto"),
+    ("64MiB", "passthrough=off"),
+    ("0", "passthrough=auto"),
+    ("0", "passthrough=off"),
+];
 const FETCHED: &str = "forebay_worker_under_store_read_bytes_total";
 
 fn file_uri(path: &Path) -> String {
@@ -15,7 +22,7 @@ fn file_uri(path: &Path) -> String {
 }
 
 /// Three files, one of several pages; in the RAM tier (which is filled first) or on disk.
-fn cached(ram: &str) -> (tempfile::TempDir, Vec<(PathBuf, String)>, Cluster) {
+fn cached(ram: &str, mode: &str) -> (tempfile::TempDir, Vec<(PathBuf, String)>, Cluster) {
     let source = tempfile::tempdir().expect("a folder");
     let lengths = [100, 110_000, 3 * MIB + 17];
     let sums = (0_u64..).zip(lengths).map(|(seed, length)| {
@@ -24,7 +31,8 @@ fn cached(ram: &str) -> (tempfile::TempDir, Vec<(PathBuf, String)>, Cluster) {
         (name, sha256(&bytes))
     });
     let sums: Vec<_> = sums.collect();
-    let cluster = Cluster::builder().mount("/data", &file_uri(source.path())).fuse().ram(ram).start();
+    let builder = Cluster::builder().mount("/data", &file_uri(source.path())).fuse().ram(ram);
+    let cluster = builder.fuse_options(mode).start();
     read_all(&cluster, &sums);
     (source, sums, cluster)
 }
@@ -56,8 +64,8 @@ fn cache_files(cluster: &Cluster, ending: &str) -> Vec<PathBuf> {
 
 #[test]
 fn a_killed_cluster_serves_from_its_cache_again_without_the_under_store() {
-    for ram in ["64MiB", "0"] {
-        let (source, sums, mut cluster) = cached(ram);
+    for (ram, mode) in SETUPS {
+        let (source, sums, mut cluster) = cached(ram, mode);
         let mounts = cluster.json(&["mounts"]);
         cluster.process().kill();
         cluster.start();
@@ -70,8 +78,8 @@ fn a_killed_cluster_serves_from_its_cache_again_without_the_under_store() {
 
 #[test]
 fn a_flipped_byte_in_each_cache_file_is_noticed_and_healed() {
-    for ram in ["64MiB", "0"] {
-        let (_source, sums, mut cluster) = cached(ram);
+    for (ram, mode) in SETUPS {
+        let (_source, sums, mut cluster) = cached(ram, mode);
         cluster.process().kill();
         let files = cache_files(&cluster, "data");
         assert_eq!(files.len(), sums.len());
@@ -109,7 +117,7 @@ fn truncated_and_deleted_files_and_a_broken_index_cost_a_fetch_and_no_error() {
         ("index of nonsense", "index", |path| std::fs::write(path, [0x5a; 4096]).expect("written")),
     ];
     for (what, ending, damage) in damages {
-        let (_source, sums, mut cluster) = cached("0");
+        let (_source, sums, mut cluster) = cached("0", "passthrough=auto");
         cluster.process().kill();
         let files = cache_files(&cluster, ending);
         assert_eq!(files.len(), sums.len(), "{what}");
@@ -122,7 +130,7 @@ fn truncated_and_deleted_files_and_a_broken_index_cost_a_fetch_and_no_error() {
 
 #[test]
 fn the_second_read_asks_the_under_store_for_nothing() {
-    let (_source, sums, cluster) = cached("64MiB");
+    let (_source, sums, cluster) = cached("64MiB", "passthrough=auto");
     let requests = "forebay_worker_under_store_requests_total";
     let before = (cluster.metric(FETCHED), cluster.metric(requests));
     assert!(before.0 > 0);

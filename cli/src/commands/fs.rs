@@ -41,12 +41,18 @@ pub(crate) async fn run(global: &GlobalArguments, command: FsCommand) -> Result<
         }
         FsCommand::Cat(arguments) => {
             let paths = arguments.paths.iter().map(path).collect::<Result<Vec<_>, _>>()?;
-            read::cat(&Session::begin(global).await?.client, &paths).await
+            let client = Session::begin(global).await?.client;
+            let done = read::cat(&client, &paths).await;
+            // So that what was read is counted.
+            client.close().await;
+            done
         }
         FsCommand::Get(arguments) => {
             let source = path(&arguments.source)?;
-            read::get(&Session::begin(global).await?.client, &source, &arguments.target, arguments.recursive)
-                .await
+            let client = Session::begin(global).await?.client;
+            let done = read::get(&client, &source, &arguments.target, arguments.recursive).await;
+            client.close().await;
+            done
         }
     }
 }
