@@ -11,7 +11,6 @@ mod leftovers;
 mod length;
 mod metric_names;
 mod module_files;
-mod private_paths;
 mod status_bridge;
 mod table;
 
@@ -31,7 +30,7 @@ struct Finding {
 
 type Rule = fn(&Tree) -> Vec<Finding>;
 
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 10] = [
     config_keys::check,
     dependency_homes::check,
     errno_bridge::check,
@@ -41,7 +40,6 @@ const RULES: [Rule; 11] = [
     length::check,
     metric_names::check,
     module_files::check,
-    private_paths::check,
     status_bridge::check,
 ];
 
