@@ -19,7 +19,7 @@ struct World {
     clock: Arc<ManualClock>,
     source: TempDir,
     _dir: TempDir,
-    _shutdown: Shutdown,
+    shutdown: Shutdown,
 }
 
 const MOUNT: MountId = MountId::new(1);
@@ -48,7 +48,7 @@ impl World {
             options: MountOptions { freshness, ..MountOptions::default() },
         };
         shared.propose(None, Command::Mount(mount)).await.expect("mounted");
-        Self { shared, clock, source, _dir: dir, _shutdown: shutdown }
+        Self { shared, clock, source, _dir: dir, shutdown }
     }
 
     async fn bounded() -> Self {
@@ -82,6 +82,15 @@ impl World {
     }
 }
 
+impl Drop for World {
+    /// Closes the log: a process that ends under the threads of its database may crash.
+    fn drop(&mut self) {
+        let finish = self.shutdown.finish(Duration::from_secs(10));
+        let stopped = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(finish));
+        assert!(stopped.is_ok() || std::thread::panicking(), "{stopped:?}");
+    }
+}
+
 fn path(text: &str) -> NamespacePath {
     text.parse().expect("a legal path")
 }
@@ -90,7 +99,7 @@ fn name(text: &str) -> EntryName {
     EntryName::new(text.as_bytes()).expect("a legal name")
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn many_who_ask_at_once_share_one_listing() {
     let world = World::bounded().await;
     world.write("f", "content");
@@ -105,7 +114,7 @@ async fn many_who_ask_at_once_share_one_listing() {
     assert_eq!(world.requests(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unchanged_directory_is_listed_again_after_its_bound_and_costs_no_entry_of_the_log() {
     let world = World::bounded().await;
     world.write("f", "content");
@@ -118,7 +127,7 @@ async fn an_unchanged_directory_is_listed_again_after_its_bound_and_costs_no_ent
     assert_eq!(world.shared.raft.status().last_applied, last);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn new_gone_and_replaced_files_are_seen_after_the_bound() {
     let world = World::bounded().await;
     world.write("gone", "x");
@@ -141,7 +150,7 @@ async fn new_gone_and_replaced_files_are_seen_after_the_bound() {
     assert_eq!(version("gone").await, None);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_set_back_makes_nothing_fresh() {
     let world = World::bounded().await;
     assert!(world.names().await.is_empty());
@@ -151,7 +160,7 @@ async fn a_clock_that_is_set_back_makes_nothing_fresh() {
     assert_eq!(world.names().await, ["f"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_known_is_served_while_the_under_store_is_away_and_renewed_when_it_is_back() {
     let world = World::bounded().await;
     world.write("f", "content");
@@ -170,7 +179,7 @@ async fn what_is_known_is_served_while_the_under_store_is_away_and_renewed_when_
     assert!(world.shared.under_stores.failure(MOUNT).is_none());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn with_a_freshness_of_zero_each_open_asks_for_the_file_itself() {
     let world = World::new(Freshness::Bound(Duration::ZERO)).await;
     world.write("f", "old");
@@ -187,7 +196,7 @@ async fn with_a_freshness_of_zero_each_open_asks_for_the_file_itself() {
     assert_eq!(gone.kind(), ErrorKind::NotFound);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_immutable_mount_is_listed_once_for_ever() {
     let world = World::new(Freshness::Immutable).await;
     world.write("f", "content");
@@ -199,7 +208,7 @@ async fn an_immutable_mount_is_listed_once_for_ever() {
     assert_eq!((world.names().await, world.requests()), (vec!["f".to_owned()], 1));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_missing_path_is_named_up_to_its_first_missing_part() {
     let world = World::bounded().await;
     let error = tree::resolve(&world.shared, &path("/data/no/such")).await.expect_err("missing");
@@ -207,7 +216,7 @@ async fn a_missing_path_is_named_up_to_its_first_missing_part() {
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn many_files_are_loaded_in_pages_and_an_unmount_reaps_them() {
     let world = World::bounded().await;
     (0..2500).for_each(|number| world.write(&format!("f{number:04}"), ""));
@@ -228,7 +237,7 @@ async fn many_files_are_loaded_in_pages_and_an_unmount_reaps_them() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_entry_that_cannot_be_taken_over_does_not_hide_its_neighbours() {
     // A tmpfs has room for sparse files that are longer than any object store's.
     let source = TempDir::new_in("/dev/shm").expect("a tmpfs");
