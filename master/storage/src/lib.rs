@@ -9,6 +9,7 @@
 mod error;
 mod format;
 mod log_store;
+mod rows;
 mod settings;
 mod state_snapshot;
 mod state_store;

@@ -4,19 +4,19 @@ use std::fmt;
 
 use forebay_metadata::store::Row;
 use forebay_metadata::{StateReader, StoreError, Table};
-use rocksdb::{ReadOptions, Snapshot};
+use rocksdb::{DB, ReadOptions, Snapshot};
 
-use crate::state_store::StateStore;
+use crate::rows;
 
-/// The state as it was when [`StateStore::snapshot`] was called. It keeps old rows on disk, so it should not live long.
+/// The state as it was when [`StateStore::snapshot`](crate::StateStore::snapshot) was called. It keeps old rows on disk, so it should not live long.
 pub struct StateSnapshot<'s> {
-    store: &'s StateStore,
+    db: &'s DB,
     snapshot: Snapshot<'s>,
 }
 
 impl<'s> StateSnapshot<'s> {
-    pub(crate) const fn new(store: &'s StateStore, snapshot: Snapshot<'s>) -> Self {
-        Self { store, snapshot }
+    pub(crate) fn new(db: &'s DB) -> Self {
+        Self { db, snapshot: db.snapshot() }
     }
 
     fn options(&self) -> ReadOptions {
@@ -28,7 +28,7 @@ impl<'s> StateSnapshot<'s> {
 
 impl StateReader for StateSnapshot<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.get_with(&self.options(), table, key)
+        rows::get(self.db, &self.options(), table, key)
     }
 
     fn scan(
@@ -38,12 +38,12 @@ impl StateReader for StateSnapshot<'_> {
         end: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        self.store.scan_with(self.options(), table, (start, end), limit)
+        rows::scan(self.db, self.options(), table, (start, end), limit)
     }
 }
 
 impl fmt::Debug for StateSnapshot<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StateSnapshot").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("StateSnapshot").field("path", &self.db.path()).finish_non_exhaustive()
     }
 }

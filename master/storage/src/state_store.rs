@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use forebay_metadata::store::Row;
 use forebay_metadata::{Mutation, StateReader, StoreError, Table};
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{ColumnFamily, DB, ReadOptions, WriteBatch};
+use rocksdb::{DB, ReadOptions, WriteBatch};
 
 use crate::error::StorageError;
 use crate::format::Format;
+use crate::rows::{self, family};
 use crate::settings::{Durability, StoreSettings};
 use crate::state_snapshot::StateSnapshot;
 
@@ -62,12 +63,12 @@ impl StateStore {
         let mut batch = WriteBatch::default();
         for Mutation { table, key, value } in mutations {
             match value {
-                Some(value) => batch.put_cf(self.family(table.name()), key, value),
-                None => batch.delete_cf(self.family(table.name()), key),
+                Some(value) => batch.put_cf(family(&self.db, table.name()), key, value),
+                None => batch.delete_cf(family(&self.db, table.name()), key),
             }
         }
         for (name, value) in applied {
-            batch.put_cf(self.family(APPLIED), name, value);
+            batch.put_cf(family(&self.db, APPLIED), name, value);
         }
         self.db.write(batch).map_err(StorageError::engine("write to", &self.dir))
     }
@@ -77,7 +78,7 @@ impl StateStore {
     /// # Errors
     /// [`StorageError::Engine`].
     pub fn applied(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        self.db.get_cf(self.family(APPLIED), name).map_err(StorageError::engine("read", &self.dir))
+        self.db.get_cf(family(&self.db, APPLIED), name).map_err(StorageError::engine("read", &self.dir))
     }
 
     /// Syncs all that was committed. To be called before log entries that led to it are purged.
@@ -91,7 +92,7 @@ impl StateStore {
     /// The state of this moment, whatever is committed later.
     #[must_use]
     pub fn snapshot(&self) -> StateSnapshot<'_> {
-        StateSnapshot::new(self, self.db.snapshot())
+        StateSnapshot::new(&self.db)
     }
 
     /// Copies the state of this moment into the new folder `dir`, which can then be opened as a state of its own. On
@@ -104,54 +105,11 @@ impl StateStore {
         let copy = || Checkpoint::new(&self.db)?.create_checkpoint(path);
         copy().map_err(StorageError::engine("copy", &self.dir))
     }
-
-    pub(crate) fn family(&self, name: &str) -> &ColumnFamily {
-        self.db.cf_handle(name).expect("each family was opened with the database")
-    }
-
-    /// Reads with `options`, which may name a snapshot.
-    pub(crate) fn get_with(
-        &self,
-        options: &ReadOptions,
-        table: Table,
-        key: &[u8],
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        self.db.get_cf_opt(self.family(table.name()), key, options).map_err(backend(table))
-    }
-
-    /// Scans with `options`, which may name a snapshot.
-    pub(crate) fn scan_with(
-        &self,
-        mut options: ReadOptions,
-        table: Table,
-        (start, end): (&[u8], Option<&[u8]>),
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        if limit == 0 || end.is_some_and(|end| end <= start) {
-            return Ok(Vec::new());
-        }
-        if let Some(end) = end {
-            options.set_iterate_upper_bound(end);
-        }
-        let mut rows = Vec::new();
-        let mut iterator = self.db.raw_iterator_cf_opt(self.family(table.name()), options);
-        iterator.seek(start);
-        while let Some((key, value)) = iterator.item() {
-            rows.push((key.to_vec(), value.to_vec()));
-            if rows.len() == limit {
-                return Ok(rows);
-            }
-            iterator.next();
-        }
-        // An iterator ends at the last row, and where it meets an error.
-        iterator.status().map_err(backend(table))?;
-        Ok(rows)
-    }
 }
 
 impl StateReader for StateStore {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.get_with(&ReadOptions::default(), table, key)
+        rows::get(&self.db, &ReadOptions::default(), table, key)
     }
 
     fn scan(
@@ -161,7 +119,7 @@ impl StateReader for StateStore {
         end: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        self.scan_with(ReadOptions::default(), table, (start, end), limit)
+        rows::scan(&self.db, ReadOptions::default(), table, (start, end), limit)
     }
 }
 
@@ -169,10 +127,6 @@ impl std::fmt::Debug for StateStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StateStore").field("dir", &self.dir).finish_non_exhaustive()
     }
-}
-
-fn backend(table: Table) -> impl FnOnce(rocksdb::Error) -> StoreError {
-    move |source| StoreError::Backend { table: table.name(), source: Box::new(source) }
 }
 
 #[cfg(test)]

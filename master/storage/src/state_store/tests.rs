@@ -128,7 +128,7 @@ fn a_damaged_table_file_is_an_error_not_a_wrong_row() {
     let store = StateStore::open(folder.path()).unwrap();
     let rows = (0..2000_u32).map(|key| put(&key.to_be_bytes(), &key.to_le_bytes().repeat(8)));
     store.commit(rows.collect(), &[]).unwrap();
-    store.db.flush_cf(store.family(Table::Inodes.name())).unwrap();
+    store.db.flush_cf(family(&store.db, Table::Inodes.name())).unwrap();
     drop(store);
     let files = std::fs::read_dir(folder.path().join("db")).unwrap().map(|file| file.unwrap().path());
     let table = files
