@@ -63,6 +63,14 @@ pub enum UnderStoreError {
         /// What was asked for.
         object: String,
     },
+    /// A place within a mount of Forebay.
+    #[error(
+        "{object} lies in a mount of Forebay, and a tree cannot hold itself; mount what is mounted there"
+    )]
+    OwnMount {
+        /// What was asked for.
+        object: String,
+    },
     /// The under-store knows the caller too little or not at all.
     #[error("access to {object} was denied: {reason}; {way_out}")]
     Denied {
@@ -244,6 +252,7 @@ impl UnderStoreError {
             | Self::IllegalKey { .. }
             | Self::IllegalRange { .. }
             | Self::ForeignPageToken { .. }
+            | Self::OwnMount { .. }
             | Self::UnknownOption { .. }
             | Self::BadOption { .. } => ErrorKind::InvalidArgument,
             Self::NotBuilt { .. } => ErrorKind::Unsupported,

@@ -5,6 +5,7 @@
 //! file system mounted over it later is seen; when the root itself is missing, that is an error, never an empty mount.
 
 mod listing;
+mod own_mounts;
 mod place;
 mod reading;
 mod status;
@@ -99,7 +100,12 @@ impl UnderStore for FileUnderStore {
         self.pool.statistics.count_request(RequestKind::List);
         let place = self.place(&UnderStoreKey::default())?;
         let object = place.object().to_owned();
-        self.pool.run(&object, move || OpenListing::begin(place)?.page_of(1).map(drop)).await
+        let look = move || {
+            let listing = OpenListing::begin(place)?;
+            listing.refuse_own_mount()?;
+            listing.page_of(1).map(drop)
+        };
+        self.pool.run(&object, look).await
     }
 
     async fn list(

@@ -1,9 +1,10 @@
 //! A directory of the machine read page by page through one open descriptor, in constant memory.
 
 use forebay_types::EntryName;
-use rustix::fs::{AtFlags, Dir, OFlags, readlinkat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, readlinkat, statat};
 use rustix::io::Errno;
 
+use super::own_mounts::{self, MountRoot};
 use super::place::{Place, local_error};
 use super::status;
 use crate::error::UnderStoreError;
@@ -30,6 +31,16 @@ impl OpenListing {
         };
         let directory = Dir::new(opened).map_err(|errno| local_error(place.object(), "list", errno))?;
         Ok(Self { place, directory })
+    }
+
+    /// Fails when the directory lies in a mount of Forebay, which would come to hold itself.
+    pub(super) fn refuse_own_mount(&self) -> Result<(), UnderStoreError> {
+        let object = || self.place.object().to_owned();
+        let directory = self.directory.fd().map_err(|errno| local_error(&object(), "look at", errno))?;
+        if own_mounts::holds(directory) {
+            return Err(UnderStoreError::OwnMount { object: object() });
+        }
+        Ok(())
     }
 
     /// Whether it is a listing of `place`.
@@ -68,9 +79,18 @@ impl OpenListing {
             return Ok(Step::Vanished);
         }
         let directory = self.directory.fd()?;
+        let mount = match entry.file_type() {
+            FileType::Directory | FileType::Unknown => own_mounts::root_at(directory, name),
+            _ => MountRoot::None,
+        };
+        if mount == MountRoot::Forebay {
+            return Ok(Step::Skipped);
+        }
         let found = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
             // Deleted since the directory was read; for the reader it was never there.
             Err(Errno::NOENT) => return Ok(Step::Vanished),
+            // The server of a mounted file system has died, or lets nobody in: its neighbours are not to blame.
+            Err(Errno::NOTCONN | Errno::ACCESS) if mount == MountRoot::Other => return Ok(Step::Skipped),
             found => found?,
         };
         let target = || readlinkat(directory, name, Vec::new()).map(std::ffi::CString::into_bytes);
