@@ -5,10 +5,12 @@
 use std::fs::{File, create_dir_all};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use forebay_integration_tests::{Cluster, Rclone, S3Client, write_file};
+use forebay_integration_tests::{Cluster, KEY_ID, Rclone, SECRET_KEY, write_file};
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::{GetOptions, GetRange, ObjectStore};
 use tempfile::TempDir;
 
 use crate::comparison::{Effort, Row, Side};
@@ -18,13 +20,14 @@ const BUCKET: &str = "bench";
 /// Read before a load begins, since a worker learns of a new mount within a second and that is no part of a load.
 const FIRST: &str = "first";
 const SMALL_LENGTH: usize = 110_000;
-/// Connections of the download; more are no faster here.
-const CONNECTIONS: usize = 16;
+/// Requests of the download at a time; more are no faster here.
+const REQUESTS: usize = 16;
 /// Larger objects are downloaded in ranges of this length.
 const RANGE_LENGTH: u64 = 16 * MIB;
-const DOWNLOAD: &str = "parallel S3 download to files";
+const DOWNLOAD: &str = "parallel object_store download to files";
 
 /// One object, or a range of it.
+#[derive(Clone)]
 struct Part {
     key: String,
     offset: u64,
@@ -99,27 +102,40 @@ fn load(server: &Rclone, folder: &str, length: u64) -> f64 {
     job["seconds"].as_f64().expect("a number")
 }
 
-/// Seconds for all parts, each written to its place in a file.
+/// Seconds for all parts, each written to its place in a file by a program that does nothing else.
 fn download(server: &Rclone, parts: &[Part]) -> f64 {
     let folder = TempDir::new().expect("a folder");
     let files: Vec<_> = parts.iter().map(|part| created(&folder.path().join(&part.key))).collect();
-    let next = AtomicUsize::new(0);
+    let runtime = tokio::runtime::Runtime::new().expect("threads");
+    let store = AmazonS3Builder::new()
+        .with_endpoint(server.endpoint())
+        .with_allow_http(true)
+        .with_bucket_name(BUCKET)
+        .with_region("us-east-1")
+        .with_access_key_id(KEY_ID)
+        .with_secret_access_key(SECRET_KEY)
+        .build()
+        .expect("a client");
     let begun = Instant::now();
-    std::thread::scope(|scope| {
-        for _ in 0..CONNECTIONS {
-            scope.spawn(|| {
-                let mut client = S3Client::new(server.endpoint());
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(Part { key, offset, length }) = parts.get(index) else { return };
-                    client.get_range(BUCKET, key, *offset..offset + length, |at, piece| {
-                        files[index].write_all_at(piece, at).expect("room");
-                    });
-                }
-            });
-        }
+    let parts = parts.iter().cloned().zip(files);
+    let fetches = parts.map(|(part, file)| tokio::spawn(fetch(store.clone(), part, file)));
+    runtime.block_on(async {
+        stream::iter(fetches).buffer_unordered(REQUESTS).try_collect::<()>().await.expect("no panic");
     });
     begun.elapsed().as_secs_f64()
+}
+
+async fn fetch(store: AmazonS3, part: Part, file: File) {
+    let range = GetRange::Bounded(part.offset..part.offset + part.length);
+    let options = GetOptions { range: Some(range), ..GetOptions::default() };
+    let answer = store.get_opts(&part.key.as_str().into(), options).await.expect("there");
+    let mut pieces = answer.into_stream();
+    let mut at = part.offset;
+    while let Some(piece) = pieces.try_next().await.expect("whole") {
+        file.write_all_at(&piece, at).expect("room");
+        at += piece.len() as u64;
+    }
+    assert_eq!(at, part.offset + part.length, "{}", part.key);
 }
 
 fn created(path: &Path) -> File {

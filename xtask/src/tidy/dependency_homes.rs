@@ -11,10 +11,14 @@ const HOMES: [(&str, &str); 4] = [
     ("object_store", "under-store"),
 ];
 
+/// Where a library is named as well, since Forebay is measured beside it.
+const BENCHMARKS: (&str, &str) = ("object_store", "integration-tests");
+
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (library, home) in HOMES {
-        let outside = |file: &&SourceFile| !file.is_in(home);
+        let outside =
+            |file: &&SourceFile| !file.is_in(home) && !(library == BENCHMARKS.0 && file.is_in(BENCHMARKS.1));
         let message = format!("`{library}` is named outside {home}");
         for file in tree.files.iter().filter(outside) {
             let found = match &file.views {
