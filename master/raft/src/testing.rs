@@ -1,9 +1,11 @@
 //! What the tests of this crate share: a clock that they set, nodes in temporary directories, commands.
 
 use std::fs;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use forebay_metadata::{Command, Mount, MountOptions, Proposal};
@@ -41,12 +43,50 @@ pub(crate) fn settings(dir: &Path) -> RaftSettings {
     RaftSettings::new(dir, "master-0:1")
 }
 
-pub(crate) async fn start(settings: RaftSettings) -> (RaftNode, Effects) {
-    RaftNode::start(settings, soon()).await.expect("the node starts")
+/// A node that has closed its databases when it is gone: a process that ends under their threads may be aborted.
+#[derive(Debug)]
+pub(crate) struct ClosedNode(pub(crate) RaftNode);
+
+impl Deref for ClosedNode {
+    type Target = RaftNode;
+
+    fn deref(&self) -> &RaftNode {
+        &self.0
+    }
+}
+
+impl Drop for ClosedNode {
+    fn drop(&mut self) {
+        let shutdown = self.0.shutdown(soon());
+        let stopped = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(shutdown));
+        assert!(stopped.is_ok() || std::thread::panicking(), "{stopped:?}");
+    }
+}
+
+/// A thread that has ended when this is gone. What keeps it running must be dropped before.
+#[derive(Debug)]
+pub(crate) struct Joined(Option<JoinHandle<()>>);
+
+impl Joined {
+    pub(crate) const fn new(thread: JoinHandle<()>) -> Self {
+        Self(Some(thread))
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        let ended = self.0.take().map(JoinHandle::join);
+        assert!(!matches!(ended, Some(Err(_))) || std::thread::panicking(), "the thread panicked");
+    }
+}
+
+pub(crate) async fn start(settings: RaftSettings) -> (ClosedNode, Effects) {
+    let (node, effects) = RaftNode::start(settings, soon()).await.expect("the node starts");
+    (ClosedNode(node), effects)
 }
 
 /// A node that leads a formatted cluster of its own.
-pub(crate) async fn formed(settings: RaftSettings) -> (RaftNode, Effects) {
+pub(crate) async fn formed(settings: RaftSettings) -> (ClosedNode, Effects) {
     let (node, effects) = start(settings).await;
     node.form(CLUSTER, Incarnation::new(1), SECRET, soon()).await.expect("the cluster is formed");
     (node, effects)

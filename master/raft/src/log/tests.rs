@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::limits::TAIL_ENTRIES_MAX;
-use crate::testing::{batch, mount};
+use crate::testing::{Joined, batch, mount};
 use crate::types::log_id;
 
 fn entry(index: u64) -> RaftEntry {
@@ -21,14 +21,16 @@ fn blank(index: u64) -> RaftEntry {
     RaftEntry { log_id: log_id(1, index), payload: EntryPayload::Blank }
 }
 
-fn open(dir: &TempDir) -> (NodeLog, WriterThread) {
-    NodeLog::open(dir.path(), 1, Growth::new(u64::MAX), FirstFailure::default()).unwrap()
+/// A log and its writer, in the order in which they must not go: what is bound last is dropped first.
+fn open(dir: &TempDir) -> (Joined, NodeLog) {
+    let (log, writer) = NodeLog::open(dir.path(), 1, Growth::new(u64::MAX), FirstFailure::default()).unwrap();
+    (Joined::new(writer), log)
 }
 
 /// Closes a log and waits until its directory is free.
-fn close((log, thread): (NodeLog, WriterThread)) {
+fn close((writer, log): (Joined, NodeLog)) {
     drop(log);
-    thread.join().unwrap();
+    drop(writer);
 }
 
 async fn indexes(log: &NodeLog) -> Vec<u64> {
@@ -40,22 +42,22 @@ fn stored(log: &NodeLog) -> usize {
     log.reader.0.with_store(|store| Ok(store.read(0..u64::MAX, usize::MAX)?.len())).unwrap()
 }
 
-async fn filled(dir: &TempDir, last: u64) -> (NodeLog, WriterThread) {
-    let (mut log, thread) = open(dir);
+async fn filled(dir: &TempDir, last: u64) -> (Joined, NodeLog) {
+    let (writer, mut log) = open(dir);
     log.blocking_append((0..=last).map(entry)).await.unwrap();
-    (log, thread)
+    (writer, log)
 }
 
 #[tokio::test]
 async fn entries_votes_and_ends_survive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut log, thread) = filled(&dir, 9).await;
+    let (writer, mut log) = filled(&dir, 9).await;
     log.save_vote(&RaftVote::new_committed(3, 1)).await.unwrap();
     log.purge(log_id(1, 2)).await.unwrap();
     log.truncate_after(Some(log_id(1, 7))).await.unwrap();
-    close((log, thread));
+    close((writer, log));
 
-    let (mut log, _thread) = open(&dir);
+    let (_writer, mut log) = open(&dir);
     assert_eq!(indexes(&log).await, [3, 4, 5, 6, 7]);
     assert_eq!(log.reader.read(5..6, 1, 1).await.unwrap(), [entry(5)]);
     assert_eq!(log.reader.read_vote().await.unwrap(), Some(RaftVote::new_committed(3, 1)));
@@ -79,7 +81,7 @@ async fn a_purge_that_a_crash_cut_short_is_finished() {
     store.put_meta(PURGED_KEY, &codec::encode_log_id(&log_id(1, 3))).unwrap();
     drop(store);
 
-    let (log, _thread) = open(&dir);
+    let (_writer, log) = open(&dir);
     assert_eq!(indexes(&log).await, [4, 5]);
     assert_eq!(stored(&log), 2);
 }
@@ -93,7 +95,7 @@ async fn a_torn_entry_is_an_error_and_its_kind_is_remembered() {
     store.append(vec![(3, whole[..whole.len() - 1].to_vec())]).unwrap();
     drop(store);
 
-    let (log, _thread) = open(&dir);
+    let (_writer, log) = open(&dir);
     let error = log.reader.clone().try_get_log_entries(2..5).await.unwrap_err();
     assert!(error.to_string().contains("the log entry 3 is corrupt"), "{error}");
     let cause = log.reader.0.failure.explain(RaftError::stopped);
@@ -118,7 +120,7 @@ async fn a_missing_entry_is_an_error() {
     let store = LogStore::open(dir.path()).unwrap();
     store.append(vec![(4, codec::encode_entry(&entry(4)))]).unwrap();
     drop(store);
-    let (log, _thread) = open(&dir);
+    let (_writer, log) = open(&dir);
     let error = log.reader.clone().try_get_log_entries(..).await.unwrap_err();
     assert!(error.to_string().contains("the entry 3 is missing"), "{error}");
 }
@@ -126,7 +128,7 @@ async fn a_missing_entry_is_an_error() {
 #[tokio::test]
 async fn entries_that_memory_forgot_are_read_from_the_store() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut log, _thread) = open(&dir);
+    let (_writer, mut log) = open(&dir);
     let count = u64::try_from(TAIL_ENTRIES_MAX).unwrap() + 300;
     log.blocking_append((0..count).map(blank)).await.unwrap();
     let last = count - 1;
@@ -141,7 +143,7 @@ async fn entries_that_memory_forgot_are_read_from_the_store() {
 #[tokio::test]
 async fn an_entry_that_would_leave_a_hole_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut log, _thread) = filled(&dir, 2).await;
+    let (_writer, mut log) = filled(&dir, 2).await;
     let error = log.append([entry(4)], IOFlushed::noop()).await.unwrap_err();
     assert!(error.to_string().contains("the entry 4 was to follow 2"), "{error}");
 }
@@ -149,7 +151,7 @@ async fn an_entry_that_would_leave_a_hole_is_refused() {
 #[tokio::test]
 async fn an_entry_can_be_read_before_it_is_synced() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut log, _thread) = open(&dir);
+    let (_writer, mut log) = open(&dir);
     let (synced, wait) = TypeConfig::oneshot();
     log.append([entry(0)], IOFlushed::signal(synced)).await.unwrap();
     assert_eq!(indexes(&log).await, [0]);

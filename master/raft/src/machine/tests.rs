@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::effects::{self, Effects, Wake};
-use crate::testing::{CLUSTER, SECRET, batch, mount};
+use crate::testing::{CLUSTER, Joined, SECRET, batch, mount};
 use crate::types::log_id;
 use forebay_metadata::{Command, Format};
 use forebay_types::{ErrorKind, Incarnation};
@@ -18,6 +18,7 @@ use forebay_types::{ErrorKind, Incarnation};
 struct World {
     dir: TempDir,
     machine: Machine,
+    _applier: Joined,
     state: Arc<NodeState>,
     effects: Effects,
 }
@@ -27,8 +28,9 @@ fn world() -> World {
     let state = Arc::new(NodeState::open(dir.path().join("state")).unwrap());
     let shelf = Arc::new(SnapshotShelf::open(dir.path().join("snapshots")).unwrap());
     let (sender, effects) = effects::channel(8);
-    let (machine, _) = Machine::start(Arc::clone(&state), shelf, sender, FirstFailure::default()).unwrap();
-    World { dir, machine, state, effects }
+    let (machine, applier) =
+        Machine::start(Arc::clone(&state), shelf, sender, FirstFailure::default()).unwrap();
+    World { dir, machine, _applier: Joined::new(applier), state, effects }
 }
 
 fn format() -> Command {

@@ -12,7 +12,9 @@ use super::*;
 use crate::effects::Wake;
 use crate::limits;
 use crate::settings::Tuning;
-use crate::testing::{CLUSTER, SECRET, copy_dir, formed, mount, set_clock, settings, soon, start};
+use crate::testing::{
+    CLUSTER, ClosedNode, SECRET, copy_dir, formed, mount, set_clock, settings, soon, start,
+};
 
 fn stamp(sequence: u64) -> Option<SessionStamp> {
     Some(SessionStamp {
@@ -34,7 +36,7 @@ fn eager(dir: &Path) -> RaftSettings {
 }
 
 /// A node that mounted `count` under-stores one after the other and purged most of that.
-async fn purged(dir: &Path, count: usize) -> RaftNode {
+async fn purged(dir: &Path, count: usize) -> ClosedNode {
     let (node, _) = formed(eager(dir)).await;
     for number in 0..count {
         node.propose(None, mount(number), soon()).await.unwrap().reply.unwrap();
@@ -75,13 +77,14 @@ async fn a_stopped_node_frees_its_directory_and_starts_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_was_dropped_frees_its_directory_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let (node, _) = formed(settings(dir.path())).await;
+    let (node, _) = RaftNode::start(settings(dir.path()), soon()).await.unwrap();
+    node.form(CLUSTER, Incarnation::new(1), SECRET, soon()).await.unwrap();
     node.propose(None, mount(1), soon()).await.unwrap().reply.unwrap();
     drop(node);
     let deadline = soon();
     let again = loop {
         match RaftNode::start(settings(dir.path()), deadline).await {
-            Ok((node, _)) => break node,
+            Ok((node, _)) => break ClosedNode(node),
             Err(error) => assert!(error.kind() == ErrorKind::Io && Instant::now() < deadline, "{error}"),
         }
     };
@@ -141,7 +144,7 @@ async fn a_torn_entry_stops_the_node_with_an_error_that_names_it() {
     log.append(vec![(4, whole[..whole.len() / 2].to_vec())]).unwrap();
     drop(log);
     let error = match RaftNode::start(settings(dir.path()), soon()).await {
-        Ok((node, _)) => node.read(soon()).await.unwrap_err(),
+        Ok((node, _)) => ClosedNode(node).read(soon()).await.unwrap_err(),
         Err(error) => error,
     };
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
