@@ -15,7 +15,6 @@ use crate::error::ClientError;
 use crate::hold::{Hold, LocalWorkers};
 use crate::limits::{CLOSE_DEADLINE, READAHEAD_BYTES_MAX, REPORT_DEADLINE, REPORT_INTERVAL};
 use crate::master_channel::MasterChannel;
-use crate::reader::Reader;
 use crate::route::Route;
 use crate::session::{Session, random_number};
 use crate::settings::ClientSettings;
@@ -81,12 +80,6 @@ impl Client {
         })))
     }
 
-    /// A reader of one version, as an open gives it. Asks nobody.
-    #[must_use]
-    pub fn reader(&self, version: VersionDescriptor, capability: BlockCapability) -> Reader {
-        Reader::new(self.clone(), version, &capability)
-    }
-
     /// The local file of a version that lies complete on this machine, protected from eviction until the hold is
     /// dropped. `None` when there is no worker here, it has not all of the version, or it holds as much as it may.
     /// Cancel safe.
@@ -120,7 +113,7 @@ impl Client {
     }
 
     /// Ends the client and all its clones: background tasks stop, the last counters are reported. Reads that come
-    /// later fail. Holds stay valid.
+    /// later fail. Holds stay valid. Waits for a few seconds at most; a call that was dropped has ended it all the same.
     pub async fn close(self) {
         self.0.token.cancel();
         self.0.tracker.close();
@@ -194,8 +187,14 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use forebay_types::ErrorKind;
+
     use super::*;
-    use crate::doubles::{Answer, Master, Worker, capability, connect, version};
+    use crate::doubles::{
+        Answer, Master, Worker, capability, connect, serve_half_an_answer, settings, version,
+    };
 
     #[tokio::test]
     async fn the_end_of_the_last_clone_stops_all_tasks() {
@@ -238,5 +237,17 @@ mod tests {
         let client = connect(&[at_master.address]).await;
         let presence = client.presence(&version(100), &capability()).await.unwrap();
         assert_eq!((presence.worker.get(), presence.local), (1, false));
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_stops_in_the_middle_of_its_answer_is_not_waited_for_for_ever() {
+        let worker = serve_half_an_answer().await;
+        let master = Master::with_workers(&[(1, "here", worker)]);
+        let at_master = master.serve();
+        let settings = ClientSettings { timeout: Duration::from_secs(1), ..settings(&[at_master.address]) };
+        let client = Client::connect(settings).await.unwrap();
+        let error = client.presence(&version(100), &capability()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+        assert!(error.to_string().contains("no answer within 1s"), "{error}");
     }
 }

@@ -18,6 +18,7 @@ use forebay_types::{
     WorkerEntry, WorkerId, WorkerState,
 };
 use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -63,6 +64,30 @@ impl Drop for Serving {
     fn drop(&mut self) {
         self.runtime.take().unwrap().shutdown_background();
     }
+}
+
+/// The head of an answer, and nothing of what should follow it: HTTP/2 by hand, since no server would do so.
+pub(crate) async fn serve_half_an_answer() -> SocketAddr {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    /// Stream 1: `:status: 200` and `content-type: application/grpc`.
+    const HEADERS: [u8; 29] = *b"\0\0\x14\x01\x04\0\0\0\x01\x88\x0f\x10\x10application/grpc";
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut streams = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            stream.write_all(&SETTINGS).await.unwrap();
+            let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
+            // The path of the request is text that HPACK may shorten, its frame is not: type 1, stream 1.
+            while !seen.windows(6).any(|frame| frame[0] == 1 && frame[2..] == [0, 0, 0, 1]) {
+                let had = stream.read(&mut buffer).await.unwrap();
+                seen.extend_from_slice(&buffer[..had]);
+            }
+            stream.write_all(&HEADERS).await.unwrap();
+            streams.push(stream);
+        }
+    });
+    address
 }
 
 /// What a test's worker does with the requests for bytes, one after the other; the last stays.

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use forebay_proto::{WireDefect, WireError};
-use forebay_types::{Epoch, ErrorKind, FileId};
+use forebay_types::{Epoch, ErrorKind, FileId, UnderStoreKey};
 use thiserror::Error;
 
 /// An error of the client.
@@ -24,8 +24,13 @@ pub enum ClientError {
         last: String,
     },
     /// No worker gave the bytes in time.
-    #[error("no worker gave the bytes of {file} at {offset} within {waited:?} ({last})")]
+    #[error(
+        "no worker gave the bytes of {key} ({file}) from {offset} on within {waited:?} ({last}); see which workers \
+         live with `forebay admin report workers`"
+    )]
     NoWorker {
+        /// What the under-store calls the file.
+        key: UnderStoreKey,
         /// The version.
         file: FileId,
         /// The first byte that is missing.
@@ -58,16 +63,20 @@ pub enum ClientError {
         rpc: &'static str,
     },
     /// The file has a new content, and the old one can no longer be read.
-    #[error("version {file} is no longer the file's content; open the file again")]
+    #[error("version {file} is no longer the content of {key}; open the file again")]
     Stale {
+        /// What the under-store calls the file.
+        key: UnderStoreKey,
         /// The version.
         file: FileId,
     },
     /// Bytes came without their checksum, out of place, or too few.
-    #[error("worker {worker} sent damaged bytes of {file}: {defect}")]
+    #[error("worker {worker} sent damaged bytes of {key} ({file}): {defect}")]
     Damaged {
         /// The worker.
         worker: String,
+        /// What the under-store calls the file.
+        key: UnderStoreKey,
         /// The version.
         file: FileId,
         /// What was wrong.

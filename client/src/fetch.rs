@@ -225,10 +225,12 @@ impl Fetch {
         self.client.0.counters.add_damaged_chunk();
         let error = ClientError::Damaged {
             worker: format!("{} at {}", worker.id, worker.address),
+            key: self.version.key.clone(),
             file: self.version.file,
             defect: defect.to_string(),
         };
-        tracing::warn!(worker = %worker.id, file = %self.version.file, %defect, "damaged bytes, asking again");
+        let (key, file) = (&self.version.key, self.version.file);
+        tracing::warn!(worker = %worker.id, %key, %file, %defect, "damaged bytes, asking again");
         error
     }
 
@@ -256,24 +258,25 @@ impl Fetch {
         let Some(inode) = self.renewed_by.get() else { return Ok(()) };
         let opened = tokio::time::timeout_at(deadline, self.client.open(*inode)).await;
         let (entry, _) = opened.unwrap_or_else(|_| {
-            Err(WireError::new(ErrorKind::TimedOut, format!("{inode} could not be opened again in time"))
-                .into())
+            let late = format!("{} ({inode}) could not be opened again in time", self.version.key);
+            Err(WireError::new(ErrorKind::TimedOut, late).into())
         })?;
         match entry.version {
             Some((version, capability)) if version.file == self.version.file => {
                 *self.capability.lock() = (&capability).into();
                 Ok(())
             }
-            _ => Err(ClientError::Stale { file: self.version.file }),
+            _ => Err(ClientError::Stale { key: self.version.key.clone(), file: self.version.file }),
         }
     }
 
     fn give_up(&self, error: ClientError, offset: u64, begun: Instant) -> ClientError {
-        let (file, kind) = (self.version.file, error.kind());
+        let (key, file, kind) = (self.version.key.clone(), self.version.file, error.kind());
         match kind {
-            ErrorKind::Stale => ClientError::Stale { file },
+            ErrorKind::Stale => ClientError::Stale { key, file },
             _ if kind.is_retryable() => {
-                ClientError::NoWorker { file, offset, waited: begun.elapsed(), last: error.to_string(), kind }
+                let (waited, last) = (begun.elapsed(), error.to_string());
+                ClientError::NoWorker { key, file, offset, waited, last, kind }
             }
             _ => error,
         }

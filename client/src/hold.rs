@@ -191,13 +191,14 @@ impl Hold {
     /// The hold, if its file can be the version's.
     fn checked(self, version: &VersionDescriptor) -> Result<Option<Self>, ClientError> {
         let stat = rustix::fs::fstat(&self.file).map_err(|error| ClientError::Io {
-            what: format!("looking at the held file of {}", version.file),
+            what: format!("looking at the held file of {} ({})", version.key, version.file),
             source: error.into(),
         })?;
         if u64::try_from(stat.st_size).ok() == Some(version.length().get()) {
             return Ok(Some(self));
         }
-        tracing::warn!(file = %version.file, length = stat.st_size, "a held file has not its version's length");
+        let (key, file) = (&version.key, version.file);
+        tracing::warn!(%key, %file, length = stat.st_size, "a held file has not its version's length");
         Ok(None)
     }
 }

@@ -128,8 +128,10 @@ impl MasterChannel {
         if state.current != address {
             return;
         }
-        if let Some(leader) =
-            error.leader.as_deref().filter(|leader| *leader != address && state.knows(leader))
+        if let Some(leader) = error
+            .leader
+            .as_deref()
+            .filter(|leader| *leader != address && state.knows(leader, &self.addresses))
         {
             state.current = leader.to_owned();
             return;
@@ -152,12 +154,16 @@ impl MasterChannel {
 }
 
 impl State {
-    /// Whether there is a channel to `address`, which a hint named; makes one if it may.
-    fn knows(&mut self, address: &str) -> bool {
+    /// Whether there is a channel to `address`, which a hint named; makes one if it may. What older hints named makes
+    /// room, since masters move in the life of a client.
+    fn knows(&mut self, address: &str, configured: &[String]) -> bool {
         if self.channels.contains_key(address) {
             return true;
         }
         let Ok(endpoint) = endpoint(address) else { return false };
+        if self.channels.len() >= MASTERS_MAX {
+            self.channels.retain(|known, _| configured.contains(known) || *known == self.current);
+        }
         if self.channels.len() >= MASTERS_MAX {
             return false;
         }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use forebay_proto::v1::namespace_client::NamespaceClient;
-use forebay_proto::{Entry, Named, WireDefect, v1};
+use forebay_proto::{Entry, Named, WireDefect, WireError, v1};
 use forebay_types::limits::RPC_LENGTH_MAX;
 use forebay_types::{
     BlockCapability, ByteCount, EntryName, ErrorKind, FileId, FileOffset, InodeId, NamespacePath,
@@ -220,20 +220,23 @@ impl Client {
         let local = self.0.route.local();
         let is_local = local.is_some();
         let owner = || Route::owners(&self.0.route.map(), first).first().cloned();
-        let worker = local.or_else(owner).ok_or_else(|| ClientError::Answer {
-            kind: ErrorKind::Unavailable,
-            message: "no worker is registered".into(),
-            leader: None,
-            map_epoch: None,
-        })?;
+        let worker = local
+            .or_else(owner)
+            .ok_or_else(|| WireError::new(ErrorKind::Unavailable, "no worker is registered"))?;
         let mut request = Request::new(v1::GetPresenceRequest {
             header: Some(self.routed_header()),
             version: Some(version.into()),
             capability: Some(capability.into()),
         });
-        request.set_timeout(self.0.settings.timeout);
+        let within = self.0.settings.timeout;
+        request.set_timeout(within);
         let mut blocks = self.0.workers.blocks(&worker.address)?;
-        let answer = blocks.get_presence(request).await.map_err(error_of)?.into_inner();
+        // The transport's own limit ends with the head of an answer.
+        let answer = tokio::time::timeout(within, blocks.get_presence(request)).await.map_err(|_| {
+            let silent = format!("{} at {} gave no answer within {within:?}", worker.id, worker.address);
+            WireError::new(ErrorKind::TimedOut, silent)
+        })?;
+        let answer = answer.map_err(error_of)?.into_inner();
         Ok(Presence {
             worker: worker.id,
             local: is_local,

@@ -39,8 +39,16 @@ enum Local {
     Held { hold: Arc<Hold>, hit: bool },
 }
 
+impl Client {
+    /// A reader of one version, as an open gives it. Asks nobody.
+    #[must_use]
+    pub fn reader(&self, version: VersionDescriptor, capability: BlockCapability) -> Reader {
+        Reader::new(self.clone(), version, &capability)
+    }
+}
+
 impl Reader {
-    pub(crate) fn new(client: Client, version: VersionDescriptor, capability: &BlockCapability) -> Self {
+    fn new(client: Client, version: VersionDescriptor, capability: &BlockCapability) -> Self {
         let mount = client.0.counters.mount(version.mount);
         let fetch = Arc::new(Fetch::new(client, version, capability));
         Self { prefetch: Prefetch::new(Arc::clone(&fetch)), fetch, local: Mutex::new(Local::Untried), mount }
@@ -117,11 +125,12 @@ impl Reader {
                 return Some(bytes);
             }
             Ok(bytes) => {
-                let (file, had) = (self.version().file, bytes.len());
-                tracing::warn!(%file, wanted = length, had, "a held file is shorter than its version");
+                let (key, file, had) = (&self.version().key, self.version().file, bytes.len());
+                tracing::warn!(%key, %file, wanted = length, had, "a held file is shorter than its version");
             }
             Err(error) => {
-                tracing::warn!(file = %self.version().file, %error, "a held file could not be read")
+                let (key, file) = (&self.version().key, self.version().file);
+                tracing::warn!(%key, %file, %error, "a held file could not be read");
             }
         }
         *self.local.lock() = Local::Absent { reads: 0 };

@@ -110,11 +110,11 @@ impl Answers {
         self.runtime.enter()
     }
 
-    /// What the kernel is told of a failure. Counts it, and logs what a person should know.
+    /// What the kernel is told of a failure about what lies at `path`. Counts it, and logs what a person should know.
     pub(crate) fn refuse(
         &self,
         operation: Operation,
-        subject: &dyn std::fmt::Display,
+        path: &dyn std::fmt::Display,
         failure: &Failure,
     ) -> Errno {
         let error = match failure {
@@ -126,7 +126,7 @@ impl Answers {
             let left_out = self.log.lock().turn(Instant::now());
             if let Some(left_out) = left_out {
                 let operation = operation.name();
-                tracing::warn!(operation, %subject, kind = %error.kind, %error, left_out, "a request failed");
+                tracing::warn!(operation, %path, kind = %error.kind, %error, left_out, "a request failed");
             }
         }
         errno::of(error.kind)

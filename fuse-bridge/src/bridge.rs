@@ -21,8 +21,9 @@ use crate::error::FuseError;
 use crate::handles::HandleTable;
 use crate::limits::READ_DEADLINE_FACTOR;
 use crate::listing::OpenDirectory;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Operation};
 use crate::namespace::{Namespace, NamespaceError};
+use crate::node_id::NodeId;
 use crate::nodes::{NodeTable, NodeView, Verdict};
 use crate::passthrough::{Backing, PassthroughState};
 use crate::settings::MountSettings;
@@ -72,6 +73,11 @@ impl<N: Namespace> Shared<N> {
             passthrough: Arc::new(PassthroughState::new(options.passthrough)),
             answers: Arc::new(Answers::new(settings.runtime.clone(), metrics)),
         })
+    }
+
+    /// What the kernel is told of a request about a node that failed. A person is told where the node lies.
+    fn refuse(&self, operation: Operation, node: NodeId, failure: &Failure) -> fuser::Errno {
+        self.answers.refuse(operation, &self.nodes.path(node), failure)
     }
 
     /// Takes an answer about a node over if it is still about that node. If the node was superseded, or its file is

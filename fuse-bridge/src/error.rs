@@ -40,8 +40,8 @@ pub enum FuseError {
         /// What to do.
         remedy: String,
     },
-    /// A word of `-o` is not understood.
-    #[error("the mount option `{option}` is not understood: {reason}")]
+    /// A word of `-o` is not understood, or asks for what there is not.
+    #[error("the mount option `{option}` cannot be used: {reason}")]
     Option {
         /// The word.
         option: String,

@@ -35,4 +35,4 @@ pub use error::FuseError;
 pub use mounted::{MountedFuse, mount, unmount_at};
 pub use namespace::{Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader};
 pub use passthrough::ReadMode;
-pub use settings::{FuseOptions, MountSettings, Passthrough};
+pub use settings::{FileRights, FuseOptions, MountSettings, Passthrough};

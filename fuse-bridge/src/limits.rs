@@ -21,12 +21,16 @@ pub const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 pub const LOOKUP_TRUST: Duration = Duration::from_secs(1);
 /// Most threads that one node remembers as sent back to look up again; further ones get the old version.
 pub const REFUSED_MAX: usize = 64;
+/// Most names of a path that a message shows.
+pub const SHOWN_DEPTH_MAX: usize = 64;
 /// Parts of the tables of nodes and handles, each with its own lock.
 pub const SHARDS: usize = 64;
 /// Most dead mounts that are taken off one mount point.
 pub const DEAD_MOUNTS_MAX: usize = 16;
 /// Longest wait for a file system that lies on the mount point already.
 pub const MOUNT_POINT_DEADLINE: Duration = Duration::from_secs(5);
+/// Longest wait for the device that fusermount3 opens for a user.
+pub const FUSERMOUNT_DEADLINE: Duration = Duration::from_secs(20);
 /// Pause between two attempts to unmount a busy mount point.
 pub const UNMOUNT_PAUSE: Duration = Duration::from_millis(50);
 /// Longest wait for the end of the session after the kernel let go of the mount.

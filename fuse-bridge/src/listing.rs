@@ -69,7 +69,8 @@ impl OpenDirectory {
     }
 
     /// The page in which the listing goes on at `offset`; without entries from there on if it is over. An offset of 0
-    /// begins anew, unless it is the first one. A reader keeps no lock while it waits; the kernel lets only one at a time read a handle anyway.
+    /// begins anew, unless it is the first one. A reader keeps no lock while it waits; the kernel lets only one at a
+    /// time read a handle anyway.
     pub(crate) async fn page_at<N: Namespace>(
         &self,
         namespace: &N,

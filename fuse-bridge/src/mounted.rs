@@ -90,7 +90,7 @@ fn attach<N: Namespace>(
 ) -> Result<MountedFuse, FuseError> {
     let options = &settings.options;
     let target = mount_point::prepare(&settings.mount_point)?;
-    let device = kernel_mount::mount(&target, options.allow_other)?;
+    let device = kernel_mount::mount(&target, options)?;
     let (sender, ended) = watch::channel(false);
     // From here on its end takes the mount down.
     let mut mounted = MountedFuse {
@@ -154,7 +154,7 @@ impl MountedFuse {
     }
 
     /// Unmounts: gently while there is time, then so that those who still use the mount may go on until the process
-    /// ends. Then waits for what is still being answered.
+    /// ends. Then waits for what is still being answered. Dropped before its end, it detaches without waiting.
     ///
     /// # Errors
     /// [`FuseError::Io`] if the kernel refuses.

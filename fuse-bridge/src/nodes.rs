@@ -4,6 +4,7 @@
 //! directory keeps its id for life, and so does a symbolic link. A node stays while the kernel holds lookups of it or
 //! handles on it. Each lock guards one shard, is held for a few steps only, and never across an await.
 
+mod path;
 #[cfg(test)]
 mod tests;
 
@@ -58,6 +59,13 @@ pub(crate) struct NodeView {
     pub(crate) handles: u64,
 }
 
+/// Where the kernel was told that a node lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) parent: NodeId,
+    pub(crate) name: &'a [u8],
+}
+
 /// What to do about a request for a node that is not the file's version any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -90,6 +98,8 @@ type Shard<B> = HashMap<NodeId, Node<B>>;
 #[derive(Debug)]
 struct Node<B> {
     parent: NodeId,
+    /// For messages only. Of a file, of which there may be millions, it is empty: the key of its version says it.
+    name: Box<[u8]>,
     /// How often the kernel was told of the node and has not forgotten it.
     lookups: u64,
     facts: Facts,
@@ -105,7 +115,17 @@ struct Node<B> {
 /// Shards that are smaller than this are not worth shrinking.
 const SHRINK_MIN: usize = 1024;
 
+impl Place<'_> {
+    /// The root of the mount, which has no name.
+    const ROOT: Self = Self { parent: NodeId::ROOT, name: b"" };
+}
+
 impl Content {
+    /// What is remembered of a name under which this lies.
+    fn kept_name<'a>(&self, name: &'a [u8]) -> &'a [u8] {
+        if matches!(self, Self::File(_)) { b"" } else { name }
+    }
+
     /// Whether `other` may take the place of this under the same node id.
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -149,7 +169,7 @@ impl<B> NodeTable<B> {
         if root.kind != EntryKind::Directory {
             return Err(Clash { node: NodeId::ROOT, inode: root.inode });
         }
-        table.remember(&table.facts(root), NodeId::ROOT, validity, validity.asked)?;
+        table.remember(&table.facts(root), Place::ROOT, validity, validity.asked)?;
         Ok(table)
     }
 
@@ -192,7 +212,7 @@ impl<B> NodeTable<B> {
     pub(crate) fn remember(
         &self,
         facts: &Facts,
-        parent: NodeId,
+        place: Place<'_>,
         validity: Validity,
         told: Instant,
     ) -> Result<NodeId, Clash> {
@@ -200,20 +220,25 @@ impl<B> NodeTable<B> {
             Content::File(version) => NodeId::of_version(version.descriptor.file),
             Content::Directory | Content::Symlink(_) => self.id_of_inode(facts.inode),
         };
+        let name = facts.content.kept_name(place.name);
         let mut shard = self.shard(id);
         if let Some(node) = shard.get_mut(&id) {
             if !node.facts.content.is_same(&facts.content) {
                 return Err(Clash { node: id, inode: facts.inode });
             }
             node.lookups += 1;
-            node.parent = parent;
+            node.parent = place.parent;
+            if *node.name != *name {
+                node.name = name.into();
+            }
             node.looked_up = node.looked_up.max(told);
             node.refused = Vec::new();
             node.update(facts, validity);
             return Ok(id);
         }
         let node = Node {
-            parent,
+            parent: place.parent,
+            name: name.into(),
             lookups: 1,
             facts: facts.clone(),
             validity,

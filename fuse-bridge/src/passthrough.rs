@@ -9,7 +9,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use forebay_types::ByteCount;
 use fuser::BackingId;
 use rustix::fs::{MemfdFlags, memfd_create, statfs};
 
@@ -82,13 +81,13 @@ impl PassthroughState {
     }
 
     /// Takes note of why the kernel refused a file. Other reasons than rights and stacking are of that file alone.
-    pub(crate) fn refused(&self, error: &io::Error, length: ByteCount) {
+    pub(crate) fn refused(&self, error: &io::Error, path: &dyn fmt::Display) {
         if errno::is_not_permitted(error) {
             self.settle(ReadMode::NotPermitted);
         } else if errno::is_stacked_too_deep(error) {
             self.settle(ReadMode::StackedCache);
         } else {
-            tracing::warn!(%error, %length, "the kernel refused to pass a file through; it is read through the bridge");
+            tracing::warn!(%error, %path, "the kernel refused to pass a file through; it is read through the bridge");
         }
     }
 
@@ -108,7 +107,7 @@ impl PassthroughState {
         }
         let tried = probe_file().and_then(|file| BackingId::create_raw(device, file));
         if let Err(error) = tried {
-            self.refused(&error, ByteCount::ZERO);
+            self.refused(&error, &"a file in memory");
         }
     }
 }
@@ -162,10 +161,10 @@ mod tests {
     fn the_first_reason_is_kept() {
         let error = |errno: Errno| io::Error::from_raw_os_error(errno.raw_os_error());
         let state = PassthroughState::new(Passthrough::Auto);
-        state.refused(&error(Errno::IO), ByteCount::ZERO);
+        state.refused(&error(Errno::IO), &"/a");
         assert!(state.is_allowed(), "one bad file says nothing of the others");
-        state.refused(&error(Errno::PERM), ByteCount::ZERO);
-        state.refused(&error(Errno::LOOP), ByteCount::ZERO);
+        state.refused(&error(Errno::PERM), &"/a");
+        state.refused(&error(Errno::LOOP), &"/a");
         assert_eq!(state.mode().to_string(), "no CAP_SYS_ADMIN");
     }
 

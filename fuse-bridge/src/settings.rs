@@ -42,11 +42,31 @@ pub enum Passthrough {
     Off,
 }
 
+/// What the kernel lets processes do with the files of a mount, whatever the files' modes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileRights {
+    /// Run programs.
+    pub exec: bool,
+    /// Become another user by a set-user-id or set-group-id bit.
+    pub suid: bool,
+    /// Open device files.
+    pub dev: bool,
+}
+
+impl Default for FileRights {
+    /// An under-store may be filled by anybody, so its files may be run but give no rights.
+    fn default() -> Self {
+        Self { exec: true, suid: false, dev: false }
+    }
+}
+
 /// The options of a mount point.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FuseOptions {
     /// Whether other users than the mounting one may enter.
     pub allow_other: bool,
+    /// What may be done with files.
+    pub rights: FileRights,
     /// Owner of what has none; the mounting user if `None`.
     pub uid: Option<u32>,
     /// Group of what has none; the mounting user's if `None`.
@@ -71,6 +91,7 @@ impl Default for FuseOptions {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             allow_other: rustix::process::geteuid().is_root(),
+            rights: FileRights::default(),
             uid: None,
             gid: None,
             umask: 0o022,
@@ -87,86 +108,133 @@ impl Default for FuseOptions {
 impl FromStr for FuseOptions {
     type Err = FuseError;
 
-    /// Reads a list such as `allow_other,uid=1000,freshness=2h`; an empty one gives the defaults. Generic words that
-    /// mount(8) adds on its own (`ro`, `_netdev`, `noauto`, ...) are accepted.
+    /// Reads a list such as `allow_other,uid=1000,freshness=2h`; an empty one gives the defaults, and of words that
+    /// contradict each other the last one counts. What mount(8) and fstab have for all file systems is accepted.
     fn from_str(text: &str) -> Result<Self, FuseError> {
         let mut options = Self::default();
         for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-            options.set(word)?;
+            match word.split_once('=') {
+                Some((key, value)) => options.set_value(key, value),
+                None => options.set_word(word),
+            }
+            .map_err(|reason| FuseError::Option { option: word.to_owned(), reason })?;
         }
         Ok(options)
     }
 }
 
-/// Words of fstab that mean nothing to us, or what we do anyway.
-const IGNORED: [&str; 18] = [
+impl FileRights {
+    /// What mount(8) makes of `user`: of a mount that any user may make, nothing is to be feared.
+    const NONE: Self = Self { exec: false, suid: false, dev: false };
+}
+
+/// Words of mount(8) and fstab that are for others to act on, or that say nothing of a file system which nobody writes
+/// to and which keeps no times of access.
+const WITHOUT_MEANING: [&str; 27] = [
     "ro",
     "defaults",
     "auto",
     "noauto",
-    "user",
-    "users",
+    "nouser",
     "nofail",
     "_netdev",
-    "noatime",
-    "nodev",
-    "nosuid",
-    "exec",
-    "async",
-    "relatime",
     "default_permissions",
-    "nouser",
-    "owner",
-    "group",
+    "sync",
+    "async",
+    "dirsync",
+    "atime",
+    "noatime",
+    "diratime",
+    "nodiratime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "nostrictatime",
+    "lazytime",
+    "nolazytime",
+    "iversion",
+    "noiversion",
+    "mand",
+    "nomand",
+    "silent",
+    "loud",
 ];
 
 impl FuseOptions {
-    fn set(&mut self, word: &str) -> Result<(), FuseError> {
-        let (key, value) = word.split_once('=').unwrap_or((word, ""));
-        let refuse = |reason: &str| FuseError::Option { option: word.to_owned(), reason: reason.to_owned() };
-        let number = || value.parse::<u32>().map_err(|_| refuse("write a number"));
-        let duration =
-            || humantime::parse_duration(value).map_err(|_| refuse("write a duration such as 5s or 2h"));
-        match key {
+    /// Takes a word without a value over, or says why not.
+    fn set_word(&mut self, word: &str) -> Result<(), String> {
+        let rights = &mut self.rights;
+        match word {
             "allow_other" => self.allow_other = true,
             "noallow_other" => self.allow_other = false,
+            "exec" => rights.exec = true,
+            "noexec" => rights.exec = false,
+            "suid" => rights.suid = true,
+            "nosuid" => rights.suid = false,
+            "dev" => rights.dev = true,
+            "nodev" => rights.dev = false,
+            "user" | "users" => *rights = FileRights::NONE,
+            "owner" | "group" => *rights = FileRights { exec: rights.exec, ..FileRights::NONE },
+            "rw" => return Err("a mount point is read-only in this version; write ro or nothing".to_owned()),
+            _ if WITHOUT_MEANING.contains(&word) || is_comment(word) => {}
+            _ => return Err(unknown()),
+        }
+        Ok(())
+    }
+
+    /// Takes `key=value` over, or says why not.
+    fn set_value(&mut self, key: &str, value: &str) -> Result<(), String> {
+        let number = || value.parse::<u32>().map_err(|_| "write a number".to_owned());
+        let duration =
+            || humantime::parse_duration(value).map_err(|_| "write a duration such as 5s or 2h".to_owned());
+        match key {
             "uid" => self.uid = Some(number()?),
             "gid" => self.gid = Some(number()?),
             "umask" => {
                 let bits = u16::from_str_radix(value, 8).ok().filter(|bits| *bits <= 0o777);
-                self.umask = bits.ok_or_else(|| refuse("write up to three octal digits, such as 022"))?;
+                self.umask = bits.ok_or("write up to three octal digits, such as 022")?;
             }
             "passthrough" => {
                 self.passthrough = match value {
                     "auto" => Passthrough::Auto,
                     "off" => Passthrough::Off,
-                    _ => return Err(refuse("write auto or off")),
+                    _ => return Err("write auto or off".to_owned()),
                 }
             }
             "freshness" => self.freshness = Some(duration()?),
             "read_ahead_kib" => self.read_ahead_kib = number()?,
             "threads" => {
                 let threads = value.parse().ok().filter(|threads| (1..=THREADS_MAX).contains(threads));
-                self.threads = threads.ok_or_else(|| refuse("write a number from 1 to 32"))?;
+                self.threads = threads.ok_or_else(|| format!("write a number from 1 to {THREADS_MAX}"))?;
             }
             "deadline" => {
                 let deadline = duration()?;
                 if deadline.is_zero() {
-                    return Err(refuse("write a duration longer than nothing"));
+                    return Err("write a duration longer than nothing".to_owned());
                 }
                 self.deadline = deadline;
             }
-            "rw" => return Err(refuse("a mount point is read-only in this version; write ro or nothing")),
-            _ if IGNORED.contains(&word) || key.starts_with("x-") || key == "comment" => {}
-            _ => {
-                return Err(refuse(
-                    "write allow_other, uid=, gid=, umask=, freshness=, passthrough=auto|off, read_ahead_kib=, \
-                     threads= or deadline=",
-                ));
-            }
+            // Whose mount it is, as mount(8) writes it down.
+            "user" | "comment" => {}
+            _ if is_comment(key) => {}
+            _ => return Err(unknown()),
         }
         Ok(())
     }
+}
+
+/// Words that mount(8) leaves to whoever knows them, such as `x-systemd.automount`.
+fn is_comment(key: &str) -> bool {
+    key.starts_with("x-") || key.starts_with("X-")
+}
+
+fn unknown() -> String {
+    format!(
+        "there is no such option; write allow_other, noallow_other, uid=, gid=, umask=, freshness=, \
+         passthrough=auto|off, read_ahead_kib=, threads=, deadline=, exec, noexec, suid, nosuid, dev, nodev, or of \
+         what fstab has for all file systems: user, users, owner, group, x-..., {}",
+        WITHOUT_MEANING.join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -193,6 +261,31 @@ mod tests {
     }
 
     #[test]
+    fn the_last_word_about_a_right_counts_and_user_takes_them_all() {
+        let rights = |text: &str| {
+            let FileRights { exec, suid, dev } = text.parse::<FuseOptions>().expect(text).rights;
+            (exec, suid, dev)
+        };
+        assert_eq!(rights(""), (true, false, false));
+        assert_eq!(rights("defaults"), (true, false, false), "as for all of FUSE");
+        assert_eq!(rights("noexec"), (false, false, false));
+        assert_eq!(rights("noexec,exec,suid,dev"), (true, true, true));
+        assert_eq!(rights("suid,dev,nosuid,nodev"), (true, false, false));
+        assert_eq!(rights("exec,suid,dev,user"), (false, false, false));
+        assert_eq!(rights("users,exec"), (true, false, false));
+        assert_eq!(rights("suid,dev,owner"), (true, false, false));
+        assert_eq!(rights("noexec,dev,group"), (false, false, false));
+    }
+
+    #[test]
+    fn words_that_fstab_has_for_all_file_systems_change_nothing() {
+        let others = ["x-systemd.requires=net.target", "X-mount.mkdir", "comment=ours", "user=me"];
+        for word in WITHOUT_MEANING.into_iter().chain(others) {
+            assert_eq!(word.parse::<FuseOptions>().expect(word), FuseOptions::default(), "{word}");
+        }
+    }
+
+    #[test]
     fn what_is_no_option_is_named_with_the_way_out() {
         for text in [
             "rw",
@@ -205,9 +298,17 @@ mod tests {
             "threads=33",
             "deadline=0s",
             "colour=red",
+            "colour",
+            "noexec=1",
+            "allow_other=yes",
+            "uid",
         ] {
             let error = text.parse::<FuseOptions>().expect_err(text).to_string();
             assert!(error.contains(text) && error.contains("write"), "{error}");
+        }
+        let unknown = "colour".parse::<FuseOptions>().expect_err("unknown").to_string();
+        for known in ["noexec", "freshness=", "_netdev", "relatime", "x-..."] {
+            assert!(unknown.contains(known), "{known} is not in: {unknown}");
         }
     }
 }

@@ -146,6 +146,7 @@ async fn without_workers_a_read_waits_up_to_its_deadline() {
     let error = read(&client.reader(version(FILE), capability()), 7, 100).await.unwrap_err();
     assert!(error.kind().is_retryable(), "{error}");
     assert!(matches!(error, ClientError::NoWorker { offset: 7, .. }), "{error}");
+    assert!(error.to_string().contains("the bytes of a/b ("), "the file is named for a person: {error}");
     let waited = begun.elapsed();
     assert!(waited > deadline / 2 && waited < deadline + Duration::from_secs(5), "{waited:?}");
 }

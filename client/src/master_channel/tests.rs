@@ -183,3 +183,20 @@ async fn counters_are_reported_while_they_change_and_at_the_end() {
     let last = reports.last().expect("reported").reads.expect("present");
     assert_eq!((last.passthrough_opens, last.passthrough_open_bytes), (1, 10));
 }
+
+#[tokio::test]
+async fn hints_are_followed_however_many_there_were_and_few_are_kept() {
+    let configured = ["one.example:1".to_owned(), "two.example:1".to_owned()];
+    let channel = MasterChannel::new(configured.to_vec(), Duration::from_secs(1)).unwrap();
+    for number in 0..3 * MASTERS_MAX {
+        let asked = channel.current().0;
+        let leader = format!("m{number}.example:1");
+        let hint =
+            WireError { leader: Some(leader.clone()), ..WireError::new(ErrorKind::NotLeader, "moved") };
+        channel.turn(&asked, &hint);
+        assert_eq!(channel.current().0, leader);
+        let state = channel.state.lock();
+        assert!(state.channels.len() <= MASTERS_MAX);
+        assert!(configured.iter().all(|address| state.channels.contains_key(address)));
+    }
+}

@@ -19,7 +19,7 @@ use crate::listing::{FIRST_NAME, OpenDirectory, Page};
 use crate::metrics::Operation;
 use crate::namespace::Namespace;
 use crate::node_id::NodeId;
-use crate::nodes::Verdict;
+use crate::nodes::{Place, Verdict};
 
 impl<N: Namespace> Shared<N> {
     /// Asks for the first page at once. A directory that is gone sends the kernel back to look its path up again.
@@ -42,7 +42,7 @@ impl<N: Namespace> Shared<N> {
         let shared = Arc::clone(self);
         self.answers.answer(Operation::Opendir, self.deadline, work, move |outcome| match outcome {
             Ok(directory) => reply.opened(shared.directories.insert(directory), FopenFlags::empty()),
-            Err(failure) => reply.error(shared.answers.refuse(Operation::Opendir, &node, &failure)),
+            Err(failure) => reply.error(shared.refuse(Operation::Opendir, node, &failure)),
         });
     }
 
@@ -58,7 +58,7 @@ impl<N: Namespace> Shared<N> {
                 shared.fill(&directory, &page, offset, &mut reply);
                 reply.ok();
             }
-            Err(failure) => reply.error(shared.answers.refuse(Operation::Readdir, &node, &failure)),
+            Err(failure) => reply.error(shared.refuse(Operation::Readdir, node, &failure)),
         });
     }
 
@@ -78,7 +78,7 @@ impl<N: Namespace> Shared<N> {
             let filled = outcome.and_then(|page| shared.fill_plus(&directory, &page, offset, &mut reply));
             match filled {
                 Ok(()) => reply.ok(),
-                Err(failure) => reply.error(shared.answers.refuse(Operation::Readdirplus, &node, &failure)),
+                Err(failure) => reply.error(shared.refuse(Operation::Readdirplus, node, &failure)),
             }
         });
     }
@@ -129,17 +129,25 @@ impl<N: Namespace> Shared<N> {
                 return Ok(());
             }
         }
-        let ttl = page.validity.left(Instant::now());
+        let (ttl, mut is_any_counted) = (page.validity.left(Instant::now()), false);
         for (next, named) in page.from(offset) {
             let facts = self.nodes.facts(&named.entry);
             let attributes = facts.attributes.of_node(self.nodes.id_of(&named.entry));
             let name = OsStr::from_bytes(named.name.as_bytes());
             // Only what fits is counted, and before the kernel hears of it.
-            let id = self.nodes.remember(&facts, directory.node, page.validity, page.validity.asked)?;
+            let place = Place { parent: directory.node, name: named.name.as_bytes() };
+            let id = match self.nodes.remember(&facts, place, page.validity, page.validity.asked) {
+                Ok(id) => id,
+                // The kernel would hear of none of those that are counted already, and so forget none. It gets them,
+                // and is told of this one when it asks for what follows.
+                Err(_) if is_any_counted => return Ok(()),
+                Err(clash) => return Err(clash.into()),
+            };
             if reply.add(attributes.ino, next, name, &ttl, &attributes, GENERATION) {
                 self.nodes.forget(id, 1);
                 return Ok(());
             }
+            is_any_counted = true;
         }
         Ok(())
     }

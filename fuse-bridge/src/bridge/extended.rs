@@ -35,7 +35,7 @@ impl<N: Namespace> Shared<N> {
         let shared = Arc::clone(self);
         self.answers.answer(Operation::Getxattr, self.deadline, work, move |outcome| match outcome {
             Ok(value) => give(value.as_bytes(), size, reply),
-            Err(failure) => reply.error(shared.answers.refuse(Operation::Getxattr, &node, &failure)),
+            Err(failure) => reply.error(shared.refuse(Operation::Getxattr, node, &failure)),
         });
     }
 

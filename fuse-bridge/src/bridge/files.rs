@@ -62,7 +62,7 @@ impl<N: Namespace> Shared<N> {
         let shared = Arc::clone(self);
         self.answers.answer(Operation::Open, self.deadline, work, move |outcome| match outcome {
             Ok(prepared) => shared.finish_open(prepared, reply),
-            Err(failure) => reply.error(shared.answers.refuse(Operation::Open, &node, &failure)),
+            Err(failure) => reply.error(shared.refuse(Operation::Open, node, &failure)),
         });
     }
 
@@ -127,7 +127,7 @@ impl<N: Namespace> Shared<N> {
             Way::Held(hold) => match reply.open_backing(&hold) {
                 Ok(id) => (Some(Arc::new(Backing::new(id, hold))), None),
                 Err(error) => {
-                    self.passthrough.refused(&error, length);
+                    self.passthrough.refused(&error, &self.nodes.path(node));
                     (None, Some(hold))
                 }
             },
@@ -165,7 +165,7 @@ impl<N: Namespace> Shared<N> {
                 shared.answers.metrics.read(ByteCount::new(bytes.len() as u64));
                 reply.data(&bytes);
             }
-            Err(failure) => reply.error(shared.answers.refuse(Operation::Read, &node, &failure)),
+            Err(failure) => reply.error(shared.refuse(Operation::Read, node, &failure)),
         });
     }
 

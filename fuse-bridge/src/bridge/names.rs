@@ -16,7 +16,7 @@ use crate::errno;
 use crate::metrics::Operation;
 use crate::namespace::{Namespace, NamespaceError, Room};
 use crate::node_id::NodeId;
-use crate::nodes::{Clash, Content, NodeView};
+use crate::nodes::{Clash, Content, NodeView, Place};
 use crate::ttl::Validity;
 
 /// A node id means the same for ever, so there are no generations of it.
@@ -51,7 +51,7 @@ impl<N: Namespace> Shared<N> {
                 }
                 reply.entry(&ttl, &attributes, GENERATION);
             }
-            Err(failure) => reply.error(shared.answers.refuse(Operation::Lookup, &parent, &failure)),
+            Err(failure) => reply.error(shared.refuse(Operation::Lookup, parent, &failure)),
         });
     }
 
@@ -63,7 +63,8 @@ impl<N: Namespace> Shared<N> {
         let validity = self.ttl.validity(asked, found.valid);
         let Some(entry) = found.entry else { return Ok((nothing(), validity)) };
         let facts = self.nodes.facts(&entry);
-        let id = self.nodes.remember(&facts, directory.id, validity, Instant::now())?;
+        let place = Place { parent: directory.id, name: name.as_bytes() };
+        let id = self.nodes.remember(&facts, place, validity, Instant::now())?;
         Ok((facts.attributes.of_node(id), validity))
     }
 
@@ -94,7 +95,7 @@ impl<N: Namespace> Shared<N> {
             Ok(view) => {
                 reply.attr(&view.validity.left(Instant::now()), &view.facts.attributes.of_node(view.id));
             }
-            Err(failure) => reply.error(shared.answers.refuse(Operation::Getattr, &node, &failure)),
+            Err(failure) => reply.error(shared.refuse(Operation::Getattr, node, &failure)),
         });
     }
 
@@ -114,7 +115,7 @@ impl<N: Namespace> Shared<N> {
         let shared = Arc::clone(self);
         self.answers.answer(Operation::Statfs, self.deadline, work, move |outcome| match outcome {
             Ok(room) => show_room(room, reply),
-            Err(failure) => reply.error(shared.answers.refuse(Operation::Statfs, &"the root", &failure)),
+            Err(failure) => reply.error(shared.refuse(Operation::Statfs, NodeId::ROOT, &failure)),
         });
     }
 }

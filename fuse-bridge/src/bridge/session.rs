@@ -1,4 +1,6 @@
 //! What `fuser` calls: each function passes its request on; those that would change something are refused.
+//!
+//! An argument that nobody looks at has no name here; `fuser` says what it is.
 
 use std::ffi::OsStr;
 use std::io;
@@ -57,7 +59,7 @@ const fn node(id: INodeNo) -> NodeId {
 
 impl<N: Namespace> Filesystem for Bridge<N> {
     /// Older kernels lack some of what is asked for; all of it is optional.
-    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let wanted = [
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_READDIRPLUS_AUTO,
@@ -78,19 +80,19 @@ impl<N: Namespace> Filesystem for Bridge<N> {
         Ok(())
     }
 
-    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         self.shared.lookup(node(parent), name, reply);
     }
 
-    fn forget(&self, _request: &Request, id: INodeNo, lookups: u64) {
+    fn forget(&self, _: &Request, id: INodeNo, lookups: u64) {
         self.shared.forget(node(id), lookups);
     }
 
-    fn getattr(&self, request: &Request, id: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
+    fn getattr(&self, request: &Request, id: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         self.shared.getattr(node(id), request.pid(), reply);
     }
 
-    fn readlink(&self, _request: &Request, id: INodeNo, reply: ReplyData) {
+    fn readlink(&self, _: &Request, id: INodeNo, reply: ReplyData) {
         self.shared.readlink(node(id), reply);
     }
 
@@ -100,13 +102,13 @@ impl<N: Namespace> Filesystem for Bridge<N> {
 
     fn read(
         &self,
-        _request: &Request,
-        _id: INodeNo,
+        _: &Request,
+        _: INodeNo,
         handle: FileHandle,
         offset: u64,
         size: u32,
-        _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
+        _: OpenFlags,
+        _: Option<LockOwner>,
         reply: ReplyData,
     ) {
         self.shared.read(handle, offset, size, reply);
@@ -114,69 +116,41 @@ impl<N: Namespace> Filesystem for Bridge<N> {
 
     fn release(
         &self,
-        _request: &Request,
-        _id: INodeNo,
+        _: &Request,
+        _: INodeNo,
         handle: FileHandle,
-        _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
-        _flush: bool,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
         reply: ReplyEmpty,
     ) {
         self.shared.release(handle, reply);
     }
 
-    fn flush(
-        &self,
-        _request: &Request,
-        _id: INodeNo,
-        _handle: FileHandle,
-        _owner: LockOwner,
-        reply: ReplyEmpty,
-    ) {
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
         reply.ok();
     }
 
-    fn fsync(
-        &self,
-        _request: &Request,
-        _id: INodeNo,
-        _handle: FileHandle,
-        _data_only: bool,
-        reply: ReplyEmpty,
-    ) {
+    fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
         reply.ok();
     }
 
-    fn fsyncdir(
-        &self,
-        _request: &Request,
-        _id: INodeNo,
-        _handle: FileHandle,
-        _data_only: bool,
-        reply: ReplyEmpty,
-    ) {
+    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
         reply.ok();
     }
 
-    fn opendir(&self, request: &Request, id: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, request: &Request, id: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         self.shared.opendir(node(id), request.pid(), reply);
     }
 
-    fn readdir(
-        &self,
-        _request: &Request,
-        _id: INodeNo,
-        handle: FileHandle,
-        offset: u64,
-        reply: ReplyDirectory,
-    ) {
+    fn readdir(&self, _: &Request, _: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectory) {
         self.shared.readdir(handle, offset, reply);
     }
 
     fn readdirplus(
         &self,
-        _request: &Request,
-        _id: INodeNo,
+        _: &Request,
+        _: INodeNo,
         handle: FileHandle,
         offset: u64,
         reply: ReplyDirectoryPlus,
@@ -184,18 +158,11 @@ impl<N: Namespace> Filesystem for Bridge<N> {
         self.shared.readdirplus(handle, offset, reply);
     }
 
-    fn releasedir(
-        &self,
-        _request: &Request,
-        _id: INodeNo,
-        handle: FileHandle,
-        _flags: OpenFlags,
-        reply: ReplyEmpty,
-    ) {
+    fn releasedir(&self, _: &Request, _: INodeNo, handle: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
         self.shared.releasedir(handle, reply);
     }
 
-    fn statfs(&self, _request: &Request, _id: INodeNo, reply: ReplyStatfs) {
+    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
         self.shared.statfs(reply);
     }
 
@@ -203,19 +170,19 @@ impl<N: Namespace> Filesystem for Bridge<N> {
         self.shared.getxattr(node(id), request.pid(), name, size, reply);
     }
 
-    fn listxattr(&self, _request: &Request, id: INodeNo, size: u32, reply: ReplyXattr) {
+    fn listxattr(&self, _: &Request, id: INodeNo, size: u32, reply: ReplyXattr) {
         self.shared.listxattr(node(id), size, reply);
     }
 
     fn ioctl(
         &self,
-        _request: &Request,
-        _id: INodeNo,
-        _handle: FileHandle,
-        _flags: IoctlFlags,
-        _command: u32,
-        _input: &[u8],
-        _output_size: u32,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        _: u32,
+        _: &[u8],
+        _: u32,
         reply: ReplyIoctl,
     ) {
         reply.error(NO_CONTROL);
@@ -226,157 +193,106 @@ impl<N: Namespace> Filesystem for Bridge<N> {
 
     fn setattr(
         &self,
-        _request: &Request,
-        _id: INodeNo,
-        _mode: Option<u32>,
-        _uid: Option<u32>,
-        _gid: Option<u32>,
-        _size: Option<u64>,
-        _accessed: Option<TimeOrNow>,
-        _modified: Option<TimeOrNow>,
-        _changed: Option<SystemTime>,
-        _handle: Option<FileHandle>,
-        _created: Option<SystemTime>,
-        _change_time: Option<SystemTime>,
-        _backup_time: Option<SystemTime>,
-        _flags: Option<BsdFileFlags>,
+        _: &Request,
+        _: INodeNo,
+        _: Option<u32>,
+        _: Option<u32>,
+        _: Option<u32>,
+        _: Option<u64>,
+        _: Option<TimeOrNow>,
+        _: Option<TimeOrNow>,
+        _: Option<SystemTime>,
+        _: Option<FileHandle>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
         reply.error(self.refuse_change());
     }
 
-    fn mknod(
-        &self,
-        _request: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _mode: u32,
-        _umask: u32,
-        _device: u32,
-        reply: ReplyEntry,
-    ) {
+    fn mknod(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: u32, reply: ReplyEntry) {
         reply.error(self.refuse_change());
     }
 
-    fn mkdir(
-        &self,
-        _request: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _mode: u32,
-        _umask: u32,
-        reply: ReplyEntry,
-    ) {
+    fn mkdir(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, reply: ReplyEntry) {
         reply.error(self.refuse_change());
     }
 
-    fn unlink(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+    fn unlink(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
         reply.error(self.refuse_change());
     }
 
-    fn rmdir(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+    fn rmdir(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
         reply.error(self.refuse_change());
     }
 
-    fn symlink(
-        &self,
-        _request: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _target: &Path,
-        reply: ReplyEntry,
-    ) {
+    fn symlink(&self, _: &Request, _: INodeNo, _: &OsStr, _: &Path, reply: ReplyEntry) {
         reply.error(self.refuse_change());
     }
 
     fn rename(
         &self,
-        _request: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _new_parent: INodeNo,
-        _new_name: &OsStr,
-        _flags: RenameFlags,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: INodeNo,
+        _: &OsStr,
+        _: RenameFlags,
         reply: ReplyEmpty,
     ) {
         reply.error(self.refuse_change());
     }
 
-    fn link(&self, _request: &Request, _id: INodeNo, _parent: INodeNo, _name: &OsStr, reply: ReplyEntry) {
+    fn link(&self, _: &Request, _: INodeNo, _: INodeNo, _: &OsStr, reply: ReplyEntry) {
         reply.error(self.refuse_change());
     }
 
-    fn create(
-        &self,
-        _request: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _mode: u32,
-        _umask: u32,
-        _flags: i32,
-        reply: ReplyCreate,
-    ) {
+    fn create(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: i32, reply: ReplyCreate) {
         reply.error(self.refuse_change());
     }
 
     fn write(
         &self,
-        _request: &Request,
-        _id: INodeNo,
-        _handle: FileHandle,
-        _offset: u64,
-        _data: &[u8],
-        _write_flags: WriteFlags,
-        _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
         reply.error(self.refuse_change());
     }
 
-    fn fallocate(
-        &self,
-        _request: &Request,
-        _id: INodeNo,
-        _handle: FileHandle,
-        _offset: u64,
-        _length: u64,
-        _mode: i32,
-        reply: ReplyEmpty,
-    ) {
+    fn fallocate(&self, _: &Request, _: INodeNo, _: FileHandle, _: u64, _: u64, _: i32, reply: ReplyEmpty) {
         reply.error(self.refuse_change());
     }
 
     fn copy_file_range(
         &self,
-        _request: &Request,
-        _source: INodeNo,
-        _source_handle: FileHandle,
-        _source_offset: u64,
-        _target: INodeNo,
-        _target_handle: FileHandle,
-        _target_offset: u64,
-        _length: u64,
-        _flags: CopyFileRangeFlags,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: u64,
+        _: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
         reply.error(self.refuse_change());
     }
 
-    fn setxattr(
-        &self,
-        _request: &Request,
-        _id: INodeNo,
-        _name: &OsStr,
-        _value: &[u8],
-        _flags: i32,
-        _position: u32,
-        reply: ReplyEmpty,
-    ) {
+    fn setxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: &[u8], _: i32, _: u32, reply: ReplyEmpty) {
         reply.error(self.refuse_change());
     }
 
-    fn removexattr(&self, _request: &Request, _id: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+    fn removexattr(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
         reply.error(self.refuse_change());
     }
 }

@@ -15,7 +15,7 @@ fn at(asked: Instant) -> Validity {
 }
 
 fn remember(table: &NodeTable<u32>, entry: &Entry, told: Instant) -> NodeId {
-    table.remember(&table.facts(entry), NodeId::ROOT, at(told), told).expect("no clash")
+    table.remember(&table.facts(entry), Place::ROOT, at(told), told).expect("no clash")
 }
 
 #[test]
@@ -60,13 +60,13 @@ fn an_id_never_changes_its_meaning() {
     let (table, _) = node_table();
     let now = Instant::now();
     remember(&table, &directory(6), now);
-    assert!(table.remember(&table.facts(&symlink(6, b"a")), NodeId::ROOT, at(now), now).is_err());
+    assert!(table.remember(&table.facts(&symlink(6, b"a")), Place::ROOT, at(now), now).is_err());
     // The same version under another incarnation of equal low bits.
     let id = remember(&table, &file(5, 100, 1), now);
     let mut stranger = file(5, 100, 1);
     stranger.version.as_mut().expect("a file").0.file.incarnation = Incarnation::new(0x1_0001);
     assert_eq!(table.id_of(&stranger), id);
-    assert!(table.remember(&table.facts(&stranger), NodeId::ROOT, at(now), now).is_err());
+    assert!(table.remember(&table.facts(&stranger), Place::ROOT, at(now), now).is_err());
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn memory_is_given_back_when_the_kernel_forgets() {
     for counter in 0..count {
         let Content::File(version) = &mut facts.content else { panic!("a file") };
         Arc::make_mut(version).descriptor.file.counter = counter;
-        table.remember(&facts, NodeId::ROOT, at(now), now).expect("no clash");
+        table.remember(&facts, Place::ROOT, at(now), now).expect("no clash");
     }
     let peak = room(&table);
     for counter in 0..count {
@@ -204,4 +204,39 @@ proptest! {
             prop_assert_eq!(live.get(), i64::try_from(kernel.len()).expect("few") + 1);
         }
     }
+}
+
+#[test]
+fn a_node_is_shown_by_its_path_as_far_as_that_is_known() {
+    let (table, _) = node_table();
+    let now = Instant::now();
+    let put = |entry: &Entry, parent, name: &str| {
+        let place = Place { parent, name: name.as_bytes() };
+        table.remember(&table.facts(entry), place, at(now), now).expect("no clash")
+    };
+    let shown = |node| table.path(node).to_string();
+    let a = put(&directory(6), NodeId::ROOT, "a");
+    let b = put(&directory(7), a, "b");
+    // The key of its version ends with its name.
+    let file = put(&file(8, 100, 1), b, "key");
+    let link = put(&symlink(9, b"target"), a, "link");
+    assert_eq!([shown(NodeId::ROOT), shown(a), shown(b)], ["/", "/a", "/a/b"]);
+    assert_eq!([shown(file), shown(link)], ["/a/b/key", "/a/link"]);
+    assert_eq!(put(&directory(7), NodeId::ROOT, "moved"), b);
+    assert_eq!(shown(file), "/moved/key");
+    put(&directory(7), a, "b");
+    table.forget(a, 1);
+    assert_eq!([shown(file), shown(a)], [".../b/key".to_owned(), a.to_string()]);
+}
+
+#[test]
+fn directories_that_seem_to_lie_in_each_other_are_shown_all_the_same() {
+    let (table, _) = node_table();
+    let now = Instant::now();
+    for (inode, parent) in [(6, 7), (7, 6)] {
+        let place = Place { parent: NodeId::new(parent), name: b"d" };
+        table.remember(&table.facts(&directory(inode)), place, at(now), now).expect("no clash");
+    }
+    let shown = table.path(NodeId::new(6)).to_string();
+    assert!(shown.starts_with(".../d/d/") && shown.len() < 1000, "{shown}");
 }

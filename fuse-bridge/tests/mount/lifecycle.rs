@@ -59,6 +59,24 @@ fn the_mount_table_shows_what_it_is() {
 }
 
 #[test]
+fn programs_can_be_run_unless_the_mount_says_noexec() {
+    let tree = tree();
+    tree.write("program", "#!/bin/sh\nexit 7\n");
+    tree.edit("program", |entry| entry.mode = Some(0o755));
+    let run = |fixture: &Fixture| std::process::Command::new(fixture.path("program")).status();
+    let fixture = Fixture::new(&tree);
+    assert_eq!(run(&fixture).expect("run").code(), Some(7));
+    drop(fixture);
+    let options = "noexec,relatime,_netdev,nofail,x-systemd.automount".parse().expect("legal");
+    let fixture = Fixture::with(&tree, options);
+    let lines = mount_lines(fixture.root());
+    let [line] = lines.as_slice() else { panic!("{lines:?}") };
+    assert!(line.contains(" ro,nosuid,nodev,noexec,noatime "), "{line}");
+    assert_eq!(errno(run(&fixture)), Errno::ACCESS);
+    assert_eq!(std::fs::read(fixture.path("f")).expect("read").len(), 10);
+}
+
+#[test]
 fn unmounting_ends_it() {
     let mut fixture = Fixture::new(&tree());
     let mounted = fixture.mounted.take().expect("mounted");

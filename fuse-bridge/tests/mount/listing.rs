@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 
+use forebay_types::{FileId, Incarnation};
 use rustix::fs::{Dir, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -137,4 +138,21 @@ fn a_directory_that_goes_while_it_is_listed_is_an_error_and_no_early_end() {
     assert!(listed.next().is_some());
     tree.remove("dir");
     assert_eq!(errno(listed.collect::<Result<Vec<_>, _>>()), Errno::STALE);
+}
+
+#[test]
+fn an_entry_that_cannot_be_shown_hides_no_other_and_leaves_nothing_that_is_never_forgotten() {
+    let tree = Tree::new();
+    let directory = tree.directory("a");
+    tree.write("b", content(10, 1));
+    // A version whose node would be the directory's, which masters never make.
+    let clash = FileId { incarnation: Incarnation::new(1 << 16), counter: directory.get() };
+    tree.edit("b", |entry| entry.version.as_mut().expect("a file").0.file = clash);
+    let fixture = Fixture::new(&tree);
+    let listed: Vec<_> = open(&fixture, "").take_while(Result::is_ok).flatten().collect();
+    assert!(listed.iter().any(|entry| entry.file_name() == c"a"), "{listed:?}");
+    assert!(fixture.metric("forebay_fuse_requests_total{operation=\"readdirplus\"}") > 0);
+    assert_eq!(fixture.metric("forebay_fuse_nodes_live"), 2);
+    fixture.shrink();
+    eventually("only the root is remembered", || fixture.metric("forebay_fuse_nodes_live") == 1);
 }

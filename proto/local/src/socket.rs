@@ -3,6 +3,7 @@
 //! Invariants: each descriptor made here is closed on exec; the socket of a running process is never taken over, the
 //! file that a dead one left is replaced.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -19,6 +20,11 @@ use crate::address::Address;
 use crate::error::LocalError;
 use crate::limits::{BACKLOG_MAX, PACKET_LENGTH_MAX};
 use crate::message::{Message, decode, encode};
+
+thread_local! {
+    /// Where a packet lies until it is decoded. Kept, since clearing it anew costs more than most messages do.
+    static PACKET: RefCell<Box<[u8]>> = RefCell::new(vec![0; PACKET_LENGTH_MAX].into());
+}
 
 /// A listening or connected local socket.
 #[derive(Debug)]
@@ -110,12 +116,15 @@ impl LocalSocket {
     /// [`LocalError::WouldBlock`] when none is there, [`LocalError::Closed`] after the last one of a process that is
     /// gone; the others tell of a packet that no sound sender makes.
     pub fn recv<M: Message>(&self) -> Result<(M, Option<OwnedFd>), LocalError> {
-        let mut packet = [0; PACKET_LENGTH_MAX];
+        PACKET.with_borrow_mut(|packet| self.recv_into(packet))
+    }
+
+    fn recv_into<M: Message>(&self, packet: &mut [u8]) -> Result<(M, Option<OwnedFd>), LocalError> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let received = rustix::net::recvmsg(
             &self.0,
-            &mut [IoSliceMut::new(&mut packet)],
+            &mut [IoSliceMut::new(packet)],
             &mut ancillary,
             RecvFlags::CMSG_CLOEXEC,
         );

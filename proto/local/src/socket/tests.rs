@@ -10,6 +10,7 @@ use rustix::io::{FdFlags, fcntl_getfd};
 use tempfile::TempDir;
 
 use super::*;
+use crate::limits::REFUSAL_LENGTH_MAX;
 use crate::message::tests::hold;
 use crate::message::{NotHeldReason, PROTOCOL, Reply, Request};
 
@@ -36,6 +37,22 @@ fn messages_keep_their_borders_and_their_order() {
         assert_eq!(worker.recv::<Request>().expect("sent").0, request);
     }
     assert!(matches!(worker.recv::<Request>(), Err(LocalError::WouldBlock)));
+}
+
+#[test]
+fn a_short_packet_after_a_long_one_has_nothing_of_it() {
+    let (worker, client) = pair(&folder());
+    let message = "x".repeat(REFUSAL_LENGTH_MAX);
+    let replies = [
+        Reply::Refused { request: 1, kind: ErrorKind::Io, message },
+        Reply::Refused { request: 2, kind: ErrorKind::Io, message: String::new() },
+    ];
+    for reply in &replies {
+        worker.send(reply, None).expect("room");
+    }
+    for reply in replies {
+        assert_eq!(client.recv::<Reply>().expect("sent").0, reply);
+    }
 }
 
 #[test]
