@@ -4,6 +4,7 @@
 //! move it. Invariant: the map's epoch grows with each change of an owner, an address or a state.
 
 mod counters;
+mod forgetting;
 mod locations;
 
 use std::collections::BTreeMap;
@@ -13,11 +14,12 @@ use forebay_proto::v1;
 use forebay_runtime::BootInstant;
 use forebay_types::{ByteCount, ClusterMap, Epoch, FileId, HostId, WorkerEntry, WorkerId, WorkerState};
 
-use crate::limits;
-
 pub(crate) use counters::ClientCounters;
 pub(crate) use counters::{add_mounts, add_reads};
+pub(crate) use forgetting::ForgetList;
 pub(crate) use locations::{Holding, Locations};
+
+use forgetting::Forgetting;
 
 /// What a worker says of itself when it begins a life.
 #[derive(Clone, Debug)]
@@ -44,8 +46,7 @@ pub(crate) struct Registered {
     pub(crate) registration: u64,
     pub(crate) last_contact: BootInstant,
     pub(crate) latest: Heartbeat,
-    /// Versions that it must forget, oldest first, with the next answer.
-    forget: Vec<FileId>,
+    forgetting: Forgetting,
 }
 
 /// All workers, and where what is cached.
@@ -71,7 +72,7 @@ impl Registry {
         }
     }
 
-    /// A worker begins a life; what an earlier life reported is void.
+    /// A worker begins a life; what an earlier life reported is void, what it was to forget is not.
     pub(crate) fn register(&mut self, now: BootInstant, id: WorkerId, registration: Registration) -> u64 {
         self.next_registration += 1;
         self.locations.forget_worker(id);
@@ -90,8 +91,8 @@ impl Registry {
         }
         let latest = Heartbeat { tiers: registration.tiers, ..Heartbeat::default() };
         let registration = self.next_registration;
-        self.workers
-            .insert(id, Registered { entry, registration, last_contact: now, latest, forget: Vec::new() });
+        let forgetting = self.workers.remove(&id).map(|known| known.forgetting).unwrap_or_default();
+        self.workers.insert(id, Registered { entry, registration, last_contact: now, latest, forgetting });
         registration
     }
 
@@ -120,23 +121,18 @@ impl Registry {
         true
     }
 
-    /// Takes the versions that a worker must forget, as many as fit one answer.
-    pub(crate) fn take_forget(&mut self, id: WorkerId) -> Vec<FileId> {
-        let Some(worker) = self.workers.get_mut(&id) else {
-            return Vec::new();
-        };
-        let count = worker.forget.len().min(limits::FORGET_PER_HEARTBEAT_MAX);
-        worker.forget.drain(..count).collect()
+    /// The versions that a worker must forget, as many as fit one answer. `taken` names the list that it took last;
+    /// `None`: it does not say.
+    pub(crate) fn forget_list(&mut self, id: WorkerId, taken: Option<u64>) -> ForgetList {
+        self.workers.get_mut(&id).map(|worker| worker.forgetting.next(taken)).unwrap_or_default()
     }
 
     /// Tells the workers that hold one of `files` to forget it.
     pub(crate) fn forget(&mut self, files: &[FileId]) {
         for file in files {
             for (id, _) in self.locations.of(*file) {
-                if let Some(worker) = self.workers.get_mut(&id)
-                    && worker.forget.len() < limits::FORGET_PENDING_MAX
-                {
-                    worker.forget.push(*file);
+                if let Some(worker) = self.workers.get_mut(&id) {
+                    worker.forgetting.add(*file);
                 }
             }
         }
@@ -243,9 +239,23 @@ mod tests {
         let holding = Holding { cached: ByteCount::new(3), complete: true };
         assert!(registry.heartbeat(at(0), one, life, Heartbeat::default(), &[(file(1), holding)]));
         registry.forget(&[file(1), file(2)]);
-        assert_eq!(registry.take_forget(one), [file(1)]);
-        assert!(registry.take_forget(one).is_empty());
-        assert!(registry.take_forget(two).is_empty());
+        let list = registry.forget_list(one, Some(0));
+        assert_eq!(list.files, [file(1)]);
+        assert!(registry.forget_list(two, Some(0)).files.is_empty());
+        assert!(registry.forget_list(one, Some(list.sequence)).files.is_empty());
+    }
+
+    #[test]
+    fn a_worker_that_registers_again_is_still_to_forget_what_it_was_told_and_did_not_take() {
+        let mut registry = Registry::new(1);
+        let id = WorkerId::new(1);
+        let life = registry.register(at(0), id, registration("a:1"));
+        let holding = Holding { cached: ByteCount::new(3), complete: true };
+        assert!(registry.heartbeat(at(0), id, life, Heartbeat::default(), &[(file(1), holding)]));
+        registry.forget(&[file(1)]);
+        registry.forget_list(id, Some(0));
+        registry.register(at(1), id, registration("a:1"));
+        assert_eq!(registry.forget_list(id, Some(0)).files, [file(1)]);
     }
 
     #[test]

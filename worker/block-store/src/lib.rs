@@ -7,6 +7,7 @@
 
 #![warn(missing_docs)]
 
+mod directory;
 mod error;
 mod eviction;
 mod index;

@@ -12,11 +12,11 @@ use std::thread;
 use forebay_types::{ClusterId, FileId};
 
 use self::scan::{Found, scan_folder};
+use crate::directory::TierDirectory;
 use crate::index::{Index, TierIndex};
 use crate::io::remove;
 use crate::layout::{FOLDER_COUNT, FileKind, GenerationKey, relative_path};
 use crate::limits::RECOVERY_THREADS_MAX;
-use crate::store::TierDirectory;
 
 /// What was found when the store opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

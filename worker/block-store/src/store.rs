@@ -3,7 +3,6 @@
 //! A thin shell around the index: it asks under a short lock, does the disk work without it, and reports back. The one
 //! lock is never held across a system call on a tier.
 
-mod directory;
 mod fill;
 mod hold;
 mod open_versions;
@@ -20,12 +19,12 @@ use forebay_types::{ByteCount, ClusterId, FileId, FileOffset};
 use parking_lot::{Condvar, Mutex};
 use tracing::{info, warn};
 
-pub(crate) use self::directory::TierDirectory;
 pub use self::fill::{Fill, FillOutcome, FillStart};
 pub use self::hold::{Hold, HoldId};
 use self::open_versions::{OpenVersion, OpenVersions};
 use self::read::Fault;
 pub use self::read::ReadOutcome;
+use crate::directory::TierDirectory;
 use crate::error::StoreError;
 use crate::index::{
     Action, CachedVersion, ChangeCursor, Changes, Index, Location, Presence, Reason, TierIndex, TierLimits,
@@ -108,6 +107,7 @@ impl BlockStore {
             statistics,
         };
         inner.perform(too_much);
+        inner.look_at_free_space();
         info!(?report, tiers = inner.directories.len(), "block store opened");
         Ok((Self { inner: Arc::new(inner) }, report))
     }
@@ -206,15 +206,16 @@ impl BlockStore {
         let state = self.inner.state.lock();
         let usage = self.inner.directories.iter().enumerate().map(|(position, directory)| {
             let settings = directory.settings();
-            let (used, held, versions) = state.index.tier_usage(TierIndex(position));
+            let counts = state.index.tier_counts(TierIndex(position));
             TierUsage {
                 name: settings.name.clone(),
                 directory: settings.directory.clone(),
                 kind: settings.kind,
                 capacity: settings.capacity,
-                used: ByteCount::new(used),
-                held: ByteCount::new(held),
-                versions,
+                used: ByteCount::new(counts.used),
+                held: ByteCount::new(counts.held),
+                free: counts.free.map(ByteCount::new),
+                versions: counts.versions,
             }
         });
         usage.collect()
@@ -345,6 +346,10 @@ impl Inner {
         if !self.reservations.fetch_add(1, Ordering::Relaxed).is_multiple_of(SPACE_SAMPLE_INTERVAL) {
             return;
         }
+        self.look_at_free_space();
+    }
+
+    fn look_at_free_space(&self) {
         for (position, directory) in self.directories.iter().enumerate() {
             match free_space(directory.root()) {
                 Ok(free) => {

@@ -5,7 +5,7 @@
 //! were asked for, and others may have joined. Lock order: the table, then the store's own lock.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -31,22 +31,34 @@ pub(crate) enum PageState {
     Coming,
     /// Its bytes.
     Here(Bytes),
+    /// It does not come.
+    Lost(Loss),
+}
+
+/// Why a page does not come.
+#[derive(Clone, Debug)]
+pub(crate) enum Loss {
     /// The cache has no room for it: whoever needs it fetches it without storing it.
     NoRoom,
-    /// It does not come.
+    /// The fetch failed.
     Failed(ReadError),
 }
+
+/// Says after a fetch why a page did not come; empty while it may, and when it did. Unlike the page itself it holds no
+/// bytes, so whoever looks for the page later may keep it.
+pub(crate) type LossNote = Arc<OnceLock<Loss>>;
 
 /// A page that somebody waits for.
 #[derive(Debug)]
 pub(crate) struct Awaited {
     pub(crate) page: PageIndex,
     pub(crate) coming: watch::Receiver<PageState>,
+    pub(crate) loss: LossNote,
     /// It was asked for just now, by this very call.
     pub(crate) is_own: bool,
 }
 
-type Table = HashMap<(FileId, PageIndex), watch::Receiver<PageState>>;
+type Table = HashMap<(FileId, PageIndex), (watch::Receiver<PageState>, LossNote)>;
 
 /// The fetches of a worker.
 #[derive(Debug)]
@@ -66,7 +78,15 @@ pub(crate) struct Fetches {
 struct Flight {
     fetches: Arc<Fetches>,
     version: Arc<Version>,
-    pages: VecDeque<(PageIndex, watch::Sender<PageState>)>,
+    pages: VecDeque<Expected>,
+}
+
+/// A page that a request will bring, and where its readers hear of it.
+#[derive(Debug)]
+struct Expected {
+    page: PageIndex,
+    sender: watch::Sender<PageState>,
+    loss: LossNote,
 }
 
 /// The bytes of an under-store, cut anew.
@@ -90,7 +110,7 @@ impl Fetches {
 
     /// The page, if it is on its way.
     pub(crate) fn coming(&self, file: FileId, page: PageIndex) -> Option<watch::Receiver<PageState>> {
-        self.table.lock().get(&(file, page)).cloned()
+        self.table.lock().get(&(file, page)).map(|(coming, _)| coming.clone())
     }
 
     /// Begins to fetch those of `pages` that are neither here nor on their way. Gives all that are on their way now, so
@@ -106,20 +126,22 @@ impl Fetches {
         for page in pages.iter() {
             let joined = table.get(&(file, page)).cloned();
             if joined.is_some() || is_here(page) {
-                awaited.extend(joined.map(|coming| Awaited { page, coming, is_own: false }));
+                awaited.extend(joined.map(|(coming, loss)| Awaited { page, coming, loss, is_own: false }));
                 run_goes_on = false;
                 continue;
             }
             let (sender, receiver) = watch::channel(PageState::Coming);
-            awaited.push(Awaited { page, coming: receiver.clone(), is_own: true });
-            table.insert((file, page), receiver);
+            let loss = LossNote::default();
+            awaited.push(Awaited { page, coming: receiver.clone(), loss: Arc::clone(&loss), is_own: true });
+            table.insert((file, page), (receiver, Arc::clone(&loss)));
+            let expected = Expected { page, sender, loss };
             match flights.last_mut() {
                 Some(flight) if run_goes_on && flight.pages.len() < FETCH_PAGES_MAX as usize => {
-                    flight.pages.push_back((page, sender));
+                    flight.pages.push_back(expected);
                 }
                 _ => {
                     let (fetches, version) = (Arc::clone(self), Arc::clone(version));
-                    flights.push(Flight { fetches, version, pages: VecDeque::from([(page, sender)]) });
+                    flights.push(Flight { fetches, version, pages: VecDeque::from([expected]) });
                 }
             }
             run_goes_on = true;
@@ -173,7 +195,7 @@ impl Flight {
         let outcome = match self.fetch().await {
             Ok(true) => FetchOutcome::Stored,
             Ok(false) => {
-                self.end_rest(&PageState::NoRoom);
+                self.end_rest(&Loss::NoRoom);
                 FetchOutcome::NoRoom
             }
             Err(error) => {
@@ -184,7 +206,7 @@ impl Flight {
                 } else {
                     tracing::warn!(%file, %mount, %error, "a fetch from the under-store failed");
                 }
-                self.end_rest(&PageState::Failed(error));
+                self.end_rest(&Loss::Failed(error));
                 outcome
             }
         };
@@ -195,10 +217,8 @@ impl Flight {
     async fn fetch(&mut self) -> Result<bool, ReadError> {
         let (fetches, version) = (Arc::clone(&self.fetches), Arc::clone(&self.version));
         let _place = fetches.places.acquire().await.map_err(|_| ReadError::Stopping)?;
-        let (Some((first, _)), Some((last, _))) = (self.pages.front(), self.pages.back()) else {
-            return Ok(true);
-        };
-        let (first, last) = (*first, *last);
+        let (Some(first), Some(last)) = (self.pages.front(), self.pages.back()) else { return Ok(true) };
+        let (first, last) = (first.page, last.page);
         let mut room = fetches.cache.reserve(&version, first).await?;
         if matches!(room, Room::None) {
             return Ok(false);
@@ -206,7 +226,7 @@ impl Flight {
         fetches.shares.filled_through(version.file(), version.mount.id);
         let end = version.page_end(last);
         let mut incoming = Incoming::open(&version, first.offset().get(), end).await?;
-        while let Some((page, sender)) = self.pages.front() {
+        while let Some(Expected { page, sender, .. }) = self.pages.front() {
             let page = *page;
             let begin = page.offset().get();
             let length = version.page_end(page) - begin;
@@ -227,18 +247,20 @@ impl Flight {
     }
 
     /// Tells the readers of all pages that did not come what became of them.
-    fn end_rest(&mut self, state: &PageState) {
+    fn end_rest(&mut self, loss: &Loss) {
         let mut table = self.fetches.table.lock();
-        for (page, sender) in self.pages.drain(..) {
+        for Expected { page, sender, loss: note } in self.pages.drain(..) {
+            // Before the page leaves the table: whoever does not find it there any more finds the note.
+            note.set(loss.clone()).expect("a page is lost once");
             table.remove(&(self.version.file(), page));
-            sender.send_replace(state.clone());
+            sender.send_replace(PageState::Lost(loss.clone()));
         }
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.end_rest(&PageState::Failed(ReadError::Stopping));
+        self.end_rest(&Loss::Failed(ReadError::Stopping));
     }
 }
 

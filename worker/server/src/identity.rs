@@ -74,9 +74,14 @@ impl WorkerFolder {
         write().map_err(|source| WorkerError::Folder { action: "write", path: path.clone(), source })
     }
 
-    /// Where a file of the folder is.
-    pub(crate) fn join(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+    /// Where the processes of this host reach the worker.
+    pub(crate) fn local_socket(&self) -> PathBuf {
+        self.path.join("worker.sock")
+    }
+
+    /// Where the tmpfs of the RAM tier is mounted.
+    pub(crate) fn ram_tier(&self) -> PathBuf {
+        self.path.join("ram")
     }
 }
 

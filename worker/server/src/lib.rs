@@ -7,12 +7,14 @@
 
 mod accounting;
 mod cache;
+mod carried;
 mod checksum;
 mod contents;
 mod core;
 mod disk;
 mod error;
 mod fetches;
+mod forgetting;
 mod identity;
 mod keys;
 mod life;
@@ -20,6 +22,7 @@ mod load;
 mod local_socket;
 mod master_link;
 mod metrics;
+mod mount_intake;
 mod mounts;
 mod read_path;
 mod registration;

@@ -7,7 +7,7 @@ use forebay_block_store::{BlockStore, StoreSettings, TierKind, TierSettings, pre
 use forebay_local::LocalSocket;
 use forebay_proto::v1;
 use forebay_runtime::Condition;
-use forebay_types::{ByteCount, ClusterId, ErrorKind};
+use forebay_types::{ByteCount, ClusterId, ErrorKind, WorkerId};
 use tokio::sync::watch;
 
 use crate::accounting::{FillLog, MountShares, ReadCounts};
@@ -26,7 +26,17 @@ use crate::mounts::MountTable;
 use crate::read_path::ReadPath;
 use crate::registration::{Presentation, Registered, Reporter, check_cluster, register};
 use crate::settings::WorkerSettings;
-use crate::worker::{LOCAL_SOCKET, Progress};
+
+/// How far a worker has come.
+#[derive(Clone, Debug)]
+pub(crate) enum Progress {
+    /// It looks for its master or opens its cache.
+    Starting,
+    /// It serves.
+    Serving(WorkerId),
+    /// It is over.
+    Ended(Result<(), Arc<WorkerError>>),
+}
 
 /// Everything that a worker begins with.
 #[derive(Debug)]
@@ -83,7 +93,7 @@ impl Life {
         let mut tiers = self.settings.tiers.clone();
         let memory = self.settings.memory;
         if memory > ByteCount::ZERO {
-            let directory = self.folder.join("ram");
+            let directory = self.folder.ram_tier();
             let ram = disk
                 .run(move || prepare_ram_tier(&directory, memory))
                 .await
@@ -200,6 +210,6 @@ fn empty_tier(tier: &TierSettings) -> v1::TierUsage {
 
 /// Where the processes of this host find the socket, whatever folder they run in.
 fn absolute(folder: &WorkerFolder) -> String {
-    let path = folder.join(LOCAL_SOCKET);
+    let path = folder.local_socket();
     std::path::absolute(&path).unwrap_or(path).to_string_lossy().into_owned()
 }

@@ -27,6 +27,9 @@ pub const REMEMBERED_FILLS_MAX: usize = 1 << 18;
 pub const LOAD_FETCHES_MAX: usize = FETCHES_MAX / 2;
 /// Fetches that one load has under way.
 pub const LOAD_FETCHES_PER_CALL_MAX: usize = 4;
+/// Rounds of requests for one group of pages of a load. Without evictions each page takes one round that brings it and
+/// at most the failed attempts before that; more mean that what comes is evicted again.
+pub const LOAD_ROUNDS_MAX: u32 = FETCH_PAGES_MAX * PAGE_ATTEMPTS_MAX;
 /// A load says how far it is at least this often, so that its caller knows that it is alive.
 pub const LOAD_WORD_INTERVAL: Duration = Duration::from_secs(10);
 /// Longest life of one load; the rest is asked for again.
@@ -35,6 +38,8 @@ pub const LOAD_DEADLINE: Duration = Duration::from_secs(3600);
 /// Blocking disk calls at once.
 pub const DISK_CALLS_MAX: usize = 64;
 
+/// Pause after a process of this host could not be let in.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Processes of this host that are connected at once.
 pub const LOCAL_CONNECTIONS_MAX: usize = 1024;
 /// Holds of one of them.
@@ -60,6 +65,8 @@ pub const HEARTBEAT_INTERVAL_MAX: Duration = Duration::from_secs(60);
 pub const REPORTS_PER_HEARTBEAT_MAX: usize = 10_000;
 /// A mount whose under-store could not be set up is tried again after this.
 pub const MOUNT_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// How long heartbeats wait for a list of mounts to be taken in.
+pub const MOUNTS_PATIENCE: Duration = Duration::from_secs(2);
 /// Length of a file that an option of a mount refers to.
 pub const REFERENCE_FILE_MAX: u64 = 64 << 10;
 /// First and longest pause between attempts at the same thing: to reach a master, or to get a page that was cut short.

@@ -15,9 +15,10 @@ use tokio::sync::Semaphore;
 
 use crate::cache::Cache;
 use crate::error::ReadError;
-use crate::fetches::{Awaited, Fetches, PageState};
+use crate::fetches::{Awaited, Fetches, Loss, PageState};
 use crate::limits::{
-    BACKOFF, FETCH_PAGES_MAX, LOAD_FETCHES_MAX, LOAD_FETCHES_PER_CALL_MAX, PAGE_ATTEMPTS_MAX, PAGE_DEADLINE,
+    BACKOFF, FETCH_PAGES_MAX, LOAD_FETCHES_MAX, LOAD_FETCHES_PER_CALL_MAX, LOAD_ROUNDS_MAX,
+    PAGE_ATTEMPTS_MAX, PAGE_DEADLINE,
 };
 use crate::metrics::Metrics;
 use crate::retry::Backoff;
@@ -140,12 +141,10 @@ impl Loads {
             let page = PageIndex::new(page);
             version.page_end(page) - page.offset().get()
         };
-        let mut is_first_look = true;
-        loop {
+        for round in 0..=LOAD_ROUNDS_MAX {
             let missing = self.missing(&version, group.first..group.end);
-            if is_first_look {
+            if round == 0 {
                 group.loaded.missing = missing.iter().map(|page| length(*page)).sum();
-                is_first_look = false;
             }
             let Some(run) = first_run(&missing) else {
                 group.loaded.cached = (group.first..group.end).map(length).sum();
@@ -167,6 +166,7 @@ impl Loads {
                 _ => tokio::time::sleep(group.backoff.pause()).await,
             }
         }
+        Err(ReadError::NotKept { file: version.file(), page: group.first })
     }
 
     /// Asks for a run of pages and waits for how they end: with an error, or all were brought.
@@ -178,7 +178,7 @@ impl Loads {
     ) -> Result<Option<ReadError>, ReadError> {
         let file = version.file();
         let _place = self.places.acquire().await.map_err(|_| ReadError::Stopping)?;
-        for Awaited { page, mut coming, is_own } in self.fetches.begin(version, run) {
+        for Awaited { page, mut coming, is_own, .. } in self.fetches.begin(version, run) {
             let arrived = coming.wait_for(|state| !matches!(state, PageState::Coming));
             let state = match tokio::time::timeout(PAGE_DEADLINE, arrived).await {
                 Ok(state) => state.map_err(|_| ReadError::Stopping)?.clone(),
@@ -191,8 +191,10 @@ impl Loads {
                 // What others had asked for is theirs to count.
                 PageState::Here(bytes) if is_own => loaded.fetched += bytes.len() as u64,
                 PageState::Here(_) | PageState::Coming => {}
-                PageState::NoRoom => return Ok(Some(ReadError::NotKept { file, page: page.get() })),
-                PageState::Failed(error) => return Ok(Some(error)),
+                PageState::Lost(Loss::NoRoom) => {
+                    return Ok(Some(ReadError::NotKept { file, page: page.get() }));
+                }
+                PageState::Lost(Loss::Failed(error)) => return Ok(Some(error)),
             }
         }
         Ok(None)

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::core::WorkerCore;
 use crate::error::ReadError;
 use crate::limits::{
-    HOLD_REQUESTS_MAX, HOLDS_PER_CONNECTION_MAX, HOLDS_PER_WORKER_MIN, LOCAL_CONNECTIONS_MAX,
+    ACCEPT_PAUSE, HOLD_REQUESTS_MAX, HOLDS_PER_CONNECTION_MAX, HOLDS_PER_WORKER_MIN, LOCAL_CONNECTIONS_MAX,
     LOCAL_SEND_DEADLINE,
 };
 use crate::metrics::HoldOutcome;
@@ -83,7 +83,7 @@ impl LocalServer {
                 Err(error) => {
                     // Out of descriptors, most likely: others close theirs.
                     tracing::warn!(%error, "a process of this host cannot connect");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };

@@ -4,7 +4,7 @@
 //! the cache: where there is none it gets its bytes past it. Pieces of two versions are never mixed, since a version's
 //! pages are stored under its id and fetched only with its fingerprint.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use crate::accounting::{FillLog, ReadCounts};
 use crate::cache::{Cache, CacheRead};
 use crate::error::ReadError;
-use crate::fetches::{Fetches, PageState};
+use crate::fetches::{Fetches, Loss, LossNote, PageState};
 use crate::limits::{
     BACKOFF, FETCH_PAGES_MAX, FETCHES_PER_READ_MAX, PAGE_ATTEMPTS_MAX, PAGE_DEADLINE, READ_PIECE_MAX,
     UNCACHED_FETCH_LENGTH, UNCACHED_FETCHES_PER_READ_MAX,
@@ -69,6 +69,9 @@ struct Reader {
     opened_at: u64,
     /// Up to here, missing pages were asked for.
     asked_until: u64,
+    /// What becomes of the pages that were asked for and not reached yet, at most those of
+    /// [`FETCHES_PER_READ_MAX`] requests: a fetch may have failed before its page is looked for.
+    asked: BTreeMap<PageIndex, LossNote>,
     attempts: u32,
     backoff: Backoff,
     /// Whether what is cached lies in memory; asked once, and again after a fetch.
@@ -93,6 +96,7 @@ impl ReadPath {
             end,
             opened_at,
             asked_until: range.start,
+            asked: BTreeMap::new(),
             attempts: 0,
             backoff: Backoff::new(BACKOFF),
             is_in_memory: None,
@@ -119,6 +123,9 @@ impl Reader {
                 } else if let Some(piece) = self.cached_piece(page).await? {
                     let is_later = self.path.fills.is_later(self.version.file(), page, self.opened_at);
                     (piece, ReadSource::Cache, !is_later)
+                } else if let Some(loss) = self.asked.get(&page).and_then(|note| note.get().cloned()) {
+                    self.bear(page, loss).await?;
+                    continue;
                 } else {
                     // Neither here nor coming: it was evicted, or found corrupt, since it was asked for.
                     self.count_attempt(page)?;
@@ -128,6 +135,7 @@ impl Reader {
                 }
             };
             self.position += piece.len();
+            self.forget_reached();
             self.attempts = 0;
             self.path.counts.count(&self.version.mount, piece.len(), is_hit);
             self.path.metrics.read(source, piece.len());
@@ -147,17 +155,33 @@ impl Reader {
             let count = group_end.div_ceil(PAGE_LENGTH) - first;
             let number = |pages: u64| u32::try_from(pages).expect("a file has fewer pages than 2^32");
             let pages = PageRange { first: PageIndex::new(number(first)), count: number(count) };
-            self.path.fetches.begin(&self.version, pages);
+            self.ask(pages);
             self.asked_until = group_end;
         }
     }
 
+    fn ask(&mut self, pages: PageRange) {
+        // What became of a page the last time says nothing of this time.
+        pages.iter().for_each(|page| drop(self.asked.remove(&page)));
+        let awaited = self.path.fetches.begin(&self.version, pages);
+        self.asked.extend(awaited.into_iter().map(|awaited| (awaited.page, awaited.loss)));
+    }
+
+    /// Pages that lie behind the reader are of no interest any more.
+    fn forget_reached(&mut self) {
+        while let Some(first) = self.asked.first_entry()
+            && first.key().offset().get() + PAGE_LENGTH <= self.position
+        {
+            first.remove();
+        }
+    }
+
     /// Asks for a page that did not come or was lost, together with the rest of its group, which may have been with it.
-    fn ask_again(&self, page: PageIndex) {
+    fn ask_again(&mut self, page: PageIndex) {
         let group_end = page.get() / FETCH_PAGES_MAX * FETCH_PAGES_MAX + FETCH_PAGES_MAX;
         let end = u64::from(group_end).min(self.end.div_ceil(PAGE_LENGTH));
         let count = u32::try_from(end).unwrap_or(u32::MAX).saturating_sub(page.get());
-        self.path.fetches.begin(&self.version, PageRange { first: page, count });
+        self.ask(PageRange { first: page, count });
     }
 
     /// The rest of a page that is on its way; `None`: look again.
@@ -183,18 +207,22 @@ impl Reader {
                     usize::try_from(self.end - page.offset().get()).unwrap_or(usize::MAX).min(bytes.len());
                 Ok(Some(Piece::new(self.position, bytes.slice(begin..end))))
             }
-            PageState::NoRoom => {
-                self.go_past_cache(page);
-                Ok(None)
-            }
-            PageState::Failed(error) if is_worth_another_try(&error) && self.count_attempt(page).is_ok() => {
-                tokio::time::sleep(self.backoff.pause()).await;
-                self.ask_again(page);
-                Ok(None)
-            }
-            PageState::Failed(error) => Err(error),
+            PageState::Lost(loss) => self.bear(page, loss).await.map(|()| None),
             PageState::Coming => Ok(None),
         }
+    }
+
+    /// Finds another way to a page that did not come, or ends with what kept it from coming.
+    async fn bear(&mut self, page: PageIndex, loss: Loss) -> Result<(), ReadError> {
+        match loss {
+            Loss::NoRoom => self.go_past_cache(page),
+            Loss::Failed(error) if is_worth_another_try(&error) && self.count_attempt(page).is_ok() => {
+                tokio::time::sleep(self.backoff.pause()).await;
+                self.ask_again(page);
+            }
+            Loss::Failed(error) => return Err(error),
+        }
+        Ok(())
     }
 
     async fn cached_piece(&mut self, page: PageIndex) -> Result<Option<Piece>, ReadError> {

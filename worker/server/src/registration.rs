@@ -8,16 +8,18 @@ use std::time::Duration;
 
 use forebay_block_store::TierUsage;
 use forebay_proto::{WireError, header, v1};
-use forebay_runtime::{BootInstant, Condition};
+use forebay_runtime::Condition;
 use forebay_types::{CapabilityKey, ClusterId, Epoch, ErrorKind, FileId, Principal, WorkerId};
 use tokio_util::sync::CancellationToken;
 
 use crate::contents::Contents;
 use crate::core::WorkerCore;
-use crate::error::{ReadError, WorkerError};
+use crate::error::WorkerError;
+use crate::forgetting::Forgetting;
 use crate::identity::Identity;
-use crate::limits::{BACKOFF, HEARTBEAT_INTERVAL_MAX, HEARTBEAT_INTERVAL_MIN, MOUNT_RETRY_AFTER};
+use crate::limits::{BACKOFF, HEARTBEAT_INTERVAL_MAX, HEARTBEAT_INTERVAL_MIN};
 use crate::master_link::MasterLink;
+use crate::mount_intake::MountIntake;
 use crate::retry::Backoff;
 
 /// What the worker says of itself when it registers.
@@ -45,13 +47,12 @@ pub(crate) struct Reporter<F> {
     presentation: Presentation,
     registered: Registered,
     contents: Contents,
+    forgetting: Forgetting,
+    mounts: MountIntake,
     /// Met once the master's keys and mounts are known.
     condition: Condition,
     /// Called at that moment.
     announce: Option<F>,
-    /// The mounts that are known here; 0 asks for all of them.
-    mounts_revision: u64,
-    mounts_retry_at: Option<BootInstant>,
     is_reached: bool,
 }
 
@@ -159,10 +160,10 @@ impl<F: FnOnce() + Send> Reporter<F> {
             presentation,
             registered,
             contents,
+            forgetting: Forgetting::new(),
+            mounts: MountIntake::new(),
             condition,
             announce: Some(announce),
-            mounts_revision: 0,
-            mounts_retry_at: None,
             is_reached: true,
         }
     }
@@ -189,9 +190,14 @@ impl<F: FnOnce() + Send> Reporter<F> {
                 }
             };
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.core.mounts.is_wanted() => {}
+                // In this order, so that heartbeats that follow each other at once hold up nothing.
+                biased;
                 () = cancel.cancelled() => return Ok(()),
+                () = self.forgetting.taken_in() => {}
+                () = self.mounts.taken_in(&self.core) => self.announce(),
+                () = tokio::time::sleep(pause) => {}
+                // A master that is not reached has no mounts to give.
+                () = self.core.mounts.is_wanted(), if self.is_reached => {}
             }
         }
     }
@@ -203,8 +209,6 @@ impl<F: FnOnce() + Send> Reporter<F> {
         let mounts: Vec<_> =
             core.mounts.connected().iter().map(|mount| mount.report(core.shares.cached(mount.id))).collect();
         let under_store_bytes = mounts.iter().map(|mount| mount.under_store_read_bytes).sum();
-        let now = core.clock.boot_instant();
-        let is_retry_due = self.mounts_retry_at.is_some_and(|at| at <= now);
         let request = v1::HeartbeatRequest {
             header: Some(request_header()),
             worker: self.registered.identity.worker.get(),
@@ -213,7 +217,8 @@ impl<F: FnOnce() + Send> Reporter<F> {
             versions,
             reads: Some(core.path.counts.report(under_store_bytes)),
             mounts,
-            mounts_revision: if is_retry_due { 0 } else { self.mounts_revision },
+            mounts_revision: self.mounts.known(core.clock.boot_instant()),
+            forget_taken: Some(self.forgetting.taken()),
         };
         let asked_revision = request.mounts_revision;
         let answer =
@@ -240,38 +245,19 @@ impl<F: FnOnce() + Send> Reporter<F> {
             }
         }
         self.core.keys.replace(keys);
-        if answer.mounts_revision != asked_revision {
-            self.take_mounts(answer.mounts, answer.mounts_revision).await;
-        }
+        self.mounts.take(&self.core, asked_revision, answer.mounts_revision, answer.mounts).await;
         let files: Vec<FileId> = answer.forget.into_iter().map(Into::into).collect();
-        if !files.is_empty() {
-            self.forget(files).await;
-        }
-        if let Some(announce) = self.announce.take() {
+        self.forgetting.begin(&self.core, answer.forget_sequence, files);
+        self.announce();
+    }
+
+    /// Says once that the worker can serve: keys came with the first answer, and mounts when they were taken in.
+    fn announce(&mut self) {
+        if self.mounts.has_any()
+            && let Some(announce) = self.announce.take()
+        {
             self.condition.set(true);
             announce();
-        }
-    }
-
-    async fn take_mounts(&mut self, mounts: Vec<v1::MountCredentials>, revision: u64) {
-        let core = Arc::clone(&self.core);
-        // References may name files, also on a file system that hangs. Connecting needs the runtime, which a blocking
-        // thread of it has.
-        let all_work = self.core.disk.run(move || core.mounts.replace(mounts)).await.unwrap_or(false);
-        self.mounts_revision = revision;
-        let retry_at = || self.core.clock.boot_instant().saturating_add(MOUNT_RETRY_AFTER);
-        self.mounts_retry_at = (!all_work).then(retry_at);
-    }
-
-    async fn forget(&self, files: Vec<FileId>) {
-        let core = Arc::clone(&self.core);
-        let dropped = self.core.disk.run(move || {
-            for file in files {
-                core.path.cache.store().drop_version(file);
-            }
-        });
-        if let Err(ReadError::Stopping) = dropped.await {
-            tracing::debug!("stopping before superseded versions were dropped");
         }
     }
 
@@ -282,6 +268,7 @@ impl<F: FnOnce() + Send> Reporter<F> {
         check_cluster(kept.cluster, self.registered.identity.cluster, &self.presentation)?;
         tracing::info!(worker = %kept.worker, master = self.link.address(), "registered again");
         self.contents = Contents::new(&self.core);
+        self.forgetting.begin_anew();
         Ok(())
     }
 

@@ -13,15 +13,13 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::service::Routes;
 
+use crate::carried::Carried;
 use crate::error::WorkerError;
 use crate::identity::WorkerFolder;
-use crate::life::Life;
-use crate::metrics::{Carried, Metrics};
+use crate::life::{Life, Progress};
+use crate::metrics::Metrics;
 use crate::service::BlocksService;
 use crate::settings::WorkerSettings;
-
-/// The name of the unix socket in the worker's folder.
-pub(crate) const LOCAL_SOCKET: &str = "worker.sock";
 
 /// How a worker is started.
 #[derive(Debug)]
@@ -35,17 +33,6 @@ pub struct RunningWorker {
     blocks: BlocksService,
 }
 
-/// How far a worker has come.
-#[derive(Clone, Debug)]
-pub(crate) enum Progress {
-    /// It looks for its master or opens its cache.
-    Starting,
-    /// It serves.
-    Serving(WorkerId),
-    /// It is over.
-    Ended(Result<(), Arc<WorkerError>>),
-}
-
 impl Worker {
     /// Starts a worker: when this returns, its port answers and the rest is under way. See [`RunningWorker::ready`].
     ///
@@ -55,7 +42,7 @@ impl Worker {
         settings.validate()?;
         let folder = WorkerFolder::open(&settings.directory)?;
         // Before anything else is done: a second worker in this folder's place must be noticed at once.
-        let local = LocalSocket::listen(&folder.join(LOCAL_SOCKET))?;
+        let local = LocalSocket::listen(&folder.local_socket())?;
         let failed =
             |address: SocketAddr| move |source| WorkerError::Listen { address: address.to_string(), source };
         let listener = match (settings.shared_port, settings.listener.take()) {

@@ -87,16 +87,17 @@ impl v1::cluster_server::Cluster for ClusterService {
         if !registry.heartbeat(now, worker, request.registration, beat, &versions) {
             return Ok(Response::new(v1::HeartbeatResponse { register_again: true, ..Default::default() }));
         }
-        let forget = registry.take_forget(worker).into_iter().map(Into::into).collect();
+        let forget = registry.forget_list(worker, request.forget_taken);
         let map_epoch = registry.epoch().get();
         drop(registry);
         Ok(Response::new(v1::HeartbeatResponse {
             register_again: false,
             map_epoch,
             keys: self.0.capabilities.keys(self.0.clock.now()).iter().map(Into::into).collect(),
-            forget,
+            forget: forget.files.into_iter().map(Into::into).collect(),
             mounts,
             mounts_revision,
+            forget_sequence: forget.sequence,
         }))
     }
 

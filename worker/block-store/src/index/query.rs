@@ -39,8 +39,20 @@ pub struct TierUsage {
     pub used: ByteCount,
     /// The part of `used` that is held.
     pub held: ByteCount,
+    /// What its file system has free beyond what must stay free, when it was last looked at; zero also when inodes are
+    /// short. `None`: it could not be asked.
+    pub free: Option<ByteCount>,
     /// Versions, with those that left but are still held.
     pub versions: u64,
+}
+
+/// The counts of a tier that change, see [`TierUsage`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TierCounts {
+    pub(crate) used: u64,
+    pub(crate) held: u64,
+    pub(crate) free: Option<u64>,
+    pub(crate) versions: u64,
 }
 
 /// Where to read.
@@ -106,10 +118,10 @@ impl Index {
         Changes::Since { versions, next, more: next != self.cursor() }
     }
 
-    /// Charged bytes, held bytes and versions of a tier.
-    pub(crate) fn tier_usage(&self, tier: TierIndex) -> (u64, u64, u64) {
+    /// What a tier is charged, and what its file system had free.
+    pub(crate) fn tier_counts(&self, tier: TierIndex) -> TierCounts {
         let tier = &self.tiers[tier.0];
-        (tier.used(), tier.held(), tier.versions())
+        TierCounts { used: tier.used(), held: tier.held(), free: tier.free(), versions: tier.versions() }
     }
 
     fn state_of(&self, file: FileId) -> CachedVersion {

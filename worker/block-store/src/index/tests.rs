@@ -355,11 +355,11 @@ fn a_file_without_huge_pages_is_charged_by_sectors_and_one_with_them_by_pairs_of
     for (kind, charge) in [(TierKind::Disk, MIB), (TierKind::Ram, 2 * MIB)] {
         let mut index = Index::new(vec![limits(kind, 100 * MIB)]);
         index.reserve(&wanted(1, 3 * MIB), page(0));
-        assert_eq!(index.tier_usage(TierIndex(0)).0, charge + 4096);
+        assert_eq!(index.tier_counts(TierIndex(0)).used, charge + 4096);
     }
     let mut index = Index::new(vec![limits(TierKind::Ram, 100 * MIB)]);
     index.reserve(&wanted(1, 110_000), page(0));
-    assert_eq!(index.tier_usage(TierIndex(0)).0, 110_592 + 4096);
+    assert_eq!(index.tier_counts(TierIndex(0)).used, 110_592 + 4096);
 }
 
 #[test]

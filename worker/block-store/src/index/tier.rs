@@ -25,6 +25,8 @@ pub(super) struct TierState {
     limits: TierLimits,
     /// What may be charged now: the capacity, or less when the file system has less.
     ceiling: u64,
+    /// What the file system had free beyond the floors when it was last looked at; 0 also when inodes were short.
+    free: Option<u64>,
     /// How many versions there may be now, by the file system's inodes.
     versions_max: u64,
     /// All that is charged: versions and detached generations.
@@ -47,6 +49,7 @@ impl TierState {
         Self {
             limits,
             ceiling: limits.capacity.get(),
+            free: None,
             versions_max: u64::MAX,
             used: 0,
             in_flight: 0,
@@ -68,6 +71,10 @@ impl TierState {
 
     pub(super) const fn held(&self) -> u64 {
         self.held
+    }
+
+    pub(super) const fn free(&self) -> Option<u64> {
+        self.free
     }
 
     pub(super) const fn leaving(&self) -> u64 {
@@ -148,6 +155,7 @@ impl TierState {
             let room = inodes.saturating_sub(self.limits.free_inodes_floor) / FILES_PER_VERSION;
             self.versions.saturating_add(room)
         });
+        self.free = Some(if self.has_inodes() { room } else { 0 });
     }
 
     pub(super) fn set_full(&mut self) {

@@ -10,6 +10,7 @@ use forebay_types::limits::FILE_LENGTH_MAX;
 use forebay_types::{ClusterId, Timestamp};
 
 use super::{RecoveryReport, drop_files};
+use crate::directory::TierDirectory;
 use crate::index::{Location, Restored, TierIndex};
 use crate::io::{open_for_changing, open_for_reading, read_at, set_length, state_of};
 use crate::layout::{
@@ -18,7 +19,6 @@ use crate::layout::{
 };
 use crate::limits::HEADER_LENGTH_MAX;
 use crate::page::{Geometry, PageIndex, PageSet};
-use crate::store::TierDirectory;
 
 /// Covers the header and the records of a small file in one read.
 const FIRST_READ_LENGTH: usize = 4096;

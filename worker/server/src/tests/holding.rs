@@ -116,7 +116,7 @@ async fn a_held_version_that_is_forgotten_is_readable_to_the_end() {
     worker.read(&version, 0, MIB).await.expect("served");
     let peer = Peer::greeted(&house).await;
     let (_, descriptor) = peer.hold(1, &version).await;
-    house.master.script.lock().forget = vec![version.file.into()];
+    house.master.script.lock().tell_to_forget(vec![version.file.into()]);
     eventually("it is dropped", || {
         house.master.reported(version.file.into()).is_some_and(|report| report.cached_bytes == 0)
     })

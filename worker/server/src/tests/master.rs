@@ -20,7 +20,14 @@ pub(super) struct Script {
     pub(super) keys: Vec<CapabilityKey>,
     pub(super) mounts: Vec<v1::MountCredentials>,
     pub(super) mounts_revision: u64,
-    pub(super) forget: Vec<v1::FileId>,
+    /// What it tells workers to forget until they say that they took the list of this number.
+    forget: (u64, Vec<v1::FileId>),
+    /// It tells them again even then, as one whose hearing is behind.
+    pub(super) repeats_itself: bool,
+    /// Whether the list was given away with an answer that was lost.
+    pub(super) lost_lists: u64,
+    /// How many more answers to heartbeats are lost on their way.
+    pub(super) answers_to_lose: u64,
     pub(super) register_again: bool,
     /// Whether workers that name another cluster are refused, as the real one does.
     pub(super) refuses_others: bool,
@@ -46,6 +53,13 @@ pub(super) fn key() -> CapabilityKey {
     CapabilityKey::new(5, [7; 32])
 }
 
+impl Script {
+    /// Tells workers to forget these versions.
+    pub(super) fn tell_to_forget(&mut self, files: Vec<v1::FileId>) {
+        self.forget = (self.forget.0 + 1, files);
+    }
+}
+
 impl TestMaster {
     pub(super) async fn start(mounts: Vec<v1::MountCredentials>) -> Self {
         let script = Script {
@@ -53,7 +67,10 @@ impl TestMaster {
             keys: vec![key()],
             mounts,
             mounts_revision: 1,
-            forget: Vec::new(),
+            forget: (0, Vec::new()),
+            repeats_itself: false,
+            lost_lists: 0,
+            answers_to_lose: 0,
             register_again: false,
             refuses_others: true,
             registrations: Vec::new(),
@@ -125,14 +142,23 @@ impl Cluster for Service {
         } else {
             script.mounts.clone()
         };
+        if request.forget_taken == Some(script.forget.0) && !script.repeats_itself {
+            script.forget.1.clear();
+        }
         script.latest = request;
+        if script.answers_to_lose > 0 {
+            script.answers_to_lose -= 1;
+            script.lost_lists += u64::from(!script.forget.1.is_empty());
+            return Err(to_status(ErrorKind::Unavailable, "lost on the way"));
+        }
         let answer = v1::HeartbeatResponse {
             register_again: false,
             map_epoch: 1,
             keys: script.keys.iter().map(Into::into).collect(),
-            forget: std::mem::take(&mut script.forget),
+            forget: script.forget.1.clone(),
             mounts,
             mounts_revision: script.mounts_revision,
+            forget_sequence: script.forget.0,
         };
         self.beats.send_modify(|count| *count += 1);
         Ok(Response::new(answer))

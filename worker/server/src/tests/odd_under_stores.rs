@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use bytes::Bytes;
-use forebay_block_store::{BlockStore, StoreSettings, TierKind, TierSettings};
+use forebay_block_store::{BlockStore, PageIndex, StoreSettings, TierKind, TierSettings};
 use forebay_runtime::Shutdown;
 use forebay_types::{
     BLOCK_LENGTH_DEFAULT, ByteCount, ClusterId, ErrorKind, FileId, FileOffset, Fingerprint, Incarnation,
@@ -20,7 +21,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
-use super::fixture::{MIB, content};
+use super::fixture::{MIB, content, eventually};
 use crate::accounting::{FillLog, MountShares, ReadCounts};
 use crate::cache::Cache;
 use crate::disk::DiskPool;
@@ -213,6 +214,11 @@ impl Room {
     fn reads(&self) -> usize {
         self.under_store.reads.lock().len()
     }
+
+    /// Whether a page is on its way.
+    fn is_coming(&self, page: u32) -> bool {
+        self.path.fetches.coming(self.version.file(), PageIndex::new(page)).is_some()
+    }
 }
 
 #[tokio::test]
@@ -271,6 +277,18 @@ async fn a_change_in_the_midst_ends_the_read_after_whole_pages_of_the_old_versio
 }
 
 #[tokio::test]
+async fn a_fetch_that_failed_before_its_reader_looked_is_told_as_it_was() {
+    let bytes = content(4 * MIB, 9);
+    let room = Room::new(bytes.clone(), &[Trick::Changes((1 << 20) + 1000)]);
+    let mut pieces = Box::pin(Arc::clone(&room.path).read(Arc::clone(&room.version), 0..u64::MAX, 0));
+    let first = pieces.try_next().await.expect("the first page came").expect("a piece");
+    assert!(first.data == bytes[..1 << 20]);
+    eventually("the fetch ends", || !(0..4).any(|page| room.is_coming(page))).await;
+    let error = pieces.try_next().await.expect_err("the object was replaced");
+    assert_eq!((error.kind(), room.reads()), (ErrorKind::Stale, 1));
+}
+
+#[tokio::test]
 async fn a_load_that_is_cut_short_goes_on_where_it_was() {
     let bytes = content(5 * MIB, 6);
     let room = Room::new(bytes.clone(), &[Trick::CutShort(2 * (1 << 20) + 5), Trick::EndsEarly(10)]);
@@ -288,6 +306,26 @@ async fn a_load_that_is_cut_short_each_time_is_an_error_in_the_end() {
     let (loaded, error) = room.load().await;
     assert_eq!((loaded.is_complete, error.expect("nothing came").kind()), (false, ErrorKind::UnderStore));
     assert!(room.reads() < 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_brings_a_part_each_time_and_finds_it_evicted_is_an_error_in_the_end() {
+    let room = Room::new(content(2 * MIB, 10), &[Trick::CutShort((1 << 20) + 5); 200]);
+    let evicting = async {
+        loop {
+            // Time stands still while there is work, so the load has seen its page before it is evicted.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            if !room.is_coming(0) && !room.is_coming(1) {
+                room.path.cache.store().drop_version(room.version.file());
+            }
+        }
+    };
+    let (loaded, error) = tokio::select! {
+        ended = room.load() => ended,
+        () = evicting => unreachable!("it goes on for ever"),
+    };
+    assert_eq!((loaded.is_complete, error.expect("never whole").kind()), (false, ErrorKind::NoSpace));
+    assert!((10..100).contains(&room.reads()), "{} reads", room.reads());
 }
 
 #[tokio::test]

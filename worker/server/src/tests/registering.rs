@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forebay_proto::v1;
+use forebay_proto::{OptionSource, v1};
 use forebay_runtime::Shutdown;
 use forebay_types::{ClusterId, ErrorKind, WorkerId};
 
@@ -95,11 +95,42 @@ async fn superseded_versions_are_dropped_and_the_drop_is_reported() {
     house.write("f", &content(MIB, 3));
     let version = house.version("f", 1).await;
     worker.read(&version, 0, MIB).await.expect("served");
-    house.master.script.lock().forget = vec![version.file.into()];
+    house.master.script.lock().tell_to_forget(vec![version.file.into()]);
     let is_gone =
         || house.master.reported(version.file.into()).is_some_and(|report| report.cached_bytes == 0);
     eventually("the drop is reported", is_gone).await;
     assert_eq!(worker.metric("forebay_worker_tier_used_bytes", None), 0);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_to_forget_whose_answer_was_lost_is_taken_later_and_only_once() {
+    let house = House::new().await;
+    let worker = house.start().await;
+    house.write("f", &content(MIB, 6));
+    let version = house.version("f", 1).await;
+    worker.read(&version, 0, MIB).await.expect("served");
+    house.master.next_beat().await;
+    {
+        let mut script = house.master.script.lock();
+        script.tell_to_forget(vec![version.file.into()]);
+        script.repeats_itself = true;
+        script.answers_to_lose = 1;
+    }
+    eventually("it is taken", || house.master.script.lock().latest.forget_taken == Some(1)).await;
+    assert_eq!(house.master.script.lock().lost_lists, 1);
+    assert_eq!(worker.metric("forebay_worker_tier_used_bytes", None), 0);
+
+    worker.read(&version, 0, MIB).await.expect("served");
+    house.master.next_beat().await;
+    house.master.next_beat().await;
+    assert!(worker.metric("forebay_worker_tier_used_bytes", None) >= MIB, "what came since is kept");
+
+    house.master.script.lock().register_again = true;
+    eventually("a new life takes the list anew", || {
+        worker.metric("forebay_worker_tier_used_bytes", None) == 0
+    })
+    .await;
     worker.stop().await;
 }
 
@@ -130,6 +161,33 @@ async fn mounts_and_keys_follow_the_master() {
     house.master.next_beat().await;
     let error = worker.read(&version, 0, MIB).await.expect_err("the key is no longer listed");
     assert_eq!(error.kind, ErrorKind::Unauthenticated);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_reference_to_a_file_that_hangs_stops_no_heartbeat() {
+    let house = House::new().await;
+    let worker = house.start().await;
+    house.write("f", &content(MIB, 7));
+    let version = house.version("f", 1).await;
+    let pipe = house.folder.path().join("secret");
+    let (owner, kind) = (rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR, rustix::fs::FileType::Fifo);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, owner, 0).expect("a pipe");
+    let reference = OptionSource::Reference(format!("file:{}", pipe.display()));
+    {
+        let mut script = house.master.script.lock();
+        let options = [("secret".to_owned(), reference.into())].into();
+        script.mounts.push(v1::MountCredentials { mount: 99, uri: "s3://bucket".to_owned(), options });
+        script.mounts_revision = 2;
+    }
+    // Nobody writes to the pipe, so whoever opens it waits.
+    for _ in 0..3 {
+        house.master.next_beat().await;
+    }
+    worker.read(&version, 0, MIB).await.expect("the mounts that were known serve on");
+    assert_eq!(house.master.script.lock().latest.mounts_revision, 1);
+    tokio::task::spawn_blocking(move || std::fs::write(pipe, "x")).await.expect("runs").expect("written");
+    eventually("the list is taken in", || house.master.script.lock().latest.mounts_revision != 1).await;
     worker.stop().await;
 }
 

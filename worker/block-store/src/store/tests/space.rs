@@ -1,6 +1,7 @@
 //! Room: quotas, full file systems, eviction, and that the charge covers what the file system takes.
 
 use super::*;
+use crate::directory::Shortage;
 use crate::ram_tier::prepare_ram_tier;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::os::unix::fs::MetadataExt;
@@ -126,6 +127,34 @@ fn the_charge_covers_what_the_file_system_takes() {
             fs::remove_dir_all(fixture.tier(0)).unwrap();
         }
     }
+}
+
+#[test]
+fn a_tier_below_its_floor_of_free_space_is_seen_from_the_start() {
+    let mut fixture = Fixture::new(TierKind::Disk, 64 * MIB);
+    let _tmpfs = Tmpfs::mount(fixture.tier(0), "size=8m,nr_inodes=1000");
+    let free = |fixture: &Fixture| fixture.open().usage()[0].free.expect("it was asked").get();
+    assert!((7 * MIB..=8 * MIB).contains(&free(&fixture)));
+    let shortage = |fixture: &Fixture| {
+        let directory = TierDirectory::open(fixture.settings.tiers[0].clone(), CLUSTER, false);
+        directory.expect("opens all the same").shortage()
+    };
+    assert_eq!(shortage(&fixture), None);
+
+    fixture.settings.tiers[0].free_bytes_floor = ByteCount::new(9 * MIB);
+    assert_eq!(free(&fixture), 0);
+    let lacks = shortage(&fixture).expect("less than 9 MiB are free");
+    assert!(matches!(lacks, Shortage::Bytes { floor, .. } if floor.get() == 9 * MIB), "{lacks:?}");
+    assert!(lacks.to_string().ends_with(", 9MiB must stay free"), "{lacks}");
+    let content = Content::new(1, 1000);
+    let refused = fixture.open().put_page(&content.source(), PageIndex::new(0), &content.page(0));
+    assert!(matches!(refused, Err(StoreError::NoSpace { .. })));
+
+    fixture.settings.tiers[0].free_bytes_floor = ByteCount::ZERO;
+    fixture.settings.tiers[0].free_inodes_floor = 1000;
+    assert_eq!(free(&fixture), 0);
+    let lacks = shortage(&fixture).expect("fewer than 1000 inodes are free");
+    assert!(matches!(lacks, Shortage::Inodes { floor: 1000, .. }), "{lacks:?}");
 }
 
 #[test]

@@ -1,18 +1,19 @@
 //! A tier's directory: made, locked against other processes, and checked for whose it is.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use forebay_types::ClusterId;
+use forebay_types::{ByteCount, ClusterId};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use tracing::warn;
 
 use crate::error::StoreError;
-use crate::io::open_for_writing;
+use crate::io::{free_space, open_for_writing};
 use crate::layout::{
     BLOCKS_FOLDER, FOLDER_COUNT, FORMAT_FILE, FORMAT_FILE_LENGTH, FileKind, FormatFile, FormatFileError,
     GenerationKey, LOCK_FILE, relative_path,
@@ -29,6 +30,13 @@ pub(crate) struct TierDirectory {
     root: OwnedFd,
     /// Locked while it is open; the kernel unlocks it when the process dies.
     _lock: OwnedFd,
+}
+
+/// What the file system of a tier lacks, so that the tier takes nothing new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shortage {
+    Bytes { free: ByteCount, floor: ByteCount },
+    Inodes { free: u64, floor: u64 },
 }
 
 impl TierDirectory {
@@ -58,7 +66,26 @@ impl TierDirectory {
         for folder in 0..FOLDER_COUNT {
             make_folder(&blocks.join(format!("{folder:02x}")))?;
         }
-        Ok(Self { settings, root, _lock: lock })
+        let directory = Self { settings, root, _lock: lock };
+        if let Some(shortage) = directory.shortage() {
+            let tier = &directory.settings.name;
+            warn!(tier, directory = %path.display(), %shortage,
+                "a tier can hold no more than it does now: its file system is too full; delete other files there, or \
+                 give the worker another directory");
+        }
+        Ok(directory)
+    }
+
+    /// What keeps the tier from taking anything new now. A file system that cannot be asked is taken to have room.
+    pub(crate) fn shortage(&self) -> Option<Shortage> {
+        let free = free_space(&self.root).ok()?;
+        let (bytes_floor, inodes_floor) = (self.settings.free_bytes_floor, self.settings.free_inodes_floor);
+        let bytes = ByteCount::new(free.bytes);
+        if bytes <= bytes_floor {
+            return Some(Shortage::Bytes { free: bytes, floor: bytes_floor });
+        }
+        let inodes = free.inodes.filter(|inodes| *inodes <= inodes_floor)?;
+        Some(Shortage::Inodes { free: inodes, floor: inodes_floor })
     }
 
     pub(crate) const fn settings(&self) -> &TierSettings {
@@ -77,6 +104,15 @@ impl TierDirectory {
     /// Path of a file, for people.
     pub(crate) fn path_of(&self, key: GenerationKey, kind: FileKind) -> PathBuf {
         self.settings.directory.join(relative_path(key, kind))
+    }
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes { free, floor } => write!(f, "{free} are free, {floor} must stay free"),
+            Self::Inodes { free, floor } => write!(f, "{free} inodes are free, {floor} must stay free"),
+        }
     }
 }
 

@@ -1,0 +1,113 @@
+//! The versions that one worker must forget: told a list at a time, each again until the worker has taken it.
+
+use std::collections::VecDeque;
+
+use forebay_types::FileId;
+
+use crate::limits;
+
+/// What a worker is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ForgetList {
+    /// Names the list; the worker says it back.
+    pub(crate) sequence: u64,
+    /// At most [`limits::FORGET_PER_HEARTBEAT_MAX`].
+    pub(crate) files: Vec<FileId>,
+}
+
+/// What one worker has still to forget.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Forgetting {
+    /// The oldest first, at most [`limits::FORGET_PENDING_MAX`].
+    files: VecDeque<FileId>,
+    /// How many of them, from the first on, make up the list that was told last.
+    told: usize,
+    /// The number of that list.
+    sequence: u64,
+}
+
+impl Forgetting {
+    /// Adds a version, unless too many wait already.
+    pub(super) fn add(&mut self, file: FileId) {
+        if self.files.len() < limits::FORGET_PENDING_MAX {
+            self.files.push_back(file);
+        }
+    }
+
+    /// What to tell a worker that took the list of number `taken` last: the same list again if that was another one.
+    /// `None`: the worker does not say, so what it was told counts as taken.
+    pub(super) fn next(&mut self, taken: Option<u64>) -> ForgetList {
+        if taken.is_none_or(|taken| taken == self.sequence) {
+            self.files.drain(..self.told);
+            self.told = 0;
+        }
+        if self.told == 0 && !self.files.is_empty() {
+            self.told = self.files.len().min(limits::FORGET_PER_HEARTBEAT_MAX);
+            self.sequence += 1;
+        }
+        ForgetList { sequence: self.sequence, files: self.files.range(..self.told).copied().collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use forebay_types::Incarnation;
+
+    fn file(counter: u64) -> FileId {
+        FileId { incarnation: Incarnation::new(1), counter }
+    }
+
+    #[test]
+    fn a_list_is_told_again_until_it_was_taken() {
+        let mut forgetting = Forgetting::default();
+        assert_eq!(forgetting.next(Some(0)).files, []);
+        forgetting.add(file(1));
+        let first = forgetting.next(Some(0));
+        assert_eq!(first, ForgetList { sequence: 1, files: vec![file(1)] });
+        forgetting.add(file(2));
+        assert_eq!(forgetting.next(Some(0)), first, "the answer was lost");
+        let second = ForgetList { sequence: 2, files: vec![file(2)] };
+        assert_eq!(forgetting.next(Some(1)), second);
+        assert_eq!(forgetting.next(Some(1)), second);
+        assert_eq!(forgetting.next(Some(2)).files, []);
+        assert_eq!(forgetting.next(Some(2)).files, []);
+    }
+
+    #[test]
+    fn a_new_life_of_the_worker_is_told_what_the_last_one_did_not_take() {
+        let mut forgetting = Forgetting::default();
+        forgetting.add(file(1));
+        forgetting.next(Some(0));
+        forgetting.next(Some(1));
+        forgetting.add(file(2));
+        let list = forgetting.next(Some(1));
+        assert_eq!(forgetting.next(Some(0)), list);
+    }
+
+    #[test]
+    fn a_worker_that_does_not_say_what_it_took_is_told_once() {
+        let mut forgetting = Forgetting::default();
+        forgetting.add(file(1));
+        assert_eq!(forgetting.next(None).files, [file(1)]);
+        assert_eq!(forgetting.next(None).files, []);
+    }
+
+    #[test]
+    fn a_long_list_is_told_in_parts_and_too_long_a_one_is_cut() {
+        let mut forgetting = Forgetting::default();
+        (0..=limits::FORGET_PENDING_MAX as u64).for_each(|counter| forgetting.add(file(counter)));
+        let (mut told, mut taken) = (0, 0);
+        loop {
+            let list = forgetting.next(Some(taken));
+            if list.files.is_empty() {
+                break;
+            }
+            assert!(list.files.len() <= limits::FORGET_PER_HEARTBEAT_MAX);
+            assert_eq!(list.files[0], file(told as u64), "in order");
+            told += list.files.len();
+            taken = list.sequence;
+        }
+        assert_eq!(told, limits::FORGET_PENDING_MAX);
+    }
+}
