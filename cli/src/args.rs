@@ -19,36 +19,36 @@ pub(crate) struct Arguments {
 
 /// Flags that each command takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "For all commands")]
 pub(crate) struct GlobalArguments {
-    /// Addresses of the masters [default: 127.0.0.1:7411]
+    /// Addresses of the masters [default: those of FOREBAY_MASTERS, else 127.0.0.1:7411]
     #[arg(long, global = true, value_delimiter = ',', value_name = "HOST:PORT,...")]
     pub(crate) masters: Option<Vec<String>>,
     /// How long to wait for a master, such as 500ms, 5s or 2m [default: 10s]
     #[arg(long, global = true, value_name = "DURATION")]
     pub(crate) timeout: Option<String>,
-    /// Text for people or one JSON document for scripts
-    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text)]
+    /// Text for people, or one JSON document for scripts
+    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text, value_name = "FORMAT")]
     pub(crate) output: OutputFormat,
-    /// Configuration file (TOML); environment variables and flags are stronger
+    /// Configuration file (TOML); environment variables and flags are stronger [default: none]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// What to log to stderr: error, warn, info, debug, trace, or a filter such as warn,forebay_worker=debug
+    /// What to log to stderr: error, warn, info, debug, trace, or a filter such as warn,forebay_worker=debug [default:
+    /// error; of processes info,openraft=warn]
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,
-    /// How log lines look: text or json
+    /// How log lines look: text or json [default: text]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub(crate) log_format: Option<String>,
-    /// Name of the machine that this process counts as, instead of the machine's own
+    /// Name of the machine that this process counts as [default: the machine's own id]
     #[arg(long, global = true, value_name = "ID")]
     pub(crate) host_id: Option<String>,
 }
 
-/// How results are printed.
+// How results are printed. No documents on the values: with them `--help` would need several lines for each flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
-    /// For people.
     Text,
-    /// One document.
     Json,
 }
 
@@ -90,40 +90,60 @@ pub(crate) enum Command {
 /// `forebay local`.
 #[derive(Debug, Args)]
 pub(crate) struct LocalArguments {
-    /// Where state and cache are kept [default: the user's data folder]
+    /// Where state and cache are kept [default: $XDG_DATA_HOME/forebay, else ~/.local/share/forebay]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// Address to serve on, port 0 for any free one [default: 127.0.0.1:7411]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<String>,
-    /// Size of the RAM tier, 0 for none [default: a quarter of free memory]
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) ram: Option<String>,
-    /// A disk tier; may be given again [default: half of the free space under --dir]
-    #[arg(long = "tier", value_name = "DIR:SIZE")]
-    pub(crate) tiers: Vec<String>,
-    /// Attach an under-store, such as /data=file:///srv/data; may be given again
+    #[command(flatten)]
+    pub(crate) tiers: TierArguments,
+    /// Attach an under-store, such as /data=file:///srv/data; may be given again [default: none]
     #[arg(long = "mount", value_name = "NS_PATH=URI")]
     pub(crate) mounts: Vec<String>,
-    /// Show the namespace at this folder
+    /// Show the namespace at this folder, which is made if it is missing [default: at none]
     #[arg(long, value_name = "DIR")]
     pub(crate) fuse: Option<PathBuf>,
-    /// Options of the FUSE mount: allow_other, uid=, gid=, umask=, freshness=, passthrough=auto|off
+    /// Options of the FUSE mount: allow_other, uid=, gid=, umask=, freshness=, passthrough=auto|off, read_ahead_kib=,
+    /// threads=, deadline=, noexec, suid, dev; may be given again [default: none]
     #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
     pub(crate) fuse_options: Vec<String>,
     #[command(flatten)]
     pub(crate) network: NetworkArguments,
 }
 
+/// What each process that keeps a cache takes.
+#[derive(Debug, Args)]
+pub(crate) struct TierArguments {
+    /// Size of the RAM tier, such as 512MiB or 4GiB, 0 for none [default: a quarter of the free memory; with --tier:
+    /// none]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) ram: Option<String>,
+    /// A disk tier, such as /nvme/forebay:1TiB; may be given again [default: half of the free space under --dir; with
+    /// a --ram that is not 0: none]
+    #[arg(long = "tier", value_name = "DIR:SIZE")]
+    pub(crate) tiers: Vec<String>,
+}
+
 /// What each process that serves a port takes.
 #[derive(Debug, Args)]
 pub(crate) struct NetworkArguments {
-    /// Allow --listen beyond loopback without TLS
-    #[arg(long)]
-    pub(crate) insecure: bool,
-    /// Serve /metrics, /healthz and /readyz at this address instead of on --listen
+    /// Serve /metrics, /healthz and /readyz at this address [default: where it listens]
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<String>,
+    /// Allow to listen beyond loopback without TLS: whoever reaches the port can read everything
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
+/// What each process that others must find takes.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArguments {
+    /// Address at which others reach this process [default: where it listens]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) advertise: Option<String>,
+    #[command(flatten)]
+    pub(crate) network: NetworkArguments,
 }
 
 /// `forebay master`.
@@ -132,45 +152,36 @@ pub(crate) struct MasterArguments {
     /// Slot of this master among the masters; a name, not an identity [default: 1]
     #[arg(long, value_name = "N")]
     pub(crate) id: Option<u32>,
-    /// Where log, state and the cluster's key are kept
+    /// Where log, state and the cluster's key are kept [no default: say it here or in the configuration]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
-    /// Address to serve on [default: 127.0.0.1:7411]
+    /// Address to serve on, port 0 for any free one [default: 127.0.0.1:7411]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<String>,
-    /// Address at which others reach this master [default: where it listens]
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) advertise: Option<String>,
     #[command(flatten)]
-    pub(crate) network: NetworkArguments,
+    pub(crate) server: ServerArguments,
 }
 
 /// `forebay worker`.
 #[derive(Debug, Args)]
 pub(crate) struct WorkerArguments {
-    /// Where the worker's id, socket and, without --tier, its cache are kept
+    /// Where the worker's id, socket and, without --tier, its cache are kept [no default: say it here or in the
+    /// configuration]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
-    /// Address to serve on [default: 127.0.0.1:7421]
+    /// Address to serve on, port 0 for any free one [default: 127.0.0.1:7421]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<String>,
-    /// Address at which others reach this worker [default: where it listens]
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) advertise: Option<String>,
-    /// Size of the RAM tier, 0 for none [default: a quarter of free memory]
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) ram: Option<String>,
-    /// A disk tier; may be given again [default: half of the free space under --dir]
-    #[arg(long = "tier", value_name = "DIR:SIZE")]
-    pub(crate) tiers: Vec<String>,
-    /// Tenants that this worker serves
-    #[arg(long, value_name = "NAME")]
-    pub(crate) group: Option<String>,
+    #[command(flatten)]
+    pub(crate) tiers: TierArguments,
     /// Delete whatever the cache holds, another cluster's included, and start with an empty one
     #[arg(long)]
     pub(crate) format_cache: bool,
+    /// Tenants that this worker serves [default: the common group]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) group: Option<String>,
     #[command(flatten)]
-    pub(crate) network: NetworkArguments,
+    pub(crate) server: ServerArguments,
 }
 
 /// `forebay fuse`.
@@ -185,21 +196,23 @@ pub(crate) enum FuseCommand {
 /// `forebay fuse mount`.
 #[derive(Debug, Args)]
 pub(crate) struct FuseMountArguments {
-    /// The folder to mount at
+    /// The folder to mount at; it is made if it is missing
     pub(crate) mount_point: PathBuf,
     /// Show only what lies below this path of the namespace [default: /]
     #[arg(long, value_name = "NS_PATH")]
     pub(crate) path: Option<String>,
-    /// allow_other, uid=, gid=, umask=, freshness=, passthrough=auto|off; may be given again
+    /// allow_other, uid=, gid=, umask=, freshness=, passthrough=auto|off, read_ahead_kib=, threads=, deadline=, noexec,
+    /// suid, dev; may be given again [default: none]
     #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
     pub(crate) options: Vec<String>,
-    /// Return once the mount serves, and leave it running
+    /// Return once the mount serves, and leave it running; it logs to /var/log/forebay/fuse.log, or for a user below
+    /// ~/.local/state/forebay
     #[arg(long)]
     pub(crate) background: bool,
     /// Serve /metrics, /healthz and /readyz at this address [default: 127.0.0.1:7431, or a free port if it is taken]
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<String>,
-    /// Allow --http beyond loopback without TLS
+    /// Allow --http beyond loopback without TLS: whoever reaches the port can read the figures
     #[arg(long)]
     pub(crate) insecure: bool,
 }
@@ -221,13 +234,14 @@ pub(crate) struct MountArguments {
     /// Only look whether it could be mounted
     #[arg(long)]
     pub(crate) check: bool,
-    /// An option of the under-store, such as endpoint=http://127.0.0.1:9000; secrets also as env:NAME or file:PATH
+    /// An option of the under-store, such as endpoint=http://127.0.0.1:9000; secrets also as env:NAME or file:PATH; may
+    /// be given again [default: what AWS_... variables say]
     #[arg(long = "option", value_name = "KEY=VALUE")]
     pub(crate) options: Vec<String>,
-    /// How old what is shown may be, such as 60s, or immutable [default: 60s]
+    /// How old what is shown may be, such as 500ms or 2m, 0 to ask at each open, or immutable [default: 60s]
     #[arg(long, value_name = "DURATION|immutable")]
     pub(crate) freshness: Option<String>,
-    /// What one client sees of another's changes [default: relaxed]
+    /// strict: clients ask the master each time; relaxed: they may use an answer for up to 5s [default: relaxed]
     #[arg(long, value_name = "strict|relaxed")]
     pub(crate) coherence: Option<String>,
 }
@@ -245,10 +259,11 @@ pub(crate) struct LoadArguments {
     /// Paths of the namespace; a directory means all files below it
     #[arg(value_name = "NS_PATH", required_unless_present = "manifest")]
     pub(crate) paths: Vec<OsString>,
-    /// A list of further paths, one a line, in the order in which they are wanted; - is standard input
+    /// A list of further paths, one a line, in the order in which they are wanted; - is standard input [default:
+    /// none]
     #[arg(long, value_name = "FILE")]
     pub(crate) manifest: Option<PathBuf>,
-    /// Do not wait for the end
+    /// Do not wait for the end; print the number of the job
     #[arg(long)]
     pub(crate) detach: bool,
 }
@@ -314,9 +329,9 @@ pub(crate) struct CatArguments {
 pub(crate) struct GetArguments {
     /// A path of the namespace
     pub(crate) source: OsString,
-    /// Where to put it
+    /// Where to put it: a new name, or a folder that is there already; a file that is there is replaced
     pub(crate) target: PathBuf,
-    /// Get a directory with all below it
+    /// Get a directory with all below it, into TARGET itself
     #[arg(short, long)]
     pub(crate) recursive: bool,
 }

@@ -43,7 +43,7 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
 fn completion(arguments: &CompletionArguments) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Arguments::command(), "forebay", &mut script);
-    output::print_line(output::shown(&script).trim_end())
+    output::print_text(output::shown(&script).trim_end())
 }
 
 fn version(global: &GlobalArguments) -> Result<(), Failure> {

@@ -5,6 +5,8 @@ use std::fmt;
 use forebay_client::ClientError;
 use forebay_types::ErrorKind;
 
+use crate::output::printable;
+
 /// Exit code: the command failed, or did only a part.
 pub(crate) const FAILED: u8 = 1;
 /// Exit code: what was typed makes no sense.
@@ -22,12 +24,18 @@ pub(crate) struct Failure {
 impl Failure {
     /// The command failed; `message` says what, with which path, why, and what to do.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: FAILED }
+        Self::with_code(&message.into(), FAILED)
+    }
+
+    /// As [`Failure::new`], for several things that are wrong, each on a line of its own.
+    pub(crate) fn lines(messages: &[String]) -> Self {
+        let lines: Vec<_> = messages.iter().map(|message| printable(message)).collect();
+        Self { message: lines.join("\n       "), code: FAILED }
     }
 
     /// What was typed or configured makes no sense.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: USAGE }
+        Self::with_code(&message.into(), USAGE)
     }
 
     /// A failure of the SDK while `what` was done, such as `mount s3://data at /data`.
@@ -45,12 +53,17 @@ impl Failure {
             }
             _ => FAILED,
         };
-        Self { message: format!("cannot {what}: {error}"), code }
+        Self::with_code(&format!("cannot {what}: {error}"), code)
     }
 
     /// A part of the process did not start.
     pub(crate) fn start(what: impl fmt::Display, error: impl fmt::Display) -> Self {
-        Self { message: format!("{what}: {error}"), code: FAILED }
+        Self::with_code(&format!("{what}: {error}"), FAILED)
+    }
+
+    /// Names in a message may be anything, so it is made fit for a terminal.
+    fn with_code(message: &str, code: u8) -> Self {
+        Self { message: printable(message), code }
     }
 
     pub(crate) const fn exit_code(&self) -> u8 {

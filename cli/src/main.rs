@@ -20,18 +20,21 @@ use crate::args::Arguments;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    let done = match Arguments::try_parse() {
+        Ok(arguments) => commands::run(arguments),
         Err(usage) => {
-            // Help and version are no errors; clap knows where each goes and with which code.
-            let _ = usage.print();
-            return ExitCode::from(if usage.use_stderr() { failure::USAGE } else { 0 });
+            // Help and version are no errors; clap knows where each goes and how it looks there.
+            let printed = output::printed(usage.print());
+            if usage.use_stderr() {
+                return ExitCode::from(failure::USAGE);
+            }
+            printed
         }
     };
-    match commands::run(arguments) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            output::complain(&format!("error: {failure}"));
             ExitCode::from(failure.exit_code())
         }
     }

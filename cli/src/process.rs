@@ -6,6 +6,7 @@ pub(crate) mod master;
 pub(crate) mod worker;
 
 mod background;
+mod flags;
 mod mounted;
 mod tiers;
 
@@ -22,6 +23,23 @@ use crate::settings::Settings;
 
 /// What a process logs unless told otherwise. The log's library tells each step of an election at level info.
 const LOG_LEVEL: &str = "info,openraft=warn";
+
+/// Runs a process to its end: `begin` starts its parts and says that they serve, then it serves until it is told to
+/// stop.
+fn run(
+    settings: &Settings,
+    begin: impl AsyncFnOnce(&Settings, &Shutdown) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    begin_logging(settings)?;
+    runtime()?.block_on(async {
+        let signals = signals()?;
+        let shutdown = Shutdown::new();
+        match begin(settings, &shutdown).await {
+            Ok(()) => run_until_stopped(&shutdown, signals).await,
+            Err(failure) => Err(stop_after(failure, &shutdown).await),
+        }
+    })
+}
 
 /// Begins logging as the settings say.
 fn begin_logging(settings: &Settings) -> Result<(), Failure> {

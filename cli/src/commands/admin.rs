@@ -8,7 +8,7 @@ use super::mount::{freshness_document, show_freshness};
 use super::session::Session;
 use crate::args::{AdminCommand, GlobalArguments, OutputFormat, ReportSection};
 use crate::failure::Failure;
-use crate::output::{self, print_line, print_table, shown};
+use crate::output::{self, hex, named, print_line, print_table, shown};
 
 /// Runs one of the admin commands.
 pub(crate) async fn run(global: &GlobalArguments, command: AdminCommand) -> Result<(), Failure> {
@@ -94,8 +94,7 @@ fn worker_document(report: &v1::WorkerReport) -> Value {
 fn mount_document(report: &v1::MountReport) -> Value {
     let mount = report.mount.clone().unwrap_or_default();
     let counters = report.counters.unwrap_or_default();
-    json!({
-        "path": shown(&mount.path),
+    let document = json!({
         "uri": mount.uri,
         "read_only": mount.read_only,
         "freshness": mount.freshness.and_then(|freshness| Freshness::try_from(freshness).ok()).map(freshness_document),
@@ -105,7 +104,8 @@ fn mount_document(report: &v1::MountReport) -> Value {
         "miss_bytes": counters.miss_bytes,
         "under_store_read_bytes": counters.under_store_read_bytes,
         "under_store_requests": counters.under_store_requests,
-    })
+    });
+    named("path", &mount.path, document)
 }
 
 fn print(report: &v1::GetReportResponse, section: ReportSection) -> Result<(), Failure> {
@@ -222,8 +222,4 @@ fn state(worker: &v1::WorkerEntry) -> &'static str {
         v1::WorkerState::Live => "LIVE",
         v1::WorkerState::Lost | v1::WorkerState::Unspecified => "LOST",
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

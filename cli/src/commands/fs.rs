@@ -5,42 +5,33 @@ mod read;
 mod show;
 mod walk;
 
+use std::ffi::OsString;
+
 use forebay_client::{Client, Entry};
 use forebay_types::NamespacePath;
 
-use super::session::{Session, path};
+use super::session::{Session, TypedPath};
 use crate::args::{FsCommand, GlobalArguments};
 use crate::failure::Failure;
+
+/// A path that was typed, and what is there.
+struct Found {
+    client: Client,
+    at: NamespacePath,
+    entry: Entry,
+}
 
 /// Runs one of the commands.
 pub(crate) async fn run(global: &GlobalArguments, command: FsCommand) -> Result<(), Failure> {
     match command {
-        FsCommand::Ls(arguments) => {
-            let at = path(&arguments.path)?;
-            show::ls(global, &Session::begin(global).await?.client, &at).await
-        }
-        FsCommand::Stat(arguments) => {
-            let at = path(&arguments.path)?;
-            show::stat(global, &Session::begin(global).await?.client, &at).await
-        }
-        FsCommand::Du(arguments) => {
-            let at = path(&arguments.path)?;
-            show::du(global, &Session::begin(global).await?.client, &at).await
-        }
-        FsCommand::Locate(arguments) => {
-            let at = path(&arguments.path)?;
-            show::locate(global, &Session::begin(global).await?.client, &at).await
-        }
-        FsCommand::Free(arguments) => {
-            let at = path(&arguments.path)?;
-            free::free(global, &Session::begin(global).await?.client, &at).await
-        }
-        FsCommand::Cached(arguments) => {
-            let at = path(&arguments.path)?;
-            show::cached(global, &Session::begin(global).await?.client, &at).await
-        }
+        FsCommand::Ls(arguments) => show::ls(global, &find(global, &arguments.path).await?).await,
+        FsCommand::Stat(arguments) => show::stat(global, &find(global, &arguments.path).await?).await,
+        FsCommand::Du(arguments) => show::du(global, &find(global, &arguments.path).await?).await,
+        FsCommand::Locate(arguments) => show::locate(global, &find(global, &arguments.path).await?).await,
+        FsCommand::Free(arguments) => free::free(global, &find(global, &arguments.path).await?).await,
+        FsCommand::Cached(arguments) => show::cached(global, &find(global, &arguments.path).await?).await,
         FsCommand::Cat(arguments) => {
-            let paths = arguments.paths.iter().map(path).collect::<Result<Vec<_>, _>>()?;
+            let paths = arguments.paths.iter().map(TypedPath::parse).collect::<Result<Vec<_>, _>>()?;
             let client = Session::begin(global).await?.client;
             let done = read::cat(&client, &paths).await;
             // So that what was read is counted.
@@ -48,17 +39,18 @@ pub(crate) async fn run(global: &GlobalArguments, command: FsCommand) -> Result<
             done
         }
         FsCommand::Get(arguments) => {
-            let source = path(&arguments.source)?;
-            let client = Session::begin(global).await?.client;
-            let done = read::get(&client, &source, &arguments.target, arguments.recursive).await;
-            client.close().await;
+            let source = find(global, &arguments.source).await?;
+            let done = read::get(&source, &arguments.target, arguments.recursive).await;
+            source.client.close().await;
             done
         }
     }
 }
 
-/// The entry at a path.
-async fn resolve(client: &Client, at: &NamespacePath) -> Result<Entry, Failure> {
-    let found = client.resolve(at).await;
-    found.map(|(entry, _)| entry).map_err(|error| Failure::client(format!("look up {at}"), &error))
+/// Connects, and looks up what is at a path. A path that is none fails before.
+async fn find(global: &GlobalArguments, typed: &OsString) -> Result<Found, Failure> {
+    let typed = TypedPath::parse(typed)?;
+    let client = Session::begin(global).await?.client;
+    let entry = typed.resolve(&client).await?;
+    Ok(Found { client, at: typed.path, entry })
 }

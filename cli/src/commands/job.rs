@@ -4,19 +4,21 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use forebay_client::{Client, Job};
-use forebay_types::{ByteCount, JobId, JobState};
+use forebay_types::{ByteCount, JobFailure, JobId, JobState, NamespacePath};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::session::Session;
 use crate::args::{GlobalArguments, JobArguments, JobCommand, OutputFormat};
 use crate::failure::Failure;
-use crate::output::{self, print_line, print_table};
+use crate::output::{self, hex, named, print_line, print_table};
 
 /// How often a job that is waited for is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// How often its progress is told where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
+/// Most failures that are printed for people; JSON has all that the master keeps.
+const FAILURES_SHOWN_MAX: usize = 20;
 
 /// Runs one of the job commands.
 pub(crate) async fn run(global: &GlobalArguments, command: JobCommand) -> Result<(), Failure> {
@@ -130,15 +132,21 @@ pub(super) fn print(global: &GlobalArguments, job: &Job) -> Result<(), Failure> 
     if global.output == OutputFormat::Json {
         return output::print_json(&document(job));
     }
-    print_line(&summary(job))?;
-    for failure in &job.failures {
-        print_line(&format!("failed: {}: {}", failure.path, failure.reason))?;
+    text(job).iter().try_for_each(|line| print_line(line))
+}
+
+/// A job as people see it, a line each: how far it is, and the first of what failed.
+fn text(job: &Job) -> Vec<String> {
+    let shown = job.failures.iter().take(FAILURES_SHOWN_MAX);
+    let mut lines = vec![summary(job)];
+    lines.extend(shown.map(|failure| format!("failed: {}: {}", failure.path, failure.reason)));
+    let told = job.failures.len().min(FAILURES_SHOWN_MAX) as u64;
+    let untold = job.progress.files_failed.max(job.failures.len() as u64) - told;
+    let number = job.id.get();
+    if untold > 0 && told > 0 {
+        lines.push(format!("... and {untold} more (see `forebay job status {number} --output json`)"));
     }
-    let untold = job.progress.files_failed.saturating_sub(job.failures.len() as u64);
-    if untold > 0 && !job.failures.is_empty() {
-        print_line(&format!("failed: {untold} more"))?;
-    }
-    Ok(())
+    lines
 }
 
 fn summary(job: &Job) -> String {
@@ -179,9 +187,10 @@ fn failure(job: &Job) -> Failure {
 /// A job as scripts get it.
 pub(super) fn document(job: &Job) -> Value {
     let progress = &job.progress;
-    let failure = |failure: &forebay_types::JobFailure| json!({"path": failure.path.to_string(), "reason": failure.reason});
+    let failure =
+        |failure: &JobFailure| named("path", &failure.path.to_bytes(), json!({"reason": failure.reason}));
     let submitted = job.submitted_at;
-    json!({
+    let mut document = json!({
         "id": job.id.get(),
         "state": job.state.name(),
         "paths": job.paths.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -198,7 +207,12 @@ pub(super) fn document(job: &Job) -> Value {
             .map(|time| time.to_string()).ok(),
         "failures": job.failures.iter().map(failure).collect::<Vec<_>>(),
         "reason": job.reason,
-    })
+    });
+    let paths: Vec<_> = job.paths.iter().map(NamespacePath::to_bytes).collect();
+    if paths.iter().any(|path| std::str::from_utf8(path).is_err()) {
+        document["paths_hex"] = paths.iter().map(|path| hex(path)).collect();
+    }
+    document
 }
 
 /// A bar on a terminal, else a line now and then; on standard error, since the result goes to standard output.
@@ -227,7 +241,7 @@ impl Progress {
             bar.set_position(progress.bytes_done);
             bar.set_message(format!("{} of {} files", progress.files_done, progress.files_total));
         } else if self.told_at.is_none_or(|at| at.elapsed() >= LINE_INTERVAL) {
-            eprintln!("{}", summary(job));
+            output::complain(&summary(job));
             self.told_at = Some(Instant::now());
         }
     }
@@ -242,7 +256,7 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use forebay_types::{JobFailure, JobProgress, Timestamp};
+    use forebay_types::{JobProgress, Timestamp};
 
     fn job(state: JobState) -> Job {
         let path: forebay_types::NamespacePath = "/data".parse().expect("legal");
@@ -285,6 +299,36 @@ mod tests {
         }
         assert_eq!((&document["state"], &document["seconds"]), (&json!("FAILED"), &json!(1.5)));
         assert_eq!(document["failures"], json!([{"path": "/data", "reason": "it is gone"}]));
+    }
+
+    #[test]
+    fn paths_that_are_not_utf_8_are_in_the_document_byte_by_byte() {
+        let mut job = job(JobState::Failed);
+        assert!(document(&job).get("paths_hex").is_none());
+        let path = NamespacePath::parse(b"/a\xff").expect("legal");
+        job.failures[0].path = path.clone();
+        job.paths.push(path);
+        let document = document(&job);
+        assert_eq!(document["paths"], json!(["/data", "/a\u{fffd}"]));
+        assert_eq!(document["paths_hex"], json!(["2f64617461", "2f61ff"]));
+        assert_eq!(
+            document["failures"],
+            json!([{"path": "/a\u{fffd}", "path_hex": "2f61ff", "reason": "it is gone"}])
+        );
+    }
+
+    #[test]
+    fn of_many_failures_people_see_the_first_and_how_many_more() {
+        let mut job = job(JobState::Failed);
+        job.progress.files_failed = 20;
+        job.failures = vec![job.failures[0].clone(); 20];
+        assert_eq!(text(&job).len(), 21);
+        (job.progress.files_failed, job.failures) = (5000, vec![job.failures[0].clone(); 1000]);
+        let text = text(&job);
+        assert_eq!(text.len(), 22);
+        assert_eq!(text[1], "failed: /data: it is gone");
+        assert_eq!(text[21], "... and 4980 more (see `forebay job status 3 --output json`)");
+        assert_eq!(document(&job)["failures"].as_array().map(Vec::len), Some(1000));
     }
 
     #[test]

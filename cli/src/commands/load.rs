@@ -8,7 +8,7 @@ use forebay_types::limits::LOAD_PATHS_MAX;
 use forebay_types::{ErrorKind, NamespacePath};
 
 use super::job;
-use super::session::{Session, path};
+use super::session::{Session, TypedPath};
 use crate::args::{GlobalArguments, LoadArguments, OutputFormat};
 use crate::failure::Failure;
 use crate::output;
@@ -17,6 +17,9 @@ use crate::output;
 #[derive(Debug)]
 struct Wanted {
     paths: Vec<NamespacePath>,
+    /// Those that were typed with a slash at the end. In a manifest a slash means nothing: to look up each of its lines
+    /// first would take longer than the load.
+    directories: Vec<TypedPath>,
     /// How many of them were typed; the others are the manifest's.
     typed: usize,
     /// The line of each path of the manifest, from 1.
@@ -29,6 +32,9 @@ struct Wanted {
 pub(crate) async fn load(global: &GlobalArguments, arguments: LoadArguments) -> Result<(), Failure> {
     let wanted = Wanted::read(&arguments)?;
     let session = Session::begin(global).await?;
+    for path in &wanted.directories {
+        path.resolve(&session.client).await?;
+    }
     let submitted = session.client.submit_load(&wanted.paths).await;
     let id = match submitted.map_err(|error| Failure::client("load", &error))? {
         Submitted::Begun(id) => id,
@@ -48,8 +54,14 @@ pub(crate) async fn load(global: &GlobalArguments, arguments: LoadArguments) -> 
 
 impl Wanted {
     fn read(arguments: &LoadArguments) -> Result<Self, Failure> {
-        let paths = arguments.paths.iter().map(path).collect::<Result<Vec<_>, _>>()?;
-        let mut wanted = Self { typed: paths.len(), paths, lines: Vec::new(), manifest: String::new() };
+        let typed = arguments.paths.iter().map(TypedPath::parse).collect::<Result<Vec<_>, _>>()?;
+        let mut wanted = Self {
+            paths: typed.iter().map(|typed| typed.path.clone()).collect(),
+            typed: typed.len(),
+            directories: typed.into_iter().filter(|typed| typed.needs_directory).collect(),
+            lines: Vec::new(),
+            manifest: String::new(),
+        };
         if let Some(file) = &arguments.manifest {
             let is_stdin = file == Path::new("-");
             wanted.manifest = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
@@ -110,8 +122,11 @@ impl Wanted {
         } else {
             "; nothing was begun"
         };
-        let sentences: Vec<_> = defects.iter().map(sentence).collect();
-        Failure::new(format!("{}{advice}", sentences.join("\n       ")))
+        let mut sentences: Vec<_> = defects.iter().map(sentence).collect();
+        if let Some(last) = sentences.last_mut() {
+            last.push_str(advice);
+        }
+        Failure::lines(&sentences)
     }
 }
 
@@ -120,8 +135,13 @@ mod tests {
     use super::*;
 
     fn wanted(manifest: &[u8]) -> Result<Wanted, Failure> {
-        let mut wanted =
-            Wanted { paths: Vec::new(), typed: 0, lines: Vec::new(), manifest: "list".to_owned() };
+        let mut wanted = Wanted {
+            paths: Vec::new(),
+            directories: Vec::new(),
+            typed: 0,
+            lines: Vec::new(),
+            manifest: "list".to_owned(),
+        };
         wanted.add_lines(manifest).map(|()| wanted)
     }
 

@@ -81,14 +81,14 @@ pub(crate) async fn mounts(global: &GlobalArguments) -> Result<(), Failure> {
 }
 
 fn document(mount: &MountEntry) -> Value {
-    json!({
-        "path": mount.path.to_string(),
+    let document = json!({
         "uri": mount.uri,
         "read_only": mount.read_only,
         "freshness": freshness_document(mount.freshness),
         "coherence": match mount.coherence { Coherence::Strict => "STRICT", Coherence::Relaxed => "RELAXED" },
         "state": mount.state,
-    })
+    });
+    output::named("path", &mount.path.to_bytes(), document)
 }
 
 /// `"immutable"`, or seconds as a number.

@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use forebay_client::{Client, ClientSettings};
-use forebay_types::{NamespacePath, Principal};
+use forebay_client::{Client, ClientSettings, Entry};
+use forebay_types::{EntryKind, NamespacePath, Principal};
 
 use crate::args::GlobalArguments;
 use crate::failure::Failure;
@@ -47,4 +47,61 @@ fn principal() -> Principal {
 /// A path of the namespace as it was typed: bytes, since names need not be UTF-8.
 pub(crate) fn path(typed: impl AsRef<OsStr>) -> Result<NamespacePath, Failure> {
     NamespacePath::parse(typed.as_ref().as_bytes()).map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// A path at which something is to be looked up, as it was typed.
+#[derive(Clone, Debug)]
+pub(crate) struct TypedPath {
+    pub(crate) path: NamespacePath,
+    /// There was a slash at its end, so only a directory will do. The path itself no longer has it.
+    pub(super) needs_directory: bool,
+}
+
+impl TypedPath {
+    pub(crate) fn parse(typed: impl AsRef<OsStr>) -> Result<Self, Failure> {
+        let typed = typed.as_ref();
+        Ok(Self { path: path(typed)?, needs_directory: typed.as_bytes().ends_with(b"/") })
+    }
+
+    /// The entry that is there.
+    pub(crate) async fn resolve(&self, client: &Client) -> Result<Entry, Failure> {
+        let at = &self.path;
+        let found = client.resolve(at).await;
+        let (entry, _) = found.map_err(|error| Failure::client(format!("look up {at}"), &error))?;
+        self.check(entry.kind).map(|()| entry)
+    }
+
+    fn check(&self, found: EntryKind) -> Result<(), Failure> {
+        let at = &self.path;
+        let what = match found {
+            EntryKind::File => "file",
+            EntryKind::Symlink => "symbolic link",
+            EntryKind::Directory => return Ok(()),
+        };
+        if !self.needs_directory {
+            return Ok(());
+        }
+        Err(Failure::new(format!(
+            "cannot look up {at}/: it is a {what}, and a slash at the end means a directory; write {at}"
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slash_at_the_end_means_a_directory() {
+        for (typed, kind, is_right) in [
+            ("/a/b", EntryKind::File, true),
+            ("/a/b/", EntryKind::File, false),
+            ("/a/b//", EntryKind::Symlink, false),
+            ("/a/b/", EntryKind::Directory, true),
+            ("/", EntryKind::Directory, true),
+        ] {
+            let checked = TypedPath::parse(typed).expect("legal").check(kind);
+            assert_eq!(checked.is_ok(), is_right, "{typed} {kind}");
+        }
+    }
 }

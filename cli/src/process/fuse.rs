@@ -4,13 +4,12 @@ use std::path::Path;
 
 use forebay_runtime::Shutdown;
 
-use super::Pages;
-use super::background;
 use super::mounted::{self, FuseMount};
+use super::{Pages, background, flags};
 use crate::args::{FuseCommand, FuseMountArguments, GlobalArguments};
 use crate::commands::session;
 use crate::failure::Failure;
-use crate::settings::{Settings, set, set_some};
+use crate::settings::Settings;
 
 const HTTP_ADDRESS: &str = "127.0.0.1:7431";
 
@@ -23,32 +22,23 @@ pub(crate) fn run(global: &GlobalArguments, command: FuseCommand) -> Result<(), 
 }
 
 fn mount(global: &GlobalArguments, arguments: FuseMountArguments) -> Result<(), Failure> {
-    let mut flags = toml::Table::new();
-    set_some(&mut flags, "fuse", "path", arguments.path);
-    set_some(&mut flags, "fuse", "options", Some(arguments.options).filter(|options| !options.is_empty()));
-    set_some(&mut flags, "node", "http", arguments.http);
-    if arguments.insecure {
-        set(&mut flags, "node", "insecure", true);
-    }
-    let settings = Settings::resolve(global, flags, super::LOG_LEVEL)?;
-    if arguments.background {
+    let (mount_point, background) = (arguments.mount_point.clone(), arguments.background);
+    let settings = Settings::resolve(global, flags::fuse(arguments), super::LOG_LEVEL)?;
+    if background {
         return background::start_again(&settings);
     }
-    super::begin_logging(&settings)?;
-    super::runtime()?.block_on(serve(settings, &arguments.mount_point))
+    super::run(&settings, async |settings, shutdown| begin(settings, shutdown, &mount_point).await)
 }
 
-async fn serve(settings: Settings, mount_point: &Path) -> Result<(), Failure> {
-    let signals = super::signals()?;
+async fn begin(settings: &Settings, shutdown: &Shutdown, mount_point: &Path) -> Result<(), Failure> {
     let options = mounted::options(&settings.fuse.options)?;
     let path = session::path(settings.fuse.path.as_deref().unwrap_or("/"))?;
-    let shutdown = Shutdown::new();
     let fuse_stage = shutdown.stage("fuse");
     let client_stage = shutdown.stage("client");
     let serving = shutdown.stage("serving");
     let pages = Pages::default();
     let all = pages.readiness.add("fuse");
-    let client = session::connect(&settings, settings.masters.clone()).await?;
+    let client = session::connect(settings, settings.masters.clone()).await?;
     let root = client.resolve(&path).await;
     let (root, _) = root.map_err(|error| Failure::client(format!("mount {path}"), &error))?;
     // Several mounts on one machine are usual, so only an address that was asked for must be free.
@@ -66,12 +56,11 @@ async fn serve(settings: Settings, mount_point: &Path) -> Result<(), Failure> {
         cache_directories: Vec::new(),
         registry: pages.registry.clone(),
     };
-    let shown = mount.mount(&client, &fuse_stage, &shutdown).await?;
-    super::serve(listener, pages.router(), &serving, &shutdown);
+    let shown = mount.mount(&client, &fuse_stage, shutdown).await?;
+    super::serve(listener, pages.router(), &serving, shutdown);
     mounted::close_with(&client_stage, client);
     all.set(true);
-    super::say_ready(&[("fuse", shown), ("http", http.to_string())])?;
-    super::run_until_stopped(&shutdown, signals).await
+    super::say_ready(&[("fuse", shown), ("http", http.to_string())])
 }
 
 fn umount(mount_point: &Path) -> Result<(), Failure> {

@@ -9,47 +9,19 @@ use forebay_runtime::Shutdown;
 use forebay_types::{InodeId, NamespacePath, UnderStoreUri};
 use forebay_worker::{Worker, WorkerSettings};
 
-use super::Pages;
 use super::master::{self, advertised};
 use super::mounted::{self, FuseMount};
 use super::tiers::Tiers;
+use super::{Pages, flags};
 use crate::args::{GlobalArguments, LocalArguments};
 use crate::commands::{mount, session};
 use crate::failure::Failure;
-use crate::settings::{MASTER_ADDRESS, Settings, path_text, set, set_some};
+use crate::settings::{MASTER_ADDRESS, Settings};
 
 /// Runs until it is told to stop.
 pub(crate) fn run(global: &GlobalArguments, arguments: LocalArguments) -> Result<(), Failure> {
-    let settings = Settings::resolve(global, flags(arguments)?, super::LOG_LEVEL)?;
-    super::begin_logging(&settings)?;
-    super::runtime()?.block_on(serve(settings))
-}
-
-/// The flags in the shape of a file.
-fn flags(arguments: LocalArguments) -> Result<toml::Table, Failure> {
-    let mut flags = toml::Table::new();
-    let list = |values: Vec<String>| Some(values).filter(|values| !values.is_empty());
-    set_some(&mut flags, "local", "dir", arguments.dir.map(path_text).transpose()?);
-    set_some(&mut flags, "local", "fuse", arguments.fuse.map(path_text).transpose()?);
-    set_some(&mut flags, "local", "listen", arguments.listen);
-    set_some(&mut flags, "local", "ram", arguments.ram);
-    set_some(&mut flags, "local", "tiers", list(arguments.tiers));
-    set_some(&mut flags, "local", "mounts", list(arguments.mounts));
-    set_some(&mut flags, "local", "fuse_options", list(arguments.fuse_options));
-    set_some(&mut flags, "node", "http", arguments.network.http);
-    if arguments.network.insecure {
-        set(&mut flags, "node", "insecure", true);
-    }
-    Ok(flags)
-}
-
-async fn serve(settings: Settings) -> Result<(), Failure> {
-    let signals = super::signals()?;
-    let shutdown = Shutdown::new();
-    match begin(&settings, &shutdown).await {
-        Ok(()) => super::run_until_stopped(&shutdown, signals).await,
-        Err(failure) => Err(super::stop_after(failure, &shutdown).await),
-    }
+    let settings = Settings::resolve(global, flags::local(arguments)?, super::LOG_LEVEL)?;
+    super::run(&settings, begin)
 }
 
 /// Starts all that was asked for, and says so.
@@ -74,7 +46,9 @@ async fn begin(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> 
     cache_directories.push(worker.directory.clone());
     let worker =
         Worker::start(worker).await.map_err(|error| Failure::start("the worker did not start", error))?;
-    let master = master::start(settings, &dir.join("master"), 1, &advertised, &pages, shutdown).await?;
+    let private_folders = cache_directories.iter().cloned().chain([dir.clone()]).collect();
+    let master = dir.join("master");
+    let master = master::start(settings, &master, private_folders, 1, &advertised, &pages, shutdown).await?;
     let routes = pages.begin(settings, &serving, shutdown).await?;
     super::serve(listener, worker.add_routes(master.add_routes(routes)), &serving, shutdown);
 
@@ -83,7 +57,9 @@ async fn begin(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> 
     for (path, uri) in &mounts {
         mount::attach(&client, request(settings, path, uri)?).await?;
     }
-    let mut parts = vec![("listen", address.to_string()), ("mounts", mounts.len().to_string())];
+    // Those of earlier runs too.
+    let mounted = client.mounts().await.map_err(|error| Failure::client("list the mounts", &error))?;
+    let mut parts = vec![("listen", address.to_string()), ("mounts", mounted.len().to_string())];
     if let Some(mount_point) = config.fuse.clone() {
         let registry = pages.registry.clone();
         let root = InodeId::ROOT;

@@ -1,40 +1,21 @@
 //! `forebay master`: the namespace, kept in a replicated log, and the registry of workers.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use forebay_master::{Master, MasterSettings};
 use forebay_runtime::{Shutdown, SystemClock};
 
-use super::Pages;
+use super::{Pages, flags};
 use crate::args::{GlobalArguments, MasterArguments};
 use crate::failure::Failure;
-use crate::settings::{MASTER_ADDRESS, Settings, path_text, set, set_some};
+use crate::settings::{MASTER_ADDRESS, Settings};
 
 /// Runs until it is told to stop.
 pub(crate) fn run(global: &GlobalArguments, arguments: MasterArguments) -> Result<(), Failure> {
-    let mut flags = toml::Table::new();
-    set_some(&mut flags, "master", "id", arguments.id);
-    set_some(&mut flags, "master", "dir", arguments.dir.map(path_text).transpose()?);
-    set_some(&mut flags, "master", "listen", arguments.listen);
-    set_some(&mut flags, "master", "advertise", arguments.advertise);
-    set_some(&mut flags, "node", "http", arguments.network.http);
-    if arguments.network.insecure {
-        set(&mut flags, "node", "insecure", true);
-    }
-    let settings = Settings::resolve(global, flags, super::LOG_LEVEL)?;
-    super::begin_logging(&settings)?;
-    super::runtime()?.block_on(serve(settings))
-}
-
-async fn serve(settings: Settings) -> Result<(), Failure> {
-    let signals = super::signals()?;
-    let shutdown = Shutdown::new();
-    match begin(&settings, &shutdown).await {
-        Ok(()) => super::run_until_stopped(&shutdown, signals).await,
-        Err(failure) => Err(super::stop_after(failure, &shutdown).await),
-    }
+    let settings = Settings::resolve(global, flags::master(arguments)?, super::LOG_LEVEL)?;
+    super::run(&settings, begin)
 }
 
 /// Starts the master and its port, and says so.
@@ -50,17 +31,19 @@ async fn begin(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> 
     let pages = Pages::default();
     let all = pages.readiness.add("master");
     let advertised = advertised(config.advertise.as_ref(), address)?;
-    let master = start(settings, &dir, config.id.unwrap_or(1), &advertised, &pages, shutdown).await?;
+    let master =
+        start(settings, &dir, Vec::new(), config.id.unwrap_or(1), &advertised, &pages, shutdown).await?;
     let routes = master.add_routes(pages.begin(settings, &serving, shutdown).await?);
     super::serve(listener, routes, &serving, shutdown);
     all.set(true);
     super::say_ready(&[("listen", address.to_string())])
 }
 
-/// Starts the master of a process.
+/// Starts the master of a process that keeps its own files in `dir` and `private_folders`.
 pub(super) async fn start(
     settings: &Settings,
     dir: &Path,
+    private_folders: Vec<PathBuf>,
     slot: u32,
     address: &str,
     pages: &Pages,
@@ -68,6 +51,7 @@ pub(super) async fn start(
 ) -> Result<Master, Failure> {
     let master = MasterSettings {
         dir: dir.to_owned(),
+        private_folders,
         slot,
         address: address.to_owned(),
         clock: Arc::new(SystemClock),

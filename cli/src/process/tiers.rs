@@ -1,11 +1,16 @@
 //! The tiers of a worker: as they were typed, or what fits the machine.
 
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use forebay_types::ByteCount;
+use forebay_types::{ByteCount, PAGE_LENGTH};
 use forebay_worker::{TierKind, TierSettings};
 
 use crate::failure::Failure;
+
+/// The least that can be cached.
+const PAGE: ByteCount = ByteCount::new(PAGE_LENGTH);
 
 /// What a worker may use.
 #[derive(Debug)]
@@ -24,8 +29,14 @@ impl Tiers {
                 "--ram {ram}: the machine has {all} of memory; give it less"
             )));
         }
+        if ram.is_some_and(|ram| ram > ByteCount::ZERO && ram.get() < PAGE_LENGTH) {
+            return Err(Failure::usage(format!(
+                "--ram: {PAGE} is the least, since a cache holds pages of that size; give it more, or 0 for no RAM"
+            )));
+        }
         let disks = tiers.iter().enumerate().map(|(position, text)| disk(position, text));
-        let disks = disks.collect::<Result<Vec<_>, _>>()?;
+        let mut disks = disks.collect::<Result<Vec<_>, _>>()?;
+        fit(&mut disks);
         match ram {
             Some(memory) if !disks.is_empty() || memory > ByteCount::ZERO => Ok(Self { memory, disks }),
             None if !disks.is_empty() => Ok(Self { memory: ByteCount::ZERO, disks }),
@@ -46,11 +57,52 @@ fn disk(position: usize, text: &str) -> Result<TierSettings, Failure> {
     };
     let (dir, size) = text.rsplit_once(':').ok_or_else(|| wrong("there is no size".to_owned()))?;
     let size: ByteCount = size.parse().map_err(|error| wrong(format!("{error}")))?;
-    if dir.is_empty() || size == ByteCount::ZERO {
-        return Err(wrong("the folder or the size is empty".to_owned()));
+    if dir.is_empty() {
+        return Err(wrong("there is no folder".to_owned()));
+    }
+    if size.get() < PAGE_LENGTH {
+        return Err(wrong(format!("{PAGE} is the least, since a cache holds pages of that size")));
     }
     let name = if position == 0 { "disk".to_owned() } else { format!("disk{}", position + 1) };
     Ok(TierSettings::new(name, PathBuf::from(dir), TierKind::Disk, size))
+}
+
+/// Cuts a tier that is larger than its file system to that, and says so. All that lie on the same one may together be
+/// too large as well: that is only said, since which of them is to be smaller is for a person to decide. How much of it
+/// is free does not count, since what a tier already holds is its own.
+fn fit(disks: &mut [TierSettings]) {
+    let mut claims: BTreeMap<u64, ByteCount> = BTreeMap::new();
+    for tier in disks {
+        let directory = tier.directory.display();
+        let Some((device, length)) = file_system_of(&tier.directory) else { continue };
+        if tier.capacity > length {
+            tracing::warn!(
+                %directory, size = %tier.capacity, file_system = %length,
+                "a tier is larger than its file system and is taken as large as that; give a smaller size with --tier"
+            );
+            tier.capacity = length;
+        }
+        let claim = claims.entry(device).or_default();
+        *claim = ByteCount::new(claim.get().saturating_add(tier.capacity.get()));
+        if *claim > length && *claim > tier.capacity {
+            tracing::warn!(
+                %directory, together = %claim, file_system = %length,
+                "tiers on one file system are together larger than it; what is free decides; give smaller sizes with --tier"
+            );
+        }
+    }
+}
+
+/// The device and the length of the file system on which a folder lies or will be made. `None` where the system does
+/// not say; then whoever makes the folder will learn more.
+fn file_system_of(directory: &Path) -> Option<(u64, ByteCount)> {
+    let here =
+        |folder: &Path| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() };
+    let existing = directory.ancestors().map(here).find(|folder| folder.exists())?;
+    let device = std::fs::metadata(&existing).ok()?.dev();
+    let space = rustix::fs::statvfs(&existing).ok()?;
+    let length = space.f_blocks.saturating_mul(space.f_frsize);
+    (length > 0).then_some((device, ByteCount::new(length)))
 }
 
 /// What the kernel says of the memory, in bytes; 4 GiB where it does not say.
@@ -78,7 +130,7 @@ mod tests {
     fn the_last_colon_of_a_tier_separates_the_size() {
         let tier = disk(0, "/a:b:1GiB").expect("legal");
         assert_eq!((tier.directory, tier.capacity), (PathBuf::from("/a:b"), ByteCount::new(1 << 30)));
-        for wrong in ["/a", "/a:", ":1GiB", "/a:0", "/a:lots"] {
+        for wrong in ["/a", "/a:", ":1GiB", "/a:0", "/a:lots", "/a:1048575"] {
             assert!(disk(0, wrong).is_err(), "{wrong}");
         }
     }
@@ -88,11 +140,38 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let chosen = Tiers::choose(dir.path(), None, &[]).expect("chosen");
         assert!(chosen.memory > ByteCount::ZERO && chosen.disks.len() == 1);
-        let only_ram = Tiers::choose(dir.path(), Some(ByteCount::new(1)), &[]).expect("chosen");
+        let only_ram = Tiers::choose(dir.path(), Some(PAGE), &[]).expect("chosen");
         assert!(only_ram.disks.is_empty());
         let only_disk = Tiers::choose(dir.path(), None, &["/d:1GiB".to_owned()]).expect("chosen");
         assert_eq!(only_disk.memory, ByteCount::ZERO);
         let no_ram = Tiers::choose(dir.path(), Some(ByteCount::ZERO), &[]).expect("chosen");
         assert_eq!((no_ram.memory, no_ram.disks.len()), (ByteCount::ZERO, 1));
+    }
+
+    #[test]
+    fn a_tier_larger_than_its_file_system_is_as_large_as_that() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (_, length) = file_system_of(dir.path()).expect("it has a length");
+        let tier = |name: &str, size: u64| format!("{}:{size}", dir.path().join(name).display());
+        let sizes = |tiers: &[String]| {
+            let chosen = Tiers::choose(dir.path(), None, tiers).expect("chosen");
+            chosen.disks.iter().map(|disk| disk.capacity).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&[tier("not/there/yet", length.get())]), [length]);
+        assert_eq!(sizes(&[tier("a", length.get() + 1), tier("b", PAGE_LENGTH)]), [length, PAGE]);
+        assert_eq!(sizes(&[tier("a", u64::MAX), tier("b", u64::MAX)]), [length, length]);
+    }
+
+    #[test]
+    fn a_folder_that_is_relative_lies_on_the_file_system_of_the_process() {
+        assert_eq!(file_system_of(Path::new("no-such-folder")), file_system_of(Path::new(".")));
+    }
+
+    #[test]
+    fn memory_that_holds_no_page_or_is_not_there_is_refused() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for wrong in [1, PAGE_LENGTH - 1, memory_of("MemTotal:") + 1] {
+            assert!(Tiers::choose(dir.path(), Some(ByteCount::new(wrong)), &[]).is_err(), "{wrong}");
+        }
     }
 }

@@ -5,31 +5,21 @@ use std::sync::Arc;
 use forebay_runtime::{Shutdown, SystemClock};
 use forebay_worker::{Worker, WorkerSettings};
 
-use super::Pages;
 use super::master::advertised;
 use super::tiers::Tiers;
+use super::{Pages, flags};
 use crate::args::{GlobalArguments, WorkerArguments};
 use crate::failure::Failure;
-use crate::settings::{Settings, path_text, set, set_some};
+use crate::settings::Settings;
 
 const WORKER_ADDRESS: &str = "127.0.0.1:7421";
 
 /// Runs until it is told to stop.
 pub(crate) fn run(global: &GlobalArguments, arguments: WorkerArguments) -> Result<(), Failure> {
-    let mut flags = toml::Table::new();
-    set_some(&mut flags, "worker", "dir", arguments.dir.map(path_text).transpose()?);
-    set_some(&mut flags, "worker", "listen", arguments.listen);
-    set_some(&mut flags, "worker", "advertise", arguments.advertise);
-    set_some(&mut flags, "worker", "ram", arguments.ram);
-    set_some(&mut flags, "worker", "tiers", Some(arguments.tiers).filter(|tiers| !tiers.is_empty()));
-    set_some(&mut flags, "worker", "group", arguments.group);
-    set_some(&mut flags, "node", "http", arguments.network.http);
-    if arguments.network.insecure {
-        set(&mut flags, "node", "insecure", true);
-    }
-    let settings = Settings::resolve(global, flags, super::LOG_LEVEL)?;
+    let format_cache = arguments.format_cache;
+    let settings = Settings::resolve(global, flags::worker(arguments)?, super::LOG_LEVEL)?;
     super::begin_logging(&settings)?;
-    super::runtime()?.block_on(serve(settings, arguments.format_cache))
+    super::runtime()?.block_on(serve(settings, format_cache))
 }
 
 async fn serve(settings: Settings, format_cache: bool) -> Result<(), Failure> {

@@ -86,3 +86,43 @@ fn every_command_and_flag_stands_in_the_document() {
         ["forebay worker --format-cache", "forebay fs locate"]
     );
 }
+
+/// The flags that leave open what holds without them, or how to write their value.
+fn unclear(command: &clap::Command, path: &str) -> Vec<String> {
+    let mut unclear = Vec::new();
+    let takes_value = |flag: &&clap::Arg| !flag.is_positional() && flag.get_action().takes_values();
+    for flag in command.get_arguments().filter(takes_value) {
+        let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+        let value: Vec<_> =
+            flag.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect();
+        let has_default = help.contains("default: ") || !flag.get_default_values().is_empty();
+        let has_unit = value.iter().any(|name| name.contains("SIZE") || name.contains("DURATION"));
+        if !has_default || (has_unit && !help.contains("such as")) {
+            unclear.push(format!("{path} {} {}", flag.get_id(), value.join(" ")));
+        }
+    }
+    for below in command.get_subcommands() {
+        unclear.extend(self::unclear(below, &format!("{path} {}", below.get_name())));
+    }
+    unclear
+}
+
+#[test]
+fn help_says_of_each_flag_what_holds_without_it_and_how_it_is_written() {
+    assert_eq!(unclear(&Arguments::command(), "forebay"), [""; 0]);
+    let planted = clap::Command::new("planted")
+        .arg(clap::Arg::new("a").long("a").value_name("SIZE").help("room [default: 1]"))
+        .arg(clap::Arg::new("b").long("b").value_name("DIR").help("a folder"));
+    assert_eq!(unclear(&planted, "planted"), ["planted a SIZE", "planted b DIR"]);
+}
+
+#[test]
+fn flags_that_all_commands_have_stand_apart_in_the_help() {
+    let mut command = Arguments::command();
+    command.build();
+    let local = command.find_subcommand_mut("local").expect("it exists");
+    let help = local.render_long_help().to_string();
+    let (own, shared) = help.split_once("For all commands:").expect("a heading of their own");
+    assert!(own.contains("--ram") && own.contains("--insecure"), "{help}");
+    assert!(!own.contains("--masters") && shared.contains("--masters"), "{help}");
+}

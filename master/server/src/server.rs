@@ -37,6 +37,8 @@ use crate::under_stores::UnderStores;
 pub struct MasterSettings {
     /// Where log, state and the cluster's key lie. One master's alone.
     pub dir: PathBuf,
+    /// Other folders in which this process keeps its own files; like `dir` never mounted.
+    pub private_folders: Vec<PathBuf>,
     /// This master's place in the configuration; only a name.
     pub slot: u32,
     /// Host and port at which others find it.
@@ -94,10 +96,11 @@ impl Master {
     /// # Errors
     /// [`StartError`], with the way out.
     pub async fn start(settings: MasterSettings, shutdown: &Shutdown) -> Result<Self, StartError> {
-        let MasterSettings { dir, slot, address, clock, environment, registry } = settings;
+        let MasterSettings { dir, private_folders, slot, address, clock, environment, registry } = settings;
         let failed = |source| StartError::Dir { path: dir.clone(), source };
         // State, log and key are the owner's alone: whoever reads them can read everything.
         DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
+        let own_folders = private_folders.into_iter().chain([dir.clone()]).collect();
         let sealing = SealingKey::open_or_create(&dir.join("cluster.key"))?;
         let (raft, effects) = start_raft(&dir, slot, &address, &clock).await?;
         let view = raft.read(Instant::now() + START_DEADLINE).await?;
@@ -110,7 +113,7 @@ impl Master {
             raft,
             slot,
             address,
-            under_stores: UnderStores::new(sealing, environment),
+            under_stores: UnderStores::new(sealing, environment, own_folders),
             capabilities: Capabilities::new(identity.capability_secret),
             registry: Mutex::new(Registry::new(seed)),
             checks: Mutex::new(Checks::default()),

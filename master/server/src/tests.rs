@@ -35,6 +35,7 @@ impl World {
         let shutdown = Shutdown::new();
         let settings = MasterSettings {
             dir: dir.path().to_owned(),
+            private_folders: Vec::new(),
             slot: 1,
             address: "127.0.0.1:1".to_owned(),
             clock: Arc::clone(&clock) as _,

@@ -1,11 +1,12 @@
 //! The under-stores of the mounts, connected at first use, with the credentials that only masters and workers see.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use forebay_metadata::{MountOptions, OptionValue};
 use forebay_proto::OptionSource;
-use forebay_types::{ErrorKind, MountId, NamespacePath, UnderStoreUri};
+use forebay_types::{ErrorKind, MountId, NamespacePath, UnderStoreScheme, UnderStoreUri};
 use forebay_under_store::{UnderStore, UnderStoreError, connect, is_secret};
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -18,6 +19,8 @@ pub(crate) struct UnderStores {
     sealing: SealingKey,
     /// What `env:NAME` refers to.
     environment: BTreeMap<String, String>,
+    /// Where this process keeps its own files.
+    own_folders: Vec<PathBuf>,
     /// Held only to look up or to insert; connecting does no IO.
     connected: Mutex<HashMap<MountId, Connection>>,
 }
@@ -48,11 +51,25 @@ pub enum ConnectError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A local directory in which this cluster keeps its own files.
+    #[error(
+        "{uri} lies in {folder}, where Forebay keeps its own files; mount another directory, or move that one with --dir"
+    )]
+    OwnFolder {
+        /// What was to be mounted.
+        uri: UnderStoreUri,
+        /// The folder.
+        folder: String,
+    },
 }
 
 impl UnderStores {
-    pub(crate) fn new(sealing: SealingKey, environment: BTreeMap<String, String>) -> Self {
-        Self { sealing, environment, connected: Mutex::default() }
+    pub(crate) fn new(
+        sealing: SealingKey,
+        environment: BTreeMap<String, String>,
+        own_folders: Vec<PathBuf>,
+    ) -> Self {
+        Self { sealing, environment, own_folders, connected: Mutex::default() }
     }
 
     /// The options as they are logged: secrets sealed. A plain value of a secret option counts as a secret.
@@ -109,6 +126,22 @@ impl UnderStores {
         }
         // Whoever mounts has added its own environment already; that of this process must not mix in.
         Ok(connect(uri, &values, &BTreeMap::new())?)
+    }
+
+    /// Refuses the folders of this process: a cache that grows with each read of it, and the cluster's key, are nobody's
+    /// data. A directory above may be mounted: it is somebody's, and the rights of the files in it hold. May be slow
+    /// where the directory's server is.
+    pub(crate) async fn refuse_own_folder(&self, uri: &UnderStoreUri) -> Result<(), ConnectError> {
+        if uri.scheme() != UnderStoreScheme::File {
+            return Ok(());
+        }
+        let Ok(root) = tokio::fs::canonicalize(format!("/{}", uri.path())).await else { return Ok(()) };
+        for own in &self.own_folders {
+            if tokio::fs::canonicalize(own).await.is_ok_and(|own| root.starts_with(own)) {
+                return Err(ConnectError::OwnFolder { uri: uri.clone(), folder: own.display().to_string() });
+            }
+        }
+        Ok(())
     }
 
     /// The connection of a mount, made at first use.
@@ -182,7 +215,7 @@ impl ConnectError {
         match self {
             Self::UnderStore(error) => error.kind(),
             Self::Sealing(error) => error.kind(),
-            Self::Reference { .. } => ErrorKind::InvalidArgument,
+            Self::Reference { .. } | Self::OwnFolder { .. } => ErrorKind::InvalidArgument,
         }
     }
 }
@@ -193,7 +226,11 @@ mod tests {
 
     fn stores(dir: &std::path::Path) -> UnderStores {
         let sealing = SealingKey::open_or_create(&dir.join("key")).expect("a key");
-        UnderStores::new(sealing, BTreeMap::from([("NAME".to_owned(), "value".to_owned())]))
+        UnderStores::new(
+            sealing,
+            BTreeMap::from([("NAME".to_owned(), "value".to_owned())]),
+            vec![dir.join("own")],
+        )
     }
 
     #[test]
@@ -223,6 +260,24 @@ mod tests {
         for wrong in ["env:OTHER", "file:/nowhere/at/all", "plain"] {
             let error = stores.follow("o", wrong).expect_err("leads nowhere").to_string();
             assert!(error.contains(wrong), "{error}");
+        }
+    }
+    #[tokio::test]
+    async fn a_folder_of_the_cluster_itself_is_refused_also_through_a_link() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let stores = stores(dir.path());
+        std::fs::create_dir_all(dir.path().join("own/worker/cache")).expect("made");
+        std::os::unix::fs::symlink("own/worker", dir.path().join("link")).expect("linked");
+        let refuse = async |below: &str| {
+            let uri = format!("file://{}{below}", dir.path().display()).parse().expect("legal");
+            stores.refuse_own_folder(&uri).await
+        };
+        for own in ["/own", "/own/worker/cache", "/link"] {
+            let error = refuse(own).await.expect_err("refused");
+            assert!(error.to_string().contains("keeps its own files"), "{error}");
+        }
+        for other in ["", "/owner", "/missing"] {
+            assert!(refuse(other).await.is_ok(), "{other}");
         }
     }
 }

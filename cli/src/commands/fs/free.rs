@@ -4,11 +4,11 @@ use forebay_client::{Client, Entry};
 use forebay_types::{ByteCount, EntryKind, FileId, NamespacePath};
 use serde_json::json;
 
-use super::resolve;
+use super::Found;
 use super::walk::Walk;
 use crate::args::{GlobalArguments, OutputFormat};
 use crate::failure::Failure;
-use crate::output::{print_json, print_line};
+use crate::output::{named, print_json, print_line};
 
 /// Versions named in one request.
 const BATCH: usize = 1000;
@@ -23,12 +23,8 @@ struct Freeing<'a> {
 }
 
 /// Tells the workers to drop all that they hold below a path.
-pub(super) async fn free(
-    global: &GlobalArguments,
-    client: &Client,
-    at: &NamespacePath,
-) -> Result<(), Failure> {
-    let entry = resolve(client, at).await?;
+pub(super) async fn free(global: &GlobalArguments, found: &Found) -> Result<(), Failure> {
+    let Found { client, at, entry } = found;
     let mut freeing = Freeing { client, at, waiting: Vec::new(), files: 0, bytes: 0 };
     if entry.kind == EntryKind::Directory {
         let mut walk = Walk::new(client, at.clone(), entry.inode);
@@ -36,13 +32,14 @@ pub(super) async fn free(
             freeing.add(&entry).await?;
         }
     } else {
-        freeing.add(&entry).await?;
+        freeing.add(entry).await?;
     }
     freeing.send().await?;
     let (files, bytes) = (freeing.files, freeing.bytes);
     match global.output {
         OutputFormat::Json => {
-            print_json(&json!({ "path": at.to_string(), "files": files, "freed_bytes": bytes }))
+            let document = json!({ "files": files, "freed_bytes": bytes });
+            print_json(&named("path", &at.to_bytes(), document))
         }
         OutputFormat::Text => print_line(&format!(
             "{at}: {files} files of {} leave the cache within seconds; what is being read goes when it is closed",

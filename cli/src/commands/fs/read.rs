@@ -8,17 +8,18 @@ use std::path::{Path, PathBuf};
 use forebay_client::{Client, Entry};
 use forebay_types::{EntryKind, FileOffset, NamespacePath};
 
-use super::resolve;
+use super::Found;
 use super::walk::Walk;
+use crate::commands::session::TypedPath;
 use crate::failure::Failure;
 
 /// Bytes asked for at once.
 const CHUNK: usize = 4 << 20;
 
 /// `fs cat`: one file after the other.
-pub(super) async fn cat(client: &Client, paths: &[NamespacePath]) -> Result<(), Failure> {
-    for at in paths {
-        let entry = resolve(client, at).await?;
+pub(super) async fn cat(client: &Client, paths: &[TypedPath]) -> Result<(), Failure> {
+    for typed in paths {
+        let (entry, at) = (typed.resolve(client).await?, &typed.path);
         match copy(client, at, &entry, &mut io::stdout().lock()).await {
             // Whoever reads has seen enough, such as `head`.
             Err(CopyError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
@@ -31,20 +32,15 @@ pub(super) async fn cat(client: &Client, paths: &[NamespacePath]) -> Result<(), 
 
 /// `fs get`: a file, or with `recursive` a directory with all below it. What is there already is replaced, each file
 /// only once it is whole.
-pub(super) async fn get(
-    client: &Client,
-    source: &NamespacePath,
-    target: &Path,
-    recursive: bool,
-) -> Result<(), Failure> {
-    let entry = resolve(client, source).await?;
+pub(super) async fn get(found: &Found, target: &Path, recursive: bool) -> Result<(), Failure> {
+    let Found { client, at: source, entry } = found;
     if entry.kind != EntryKind::Directory {
         let name = source.names().last().map(|name| std::ffi::OsStr::from_bytes(name.as_bytes()));
         let target = match name {
             Some(name) if target.is_dir() => target.join(name),
             _ => target.to_owned(),
         };
-        return get_file(client, source, &entry, &target).await;
+        return get_file(client, source, entry, &target).await;
     }
     if !recursive {
         return Err(Failure::new(format!(

@@ -1,33 +1,36 @@
 //! `fs ls`, `stat`, `du`, `locate` and `cached`.
 
-use forebay_client::{Client, Entry, Location};
+use std::ops::ControlFlow;
+
+use forebay_client::{Client, Entry, Location, Named};
 use forebay_types::{ByteCount, EntryKind, NamespacePath, Timestamp, VersionDescriptor};
 use serde_json::{Value, json};
 
-use super::resolve;
+use super::Found;
 use super::walk::{Pages, Walk};
 use crate::args::{GlobalArguments, OutputFormat};
 use crate::failure::Failure;
-use crate::output::{print_json, print_line, print_table, printable};
+use crate::output::{named, print_json, print_line, print_listed, print_table, shown};
 
-/// `fs ls`: all entries of a directory, or the one of a file.
-pub(super) async fn ls(global: &GlobalArguments, client: &Client, at: &NamespacePath) -> Result<(), Failure> {
-    let entry = resolve(client, at).await?;
+/// `fs ls`: all entries of a directory, or the one of a file. Ends early when nobody reads on, such as `head`.
+pub(super) async fn ls(global: &GlobalArguments, found: &Found) -> Result<(), Failure> {
+    let Found { client, at, entry } = found;
     if entry.kind != EntryKind::Directory {
-        let name = at.names().last().map_or_else(|| "/".to_owned(), ToString::to_string);
+        let name = at.names().last().map_or(&b"/"[..], |name| name.as_bytes());
         return match global.output {
-            OutputFormat::Json => print_json(&json!({ "entries": [listed(&name, &entry)] })),
-            OutputFormat::Text => print_line(&line(&name, &entry)),
+            OutputFormat::Json => print_json(&json!({ "entries": [listed(name, entry)] })),
+            OutputFormat::Text => print_line(&line(name, entry)),
         };
     }
     let mut pages = Pages::new(client, at.clone(), entry.inode);
     let mut documents = Vec::new();
     while let Some(page) = pages.next().await? {
-        for named in page {
-            let name = named.name.to_string();
-            match global.output {
-                OutputFormat::Json => documents.push(listed(&name, &named.entry)),
-                OutputFormat::Text => print_line(&line(&name, &named.entry))?,
+        for Named { name, entry } in page {
+            let name = name.as_bytes();
+            if global.output == OutputFormat::Json {
+                documents.push(listed(name, &entry));
+            } else if let ControlFlow::Break(()) = print_listed(&line(name, &entry))? {
+                return Ok(());
             }
         }
     }
@@ -37,18 +40,18 @@ pub(super) async fn ls(global: &GlobalArguments, client: &Client, at: &Namespace
     }
 }
 
-fn listed(name: &str, entry: &Entry) -> Value {
-    json!({
-        "name": name,
+fn listed(name: &[u8], entry: &Entry) -> Value {
+    let document = json!({
         "kind": entry.kind.to_string(),
         "length_bytes": entry.length().get(),
         "mtime": time(entry.modified),
         "cached_bytes": entry.cached.get(),
-    })
+    });
+    named("name", name, document)
 }
 
 /// One line for people. The columns have fixed widths, so that the first line need not wait for the last entry.
-fn line(name: &str, entry: &Entry) -> String {
+fn line(name: &[u8], entry: &Entry) -> String {
     let kind = match entry.kind {
         EntryKind::File => '-',
         EntryKind::Directory => 'd',
@@ -59,24 +62,19 @@ fn line(name: &str, entry: &Entry) -> String {
         (EntryKind::File, length) => format!("{}%", entry.cached.get().saturating_mul(100) / length),
         _ => "-".to_owned(),
     };
-    let (length, name) = (entry.length().to_string(), printable(name));
+    let (length, name) = (entry.length().to_string(), shown(name));
     format!("{kind} {length:>10} {cached:>5}  {}  {name}", time(entry.modified))
 }
 
 /// `fs stat`.
-pub(super) async fn stat(
-    global: &GlobalArguments,
-    client: &Client,
-    at: &NamespacePath,
-) -> Result<(), Failure> {
-    let entry = resolve(client, at).await?;
+pub(super) async fn stat(global: &GlobalArguments, found: &Found) -> Result<(), Failure> {
+    let Found { client, at, entry } = found;
     let version = entry.version.as_ref().map(|(version, _)| version);
     let locations = match version {
         Some(version) => locations(client, at, version).await?,
         None => Vec::new(),
     };
     let document = json!({
-        "path": at.to_string(),
         "kind": entry.kind.to_string(),
         "length_bytes": entry.length().get(),
         "mode": entry.mode,
@@ -91,6 +89,7 @@ pub(super) async fn stat(
         "cached_bytes": entry.cached.get(),
         "blocks": version.map_or_else(Vec::new, |version| blocks(version, &locations)),
     });
+    let document = named("path", &at.to_bytes(), document);
     if global.output == OutputFormat::Json {
         return print_json(&document);
     }
@@ -107,18 +106,14 @@ pub(super) async fn stat(
 }
 
 /// `fs locate`: which workers hold which blocks.
-pub(super) async fn locate(
-    global: &GlobalArguments,
-    client: &Client,
-    at: &NamespacePath,
-) -> Result<(), Failure> {
-    let entry = resolve(client, at).await?;
+pub(super) async fn locate(global: &GlobalArguments, found: &Found) -> Result<(), Failure> {
+    let Found { client, at, entry } = found;
     let Some((version, _)) = &entry.version else {
         return Err(Failure::new(format!("cannot locate {at}: it is no file")));
     };
     let blocks = blocks(version, &locations(client, at, version).await?);
     if global.output == OutputFormat::Json {
-        return print_json(&json!({ "path": at.to_string(), "blocks": blocks }));
+        return print_json(&named("path", &at.to_bytes(), json!({ "blocks": blocks })));
     }
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let row =
@@ -176,11 +171,11 @@ impl Sums {
     }
 }
 
-async fn sums(client: &Client, at: &NamespacePath) -> Result<Sums, Failure> {
-    let entry = resolve(client, at).await?;
+async fn sums(found: &Found) -> Result<Sums, Failure> {
+    let Found { client, at, entry } = found;
     let mut sums = Sums::default();
     if entry.kind != EntryKind::Directory {
-        sums.add(&entry);
+        sums.add(entry);
         return Ok(sums);
     }
     let mut walk = Walk::new(client, at.clone(), entry.inode);
@@ -191,16 +186,18 @@ async fn sums(client: &Client, at: &NamespacePath) -> Result<Sums, Failure> {
 }
 
 /// `fs du`.
-pub(super) async fn du(global: &GlobalArguments, client: &Client, at: &NamespacePath) -> Result<(), Failure> {
-    let sums = sums(client, at).await?;
+pub(super) async fn du(global: &GlobalArguments, found: &Found) -> Result<(), Failure> {
+    let (sums, at) = (sums(found).await?, &found.at);
     match global.output {
-        OutputFormat::Json => print_json(&json!({
-            "path": at.to_string(),
-            "files": sums.files,
-            "directories": sums.directories,
-            "length_bytes": sums.length,
-            "cached_bytes": sums.cached,
-        })),
+        OutputFormat::Json => {
+            let document = json!({
+                "files": sums.files,
+                "directories": sums.directories,
+                "length_bytes": sums.length,
+                "cached_bytes": sums.cached,
+            });
+            print_json(&named("path", &at.to_bytes(), document))
+        }
         OutputFormat::Text => print_line(&format!(
             "{at}: {} in {} files and {} directories, {} cached",
             ByteCount::new(sums.length),
@@ -212,20 +209,18 @@ pub(super) async fn du(global: &GlobalArguments, client: &Client, at: &Namespace
 }
 
 /// `fs cached`.
-pub(super) async fn cached(
-    global: &GlobalArguments,
-    client: &Client,
-    at: &NamespacePath,
-) -> Result<(), Failure> {
-    let sums = sums(client, at).await?;
+pub(super) async fn cached(global: &GlobalArguments, found: &Found) -> Result<(), Failure> {
+    let (sums, at) = (sums(found).await?, &found.at);
     match global.output {
-        OutputFormat::Json => print_json(&json!({
-            "path": at.to_string(),
-            "files": sums.files,
-            "files_complete": sums.complete,
-            "length_bytes": sums.length,
-            "cached_bytes": sums.cached,
-        })),
+        OutputFormat::Json => {
+            let document = json!({
+                "files": sums.files,
+                "files_complete": sums.complete,
+                "length_bytes": sums.length,
+                "cached_bytes": sums.cached,
+            });
+            print_json(&named("path", &at.to_bytes(), document))
+        }
         OutputFormat::Text => {
             let percent = (sums.cached * 100).checked_div(sums.length).unwrap_or(100);
             let (cached, length) = (ByteCount::new(sums.cached), ByteCount::new(sums.length));

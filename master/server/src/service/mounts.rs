@@ -112,6 +112,7 @@ impl MountsService {
             return Ok(known);
         }
         let store = self.0.under_stores.try_connect(&mount.path, &mount.uri, &mount.options)?;
+        within_deadline(&mount.uri, self.0.under_stores.refuse_own_folder(&mount.uri)).await?;
         within_deadline(&mount.uri, store.check()).await?;
         self.refuse_hidden_content(mount, &above, outer.as_ref()).await?;
         Ok(None)
@@ -139,12 +140,12 @@ impl MountsService {
     }
 }
 
-async fn within_deadline<T>(
+async fn within_deadline<T, E: Into<MasterError>>(
     uri: &UnderStoreUri,
-    call: impl Future<Output = Result<T, forebay_under_store::UnderStoreError>>,
+    call: impl Future<Output = Result<T, E>>,
 ) -> Result<T, MasterError> {
     match tokio::time::timeout(limits::UNDER_STORE_DEADLINE, call).await {
-        Ok(answer) => Ok(answer?),
+        Ok(answer) => answer.map_err(Into::into),
         Err(_) => Err(MasterError::Listing {
             kind: forebay_types::ErrorKind::UnderStore,
             message: format!(
