@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use tracing::warn;
 
 use crate::error::StoreError;
-use crate::io::{free_space, open_for_writing};
+use crate::io::{file_system_size, free_space, open_for_writing};
 use crate::layout::{
     BLOCKS_FOLDER, FOLDER_COUNT, FORMAT_FILE, FORMAT_FILE_LENGTH, FileKind, FormatFile, FormatFileError,
     GenerationKey, LOCK_FILE, relative_path,
@@ -27,6 +27,8 @@ const FOLDER_MODE: u32 = 0o700;
 #[derive(Debug)]
 pub(crate) struct TierDirectory {
     settings: TierSettings,
+    /// Bytes and inodes that stay free.
+    floor: (ByteCount, u64),
     root: OwnedFd,
     /// Locked while it is open; the kernel unlocks it when the process dies.
     _lock: OwnedFd,
@@ -42,14 +44,9 @@ pub(crate) enum Shortage {
 impl TierDirectory {
     pub(crate) fn open(settings: TierSettings, cluster: ClusterId, format: bool) -> Result<Self, StoreError> {
         let path = settings.directory.clone();
-        make_folder(&path)?;
-        let root: OwnedFd = File::open(&path).map_err(failed("open", &path))?.into();
-        let lock = open_for_writing(&root, LOCK_FILE).map_err(failed("write to", &path))?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(StoreError::InUse { directory: path }),
-            Err(error) => return Err(failed("lock", &path)(error.into())),
-        }
+        let (root, lock) = lock(&path)?;
+        let size = file_system_size(&root).map_err(failed("ask for the size of", &path))?;
+        let floor = settings.free_floor.on(size);
         let blocks = path.join(BLOCKS_FOLDER);
         if format {
             match fs::remove_dir_all(&blocks) {
@@ -66,7 +63,7 @@ impl TierDirectory {
         for folder in 0..FOLDER_COUNT {
             make_folder(&blocks.join(format!("{folder:02x}")))?;
         }
-        let directory = Self { settings, root, _lock: lock };
+        let directory = Self { settings, floor, root, _lock: lock };
         if let Some(shortage) = directory.shortage() {
             let tier = &directory.settings.name;
             warn!(tier, directory = %path.display(), %shortage,
@@ -76,10 +73,21 @@ impl TierDirectory {
         Ok(directory)
     }
 
+    /// Looks whether a directory could be opened, and makes it if it is missing. Whose it is, is not looked at.
+    pub(crate) fn check(settings: &TierSettings) -> Result<(), StoreError> {
+        lock(&settings.directory)?;
+        make_folder(&settings.directory.join(BLOCKS_FOLDER))
+    }
+
+    /// Bytes and inodes that stay free on the file system.
+    pub(crate) const fn floor(&self) -> (ByteCount, u64) {
+        self.floor
+    }
+
     /// What keeps the tier from taking anything new now. A file system that cannot be asked is taken to have room.
     pub(crate) fn shortage(&self) -> Option<Shortage> {
         let free = free_space(&self.root).ok()?;
-        let (bytes_floor, inodes_floor) = (self.settings.free_bytes_floor, self.settings.free_inodes_floor);
+        let (bytes_floor, inodes_floor) = self.floor;
         let bytes = ByteCount::new(free.bytes);
         if bytes <= bytes_floor {
             return Some(Shortage::Bytes { free: bytes, floor: bytes_floor });
@@ -113,6 +121,18 @@ impl fmt::Display for Shortage {
             Self::Bytes { free, floor } => write!(f, "{free} are free, {floor} must stay free"),
             Self::Inodes { free, floor } => write!(f, "{free} inodes are free, {floor} must stay free"),
         }
+    }
+}
+
+/// Makes a directory if it is missing, and locks it. Gives it and its lock.
+fn lock(path: &Path) -> Result<(OwnedFd, OwnedFd), StoreError> {
+    make_folder(path)?;
+    let root: OwnedFd = File::open(path).map_err(failed("open", path))?.into();
+    let lock = open_for_writing(&root, LOCK_FILE).map_err(failed("write to", path))?;
+    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok((root, lock)),
+        Err(Errno::WOULDBLOCK) => Err(StoreError::InUse { directory: path.to_owned() }),
+        Err(error) => Err(failed("lock", path)(error.into())),
     }
 }
 
@@ -160,5 +180,5 @@ fn make_folder(path: &Path) -> Result<(), StoreError> {
 
 fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> StoreError + use<> {
     let path = path.to_owned();
-    move |source| StoreError::Io { action, path: path.clone(), source }
+    move |source| StoreError::Directory { action, path: path.clone(), source }
 }

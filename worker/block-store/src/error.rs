@@ -94,6 +94,19 @@ pub enum StoreError {
         /// How many the page has.
         expected: u64,
     },
+    /// A tier's directory cannot be used.
+    #[error(
+        "cannot {action} {}: {source}; let the user that runs the worker read and write there, or give another \
+         directory with --tier", path.display()
+    )]
+    Directory {
+        /// What was tried: `make`, `open`.
+        action: &'static str,
+        /// The directory, or what is in it.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
     /// A local disk failed.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -119,7 +132,7 @@ impl StoreError {
             Self::InUse { .. } => ErrorKind::Busy,
             Self::NoSpace { .. } => ErrorKind::NoSpace,
             Self::TooLarge { .. } | Self::IdentityTooLong { .. } => ErrorKind::LimitExceeded,
-            Self::Io { .. } => ErrorKind::Io,
+            Self::Directory { .. } | Self::Io { .. } => ErrorKind::Io,
         }
     }
 }

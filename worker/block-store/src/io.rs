@@ -137,6 +137,20 @@ pub(crate) fn free_space(directory: impl AsFd) -> io::Result<FreeSpace> {
     })
 }
 
+/// How large a file system is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FileSystemSize {
+    pub(crate) bytes: u64,
+    /// 0 where it makes them as they are needed.
+    pub(crate) inodes: u64,
+}
+
+/// The size of the file system that `directory` lies on.
+pub(crate) fn file_system_size(directory: impl AsFd) -> io::Result<FileSystemSize> {
+    let stat = rustix::fs::fstatvfs(directory)?;
+    Ok(FileSystemSize { bytes: stat.f_blocks.saturating_mul(stat.f_frsize), inodes: stat.f_files })
+}
+
 /// Whether the error says that the disk or a quota of the system is full.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

@@ -28,7 +28,7 @@ pub use index::{CachedVersion, ChangeCursor, Changes, Presence, TierUsage};
 pub use page::{PageIndex, PageRange, PageSet};
 pub use ram_tier::{RamTier, RamTierError, prepare_ram_tier};
 pub use recovery::RecoveryReport;
-pub use settings::{StoreSettings, TierKind, TierSettings};
+pub use settings::{FreeFloor, StoreSettings, TierKind, TierSettings};
 pub use source::VersionSource;
 pub use statistics::StatisticsSnapshot;
 pub use store::{BlockStore, Fill, FillOutcome, FillStart, Hold, HoldId, ReadOutcome};

@@ -29,3 +29,5 @@ pub const WHOLE_FILE_MAX_DEFAULT: ByteCount = ByteCount::new(64 << 30);
 pub const FREE_BYTES_FLOOR_DEFAULT: ByteCount = ByteCount::new(1 << 30);
 /// Inodes that a disk tier leaves free on its file system, unless the tier says otherwise.
 pub const FREE_INODES_FLOOR_DEFAULT: u64 = 10_000;
+/// A file system for which that is much keeps free one part in so many.
+pub const FREE_PARTS_FLOOR: u64 = 20;

@@ -6,7 +6,10 @@ use forebay_types::limits::FILE_LENGTH_MAX;
 use forebay_types::{ByteCount, ClusterId};
 
 use crate::error::StoreError;
-use crate::limits::{FREE_BYTES_FLOOR_DEFAULT, FREE_INODES_FLOOR_DEFAULT, TIERS_MAX, WHOLE_FILE_MAX_DEFAULT};
+use crate::io::FileSystemSize;
+use crate::limits::{
+    FREE_BYTES_FLOOR_DEFAULT, FREE_INODES_FLOOR_DEFAULT, FREE_PARTS_FLOOR, TIERS_MAX, WHOLE_FILE_MAX_DEFAULT,
+};
 
 /// What a tier's directory lies on. Ordered fastest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,10 +33,22 @@ pub struct TierSettings {
     pub capacity: ByteCount,
     /// Length of the largest version that is put here.
     pub whole_file_max: ByteCount,
-    /// Bytes that stay free on the file system, whatever the quota says.
-    pub free_bytes_floor: ByteCount,
-    /// Inodes that stay free on the file system.
-    pub free_inodes_floor: u64,
+    /// What stays free on the file system, whatever the quota says.
+    pub free_floor: FreeFloor,
+}
+
+/// What a tier leaves free on its file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FreeFloor {
+    /// 1 GiB and 10,000 inodes, or a twentieth of a file system for which that is much.
+    Usual,
+    /// So much.
+    Of {
+        /// Bytes.
+        bytes: ByteCount,
+        /// Inodes.
+        inodes: u64,
+    },
 }
 
 /// All that the store must know to open.
@@ -57,9 +72,9 @@ impl TierSettings {
         kind: TierKind,
         capacity: ByteCount,
     ) -> Self {
-        let (free_bytes_floor, free_inodes_floor) = match kind {
-            TierKind::Ram => (ByteCount::ZERO, 0),
-            TierKind::Disk => (FREE_BYTES_FLOOR_DEFAULT, FREE_INODES_FLOOR_DEFAULT),
+        let free_floor = match kind {
+            TierKind::Ram => FreeFloor::NOTHING,
+            TierKind::Disk => FreeFloor::Usual,
         };
         Self {
             name: name.into(),
@@ -67,8 +82,24 @@ impl TierSettings {
             kind,
             capacity,
             whole_file_max: WHOLE_FILE_MAX_DEFAULT.min(ByteCount::new(capacity.get() / 2)),
-            free_bytes_floor,
-            free_inodes_floor,
+            free_floor,
+        }
+    }
+}
+
+impl FreeFloor {
+    /// The file system may be filled.
+    pub const NOTHING: Self = Self::Of { bytes: ByteCount::ZERO, inodes: 0 };
+
+    /// Bytes and inodes, on a file system of this size.
+    pub(crate) fn on(self, total: FileSystemSize) -> (ByteCount, u64) {
+        let part = |of: u64| of / FREE_PARTS_FLOOR;
+        match self {
+            Self::Of { bytes, inodes } => (bytes, inodes),
+            Self::Usual => (
+                FREE_BYTES_FLOOR_DEFAULT.min(ByteCount::new(part(total.bytes))),
+                FREE_INODES_FLOOR_DEFAULT.min(part(total.inodes)),
+            ),
         }
     }
 }
@@ -91,5 +122,19 @@ impl StoreSettings {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_file_system_is_not_kept_free_as_a_whole() {
+        let usual = |bytes, inodes| FreeFloor::Usual.on(FileSystemSize { bytes, inodes });
+        assert_eq!(usual(1 << 40, 1 << 30), (ByteCount::new(1 << 30), 10_000));
+        assert_eq!(usual(8 << 20, 2_000), (ByteCount::new((8 << 20) / 20), 100));
+        // A file system that does not count inodes says that it has none.
+        assert_eq!(usual(1 << 40, 0).1, 0);
     }
 }

@@ -35,7 +35,7 @@ use crate::layout::{FileKind, PageRecord, relative_path};
 use crate::limits::{CHANGES_PAGE_MAX, SPACE_SAMPLE_INTERVAL};
 use crate::page::PageIndex;
 use crate::recovery::{self, RecoveryReport};
-use crate::settings::StoreSettings;
+use crate::settings::{StoreSettings, TierSettings};
 use crate::source::VersionSource;
 use crate::statistics::{Statistics, StatisticsSnapshot};
 
@@ -67,6 +67,14 @@ struct State {
 }
 
 impl BlockStore {
+    /// Looks whether the directories of `tiers` could be opened, and makes those that are missing.
+    ///
+    /// # Errors
+    /// When one cannot be made or written, or is in use.
+    pub fn check(tiers: &[TierSettings]) -> Result<(), StoreError> {
+        tiers.iter().try_for_each(TierDirectory::check)
+    }
+
     /// Opens the directories and finds again what they hold.
     ///
     /// # Errors
@@ -82,12 +90,13 @@ impl BlockStore {
             .collect::<Result<Vec<_>, _>>()?;
         let limits = directories.iter().map(|directory| {
             let tier = directory.settings();
+            let (free_bytes_floor, free_inodes_floor) = directory.floor();
             TierLimits {
                 kind: tier.kind,
                 capacity: tier.capacity,
                 whole_file_max: tier.whole_file_max,
-                free_bytes_floor: tier.free_bytes_floor,
-                free_inodes_floor: tier.free_inodes_floor,
+                free_bytes_floor,
+                free_inodes_floor,
             }
         });
         let mut index = Index::new(limits.collect());

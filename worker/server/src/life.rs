@@ -143,6 +143,9 @@ impl Life {
             tracing::warn!(cluster = %kept.cluster, "the worker holds no blocks and joins another cluster as a new one");
             drop(store);
         }
+        // A worker that cannot cache must not be known to anybody: others would read from it.
+        let checked = tiers.to_vec();
+        disk.run(move || BlockStore::check(&checked)).await.map_err(|_| WorkerError::Stopping)??;
         let registered = register(link, presentation, None, &cancel).await?;
         let format = format || self.folder.identity()?.is_some();
         let store = open_store(disk, tiers, registered.identity.cluster, format).await?;

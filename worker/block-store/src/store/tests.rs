@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::limits::READ_LENGTH_MAX;
 use crate::page::PageRange;
-use crate::settings::{TierKind, TierSettings};
+use crate::settings::{FreeFloor, TierKind, TierSettings};
 
 const MIB: u64 = 1 << 20;
 /// A prime, so that it fits no page or granule.
@@ -42,8 +42,7 @@ impl Fixture {
     fn with_tiers(tiers: &[(TierKind, u64)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tier = |(position, (kind, capacity)): (usize, &(TierKind, u64))| TierSettings {
-            free_bytes_floor: ByteCount::ZERO,
-            free_inodes_floor: 0,
+            free_floor: FreeFloor::NOTHING,
             whole_file_max: ByteCount::new(*capacity),
             ..TierSettings::new(
                 format!("tier{position}"),

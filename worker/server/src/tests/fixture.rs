@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use forebay_block_store::FreeFloor;
 use forebay_proto::v1::blocks_client::BlocksClient;
 use forebay_proto::{WireError, v1};
 use forebay_runtime::{Readiness, Shutdown};
@@ -57,7 +58,7 @@ impl House {
         let mut settings = WorkerSettings::new(directory, masters, HostId::new("test"), shutdown);
         let capacity = ByteCount::new(self.capacity);
         let mut tier = TierSettings::new("disk", self.folder.path().join("cache"), TierKind::Disk, capacity);
-        (tier.free_bytes_floor, tier.free_inodes_floor) = (ByteCount::ZERO, 0);
+        tier.free_floor = FreeFloor::NOTHING;
         settings.tiers = vec![tier];
         settings
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
-use forebay_block_store::{BlockStore, PageIndex, StoreSettings, TierKind, TierSettings};
+use forebay_block_store::{BlockStore, FreeFloor, PageIndex, StoreSettings, TierKind, TierSettings};
 use forebay_runtime::Shutdown;
 use forebay_types::{
     BLOCK_LENGTH_DEFAULT, ByteCount, ClusterId, ErrorKind, FileId, FileOffset, Fingerprint, Incarnation,
@@ -133,7 +133,7 @@ impl Room {
         let shutdown = Shutdown::new();
         let stage = shutdown.stage("test");
         let mut tier = TierSettings::new("disk", folder.path(), TierKind::Disk, ByteCount::new(64 * MIB));
-        (tier.free_bytes_floor, tier.free_inodes_floor) = (ByteCount::ZERO, 0);
+        tier.free_floor = FreeFloor::NOTHING;
         let settings = StoreSettings { cluster: ClusterId::new([1; 16]), tiers: vec![tier], format: false };
         let (store, _) = BlockStore::open(settings).expect("opens");
         let cache = Cache::new(store, DiskPool::new(stage.tracker().clone()));

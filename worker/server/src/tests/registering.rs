@@ -226,6 +226,21 @@ async fn a_worker_without_blocks_joins_another_cluster_as_a_new_one() {
 }
 
 #[tokio::test]
+async fn a_worker_that_cannot_cache_is_known_to_nobody() {
+    let house = House::new().await;
+    let shutdown = Shutdown::new();
+    let settings = house.settings(&shutdown);
+    // Root may write anywhere, but not below a file.
+    std::fs::write(&settings.tiers[0].directory, "in the way").expect("written");
+    let worker = Started::with(settings, shutdown.clone()).await.expect("listens");
+    let error = worker.worker.ready().await.expect_err("there is nowhere to cache");
+    assert!(error.to_string().contains("give another directory with --tier"), "{error}");
+    assert_eq!(house.master.script.lock().registrations.len(), 0);
+    drop(worker.client);
+    shutdown.finish(Duration::from_secs(20)).await.expect("stops in time");
+}
+
+#[tokio::test]
 async fn one_folder_has_one_worker_and_the_second_is_told_why() {
     let house = House::new().await;
     let worker = house.start().await;

@@ -65,7 +65,10 @@ fn with_a_damaged_format_file_another_clusters_versions_are_dropped() {
 fn a_directory_that_cannot_be_made_and_settings_that_cannot_work_are_refused() {
     let fixture = Fixture::new(TierKind::Disk, 64 * MIB);
     fs::write(fixture.folder.path().join("tier0"), "a file").unwrap();
-    assert!(matches!(BlockStore::open(fixture.settings.clone()), Err(StoreError::Io { action: "make", .. })));
+    assert!(matches!(
+        BlockStore::open(fixture.settings.clone()),
+        Err(StoreError::Directory { action: "make", .. })
+    ));
     let none = StoreSettings { tiers: Vec::new(), ..fixture.settings.clone() };
     assert!(matches!(BlockStore::open(none), Err(StoreError::Settings { .. })));
     let mut twice = fixture.settings.clone();

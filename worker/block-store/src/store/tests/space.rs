@@ -141,7 +141,7 @@ fn a_tier_below_its_floor_of_free_space_is_seen_from_the_start() {
     };
     assert_eq!(shortage(&fixture), None);
 
-    fixture.settings.tiers[0].free_bytes_floor = ByteCount::new(9 * MIB);
+    fixture.settings.tiers[0].free_floor = FreeFloor::Of { bytes: ByteCount::new(9 * MIB), inodes: 0 };
     assert_eq!(free(&fixture), 0);
     let lacks = shortage(&fixture).expect("less than 9 MiB are free");
     assert!(matches!(lacks, Shortage::Bytes { floor, .. } if floor.get() == 9 * MIB), "{lacks:?}");
@@ -150,8 +150,7 @@ fn a_tier_below_its_floor_of_free_space_is_seen_from_the_start() {
     let refused = fixture.open().put_page(&content.source(), PageIndex::new(0), &content.page(0));
     assert!(matches!(refused, Err(StoreError::NoSpace { .. })));
 
-    fixture.settings.tiers[0].free_bytes_floor = ByteCount::ZERO;
-    fixture.settings.tiers[0].free_inodes_floor = 1000;
+    fixture.settings.tiers[0].free_floor = FreeFloor::Of { bytes: ByteCount::ZERO, inodes: 1000 };
     assert_eq!(free(&fixture), 0);
     let lacks = shortage(&fixture).expect("fewer than 1000 inodes are free");
     assert!(matches!(lacks, Shortage::Inodes { floor: 1000, .. }), "{lacks:?}");
