@@ -18,6 +18,8 @@ pub struct ClusterBuilder {
     fuse: bool,
     ram: Option<String>,
     tier: Option<String>,
+    tier_folder: Option<PathBuf>,
+    listen: Option<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
 }
@@ -68,6 +70,20 @@ impl ClusterBuilder {
         self
     }
 
+    /// Folder of the disk tier; one of the cluster's own unless said.
+    #[must_use]
+    pub fn tier_folder(mut self, folder: &Path) -> Self {
+        self.tier_folder = Some(folder.to_owned());
+        self
+    }
+
+    /// Where it is to listen; 127.0.0.1 unless said.
+    #[must_use]
+    pub fn listen(mut self, address: &str) -> Self {
+        self.listen = Some(address.to_owned());
+        self
+    }
+
     /// Adds an argument.
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {
@@ -90,7 +106,8 @@ impl ClusterBuilder {
     pub fn start(self) -> Cluster {
         let dir = TempDir::new().expect("a folder");
         let path = |name: &str| dir.path().join(name).display().to_string();
-        let tier = format!("{}:{}", path("disk"), self.tier.as_deref().unwrap_or("4GiB"));
+        let folder = self.tier_folder.map_or_else(|| path("disk"), |folder| folder.display().to_string());
+        let tier = format!("{folder}:{}", self.tier.as_deref().unwrap_or("4GiB"));
         let mut arguments: Vec<String> =
             ["local", "--dir", &path("state"), "--tier", &tier].map(str::to_owned).into();
         arguments.extend(["--ram".to_owned(), self.ram.unwrap_or_else(|| "64MiB".to_owned())]);
@@ -106,7 +123,7 @@ impl ClusterBuilder {
             process: None,
             arguments,
             environment: self.environment,
-            address: "127.0.0.1:0".to_owned(),
+            address: self.listen.unwrap_or_else(|| "127.0.0.1:0".to_owned()),
             dir,
             fuse,
         };

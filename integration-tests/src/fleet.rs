@@ -19,6 +19,8 @@ pub struct Fleet {
     /// The FUSE mounts.
     pub mounts: Vec<Process>,
     address: String,
+    /// Where each process listens: at a port that nobody has.
+    listen: &'static str,
     dir: TempDir,
 }
 
@@ -29,10 +31,19 @@ impl Fleet {
     /// When one does not get ready.
     #[must_use]
     pub fn start(workers: usize) -> Self {
+        Self::start_on("127.0.0.1:0", workers)
+    }
+
+    /// The same at another address, such as `[::1]:0`.
+    ///
+    /// # Panics
+    /// When one does not get ready.
+    #[must_use]
+    pub fn start_on(listen: &'static str, workers: usize) -> Self {
         let dir = TempDir::new().expect("a folder");
-        let (master, ready) = start_master(dir.path(), "127.0.0.1:0");
+        let (master, ready) = start_master(dir.path(), listen);
         let address = ready.value("listen").to_owned();
-        let mut fleet = Self { master, workers: Vec::new(), mounts: Vec::new(), address, dir };
+        let mut fleet = Self { master, workers: Vec::new(), mounts: Vec::new(), address, listen, dir };
         (0..workers).for_each(|number| {
             let worker = fleet.start_worker(number);
             fleet.workers.push(worker);
@@ -49,7 +60,7 @@ impl Fleet {
         let folder = self.dir.path().join(format!("worker-{number}"));
         let tier = format!("{}:2GiB", folder.join("disk").display());
         let arguments =
-            ["worker", "--dir", &folder.display().to_string(), "--listen", "127.0.0.1:0", "--ram", "0"];
+            ["worker", "--dir", &folder.display().to_string(), "--listen", self.listen, "--ram", "0"];
         let mut arguments: Vec<String> = arguments.map(str::to_owned).into();
         arguments.extend(["--tier".to_owned(), tier, "--host-id".to_owned(), format!("host-{number}")]);
         arguments.extend(["--masters".to_owned(), self.address.clone()]);

@@ -77,3 +77,25 @@ fn end(child: &mut Child) {
     let _ = kill_process(Pid::from_child(child), Signal::KILL);
     let _ = child.wait();
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::read_mapped_until;
+    use crate::stamped::stamped;
+
+    #[test]
+    fn one_page_of_another_version_is_found_in_a_map() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("f");
+        let whole = stamped(7, 20 * 4096);
+        fs::write(&path, &whole).expect("written");
+        let seen = read_mapped_until(&path, 7);
+        assert!(seen.mixed.is_none() && seen.versions.contains(&7), "{seen:?}");
+        let mut mixed = whole;
+        mixed[19 * 4096..].copy_from_slice(&stamped(6, 20 * 4096)[19 * 4096..]);
+        fs::write(&path, &mixed).expect("written");
+        assert_eq!(read_mapped_until(&path, 7).mixed, Some(vec![6, 7]));
+    }
+}

@@ -52,11 +52,20 @@ impl Process {
         environment: &[(String, String)],
         logs: &Path,
     ) -> (Self, ReadyLine) {
+        let mut command = clean(Command::new(forebay()));
+        command.args(arguments).envs(environment.iter().cloned());
+        Self::start_command(name, command, logs)
+    }
+
+    /// The same of a command that becomes the binary.
+    ///
+    /// # Panics
+    /// When it ends, or says nothing in time; with its log.
+    #[must_use]
+    pub fn start_command(name: &str, mut command: Command, logs: &Path) -> (Self, ReadyLine) {
         let log = logs.join(format!("{name}-{}.log", std::process::id()));
         let stderr = File::options().create(true).append(true).open(&log).expect("a log");
-        let mut child = clean(Command::new(forebay()))
-            .args(arguments)
-            .envs(environment.iter().cloned())
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr)

@@ -5,10 +5,10 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::Duration;
 
-use forebay_integration_tests::{Cluster, content, wait_until, write_file};
+use forebay_integration_tests::{
+    Cluster, content, in_both_modes, stamped, version_of, wait_until, write_file,
+};
 
-/// The kernel reads whole files itself, or asks us for each byte.
-const BOTH_MODES: [&str; 2] = ["passthrough=auto", "passthrough=off"];
 /// The bound that the mounts here are given, with room for a busy machine.
 const WITHIN: Duration = Duration::from_secs(2 + 8);
 
@@ -23,7 +23,7 @@ fn start(source: &Path, mode: &str) -> Cluster {
 
 #[test]
 fn new_files_appear_and_deleted_ones_go() {
-    BOTH_MODES.into_iter().for_each(new_files_appear_and_deleted_ones_go_in);
+    in_both_modes(new_files_appear_and_deleted_ones_go_in);
 }
 
 fn new_files_appear_and_deleted_ones_go_in(mode: &str) {
@@ -43,7 +43,7 @@ fn new_files_appear_and_deleted_ones_go_in(mode: &str) {
 
 #[test]
 fn a_replaced_file_is_a_new_version_and_an_open_handle_keeps_the_old_one() {
-    BOTH_MODES.into_iter().for_each(a_replaced_file_is_a_new_version_and_an_open_handle_keeps_the_old_one_in);
+    in_both_modes(a_replaced_file_is_a_new_version_and_an_open_handle_keeps_the_old_one_in);
 }
 
 fn a_replaced_file_is_a_new_version_and_an_open_handle_keeps_the_old_one_in(mode: &str) {
@@ -73,25 +73,24 @@ fn a_replaced_file_is_a_new_version_and_an_open_handle_keeps_the_old_one_in(mode
 
 #[test]
 fn no_read_ever_mixes_two_contents() {
-    BOTH_MODES.into_iter().for_each(no_read_ever_mixes_two_contents_in);
+    in_both_modes(no_read_ever_mixes_two_contents_in);
 }
 
 fn no_read_ever_mixes_two_contents_in(mode: &str) {
     let source = tempfile::tempdir().expect("a folder");
     let path = source.path().join("f");
     let length = 5 << 20;
-    write_file(&path, 0, length);
+    std::fs::write(&path, stamped(0, length)).expect("written");
     let cluster = start(source.path(), mode);
     let shown = cluster.fuse().join("data/f");
-    let contents: Vec<_> = (0..6).map(|seed| content(seed, length)).collect();
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let mut seen = std::collections::BTreeSet::new();
             while !seen.contains(&5) {
                 match std::fs::read(&shown) {
                     Ok(bytes) => {
-                        let whole = contents.iter().position(|content| *content == bytes);
-                        seen.insert(whole.unwrap_or_else(|| panic!("a mixed read of {} bytes", bytes.len())));
+                        assert_eq!(bytes.len(), length);
+                        seen.insert(version_of(&bytes).unwrap_or_else(|mixed| panic!("{mixed:?}")));
                     }
                     // What is neither cached nor in the under-store any more cannot be had.
                     Err(error) => assert_eq!(error.raw_os_error(), Some(116), "{error}"),
@@ -99,10 +98,10 @@ fn no_read_ever_mixes_two_contents_in(mode: &str) {
             }
             seen
         });
-        for seed in 1..6 {
+        for version in 1..6 {
             std::thread::sleep(Duration::from_millis(700));
             let new = source.path().join("next");
-            write_file(&new, seed, length);
+            std::fs::write(&new, stamped(version, length)).expect("written");
             std::fs::rename(&new, &path).expect("replaced");
         }
         assert!(reader.join().expect("no mixed read").len() > 1, "more than one version was seen");

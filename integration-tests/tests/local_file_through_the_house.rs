@@ -1,16 +1,16 @@
 //! `forebay local` over a folder: every byte that comes out by FUSE is the byte in the folder.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-use forebay_integration_tests::{Cluster, content, random_offsets, sha256, wait_until, write_file};
+use forebay_integration_tests::{
+    Cluster, READ_MODES, Sums, compare_many_readers, compare_random_and_mapped, content, sha256, wait_until,
+    write_file, write_for_many_readers,
+};
 
 const MIB: usize = 1 << 20;
 const BLOCK: usize = 64 * MIB;
-/// The kernel reads whole files itself, or asks us for each byte: what comes out must be the same.
-const BOTH_MODES: [&str; 2] = ["passthrough=auto", "passthrough=off"];
 
 fn file_uri(path: &Path) -> String {
     format!("file://{}", path.display())
@@ -24,7 +24,7 @@ fn files_of_all_sizes_have_the_sums_of_their_source() {
         .zip(lengths)
         .map(|(seed, length)| (length, write_file(&source.path().join(format!("f{length}")), seed, length)))
         .collect();
-    for mode in BOTH_MODES {
+    for mode in READ_MODES {
         let cluster = start(source.path(), mode);
         for epoch in ["first", "second"] {
             for (length, bytes) in &written {
@@ -61,7 +61,7 @@ fn start(source: &Path, mode: &str) -> Cluster {
 fn a_file_of_one_gibibyte_has_the_sum_of_its_source_cold_and_cached() {
     let source = tempfile::tempdir().expect("a folder");
     let sum = sha256(&write_file(&source.path().join("f"), 11, 1 << 30));
-    for mode in BOTH_MODES {
+    for mode in READ_MODES {
         let cluster = start(source.path(), mode);
         for epoch in ["first", "second"] {
             let file = File::open(cluster.fuse().join("data/f")).expect("open");
@@ -74,55 +74,43 @@ fn a_file_of_one_gibibyte_has_the_sum_of_its_source_cold_and_cached() {
 fn random_reads_and_mappings_see_the_same_bytes() {
     let source = tempfile::tempdir().expect("a folder");
     let bytes = write_file(&source.path().join("f"), 7, 20 * MIB + 4097);
-    for mode in BOTH_MODES {
+    for mode in READ_MODES {
         let cluster = start(source.path(), mode);
-        check_random_reads(&cluster, &bytes);
+        let compared = compare_random_and_mapped(&cluster.fuse().join("data/f"), &bytes);
+        assert_eq!(compared, Ok(()), "{mode}");
     }
-}
-
-fn check_random_reads(cluster: &Cluster, bytes: &[u8]) {
-    let file = File::open(cluster.fuse().join("data/f")).expect("open");
-    for offset in random_offsets(1, 500, bytes.len() as u64) {
-        let mut buffer = [0; 4096];
-        let count = file.read_at(&mut buffer, offset).expect("read");
-        let start = usize::try_from(offset).expect("small");
-        let end = (start + 4096).min(bytes.len());
-        assert!(count > 0 && count <= end - start);
-        assert_eq!(buffer[..count], bytes[start..start + count], "at {offset}");
-    }
-    let mapped = forebay_integration_tests::map(&file);
-    assert_eq!(sha256(&mapped), sha256(bytes));
 }
 
 #[test]
 fn many_readers_and_many_descriptors_do_not_hang() {
     let source = tempfile::tempdir().expect("a folder");
-    let one = write_file(&source.path().join("one"), 1, 9 * MIB);
-    for index in 0..64 {
-        write_file(&source.path().join(format!("many/f{index}")), 100 + index, 300_000);
-    }
-    for mode in BOTH_MODES {
+    write_for_many_readers(source.path());
+    for mode in READ_MODES {
         let cluster = start(source.path(), mode);
-        check_many_readers(&cluster.fuse().join("data"), &one);
+        assert_eq!(compare_many_readers(&cluster.fuse().join("data")), Ok(()), "{mode}");
     }
 }
 
-fn check_many_readers(root: &Path, one: &[u8]) {
-    std::thread::scope(|scope| {
-        for _ in 0..16 {
-            scope.spawn(|| assert_eq!(sha256(&std::fs::read(root.join("one")).expect("read")), sha256(one)));
-        }
-        for index in 0..64 {
-            let path = root.join(format!("many/f{index}"));
-            scope
-                .spawn(move || assert_eq!(std::fs::read(path).expect("read"), content(100 + index, 300_000)));
-        }
-    });
-    let open: Vec<_> =
-        (0..256).map(|index| File::open(root.join(format!("many/f{}", index % 64))).expect("open")).collect();
-    for (index, file) in (0_u64..).zip(&open) {
-        let mut byte = [0];
-        file.read_exact_at(&mut byte, 299_999).expect("read");
-        assert_eq!(byte[0], content(100 + index % 64, 300_000)[299_999]);
+#[test]
+fn a_byte_that_is_another_is_caught_by_the_checks_of_these_scenarios() {
+    let source = tempfile::tempdir().expect("a folder");
+    write_for_many_readers(source.path());
+    let sums = Sums::write(source.path(), [("same", 110_000), ("planted", 3 * MIB + 17)]);
+    // What is shown is the source as it is now, which is not what was noted.
+    for (name, at) in [("planted", 2 * MIB), ("many/f5", 299_999)] {
+        let path = source.path().join(name);
+        let mut bytes = std::fs::read(&path).expect("there");
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).expect("written");
+    }
+    for mode in READ_MODES {
+        let cluster = start(source.path(), mode);
+        let root = cluster.fuse().join("data");
+        assert_eq!(sums.wrong_in(&root), ["planted"], "{mode}");
+        let by_command = |name: &str| Ok(cluster.run_for_bytes(&["fs", "cat", &format!("/data/{name}")]));
+        assert_eq!(sums.wrong_by(by_command), ["planted"]);
+        let noted = content(2, 3 * MIB + 17);
+        assert!(compare_random_and_mapped(&root.join("planted"), &noted).is_err(), "{mode}");
+        assert!(compare_many_readers(&root).is_err(), "{mode}");
     }
 }

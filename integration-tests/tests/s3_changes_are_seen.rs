@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use forebay_integration_tests::{
-    Cluster, FaultProxy, MappedReads, Radosgw, S3Client, content, read_mapped_until, stamped, version_of,
-    wait_until,
+    Cluster, FaultProxy, MappedReads, READ_MODES, Radosgw, S3Client, content, in_both_modes,
+    read_mapped_until, stamped, version_of, wait_until,
 };
 
 /// The bound that the mounts here are given, with room for a busy machine.
@@ -53,7 +53,11 @@ impl Mounted {
 
 #[test]
 fn replaced_deleted_and_added_objects_are_seen_within_freshness() {
-    let cluster = Cluster::builder().fuse().start();
+    in_both_modes(replaced_deleted_and_added_objects_are_seen_within_freshness_in);
+}
+
+fn replaced_deleted_and_added_objects_are_seen_within_freshness_in(mode: &str) {
+    let cluster = Cluster::builder().fuse().fuse_options(mode).start();
     std::thread::scope(|scope| {
         for (name, strips) in [("direct", false), ("stripped", true)] {
             let cluster = &cluster;
@@ -107,7 +111,12 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn no_read_mixes_versions_while_an_object_is_replaced_again_and_again() {
-    let cluster = Cluster::builder().fuse().start();
+    // One after the other: the readers of one take all that the machine has.
+    READ_MODES.into_iter().for_each(no_read_mixes_versions_in);
+}
+
+fn no_read_mixes_versions_in(mode: &str) {
+    let cluster = Cluster::builder().fuse().fuse_options(mode).start();
     let versions: Vec<_> = (0..=REPLACEMENTS).map(|version| stamped(version, LENGTH)).collect();
     let mut mounts = [("direct", false), ("stripped", true)].map(|(name, strips)| {
         let mounted = mount(&cluster, name, "2s", &[("object", &versions[0])]);
@@ -133,7 +142,7 @@ fn no_read_mixes_versions_while_an_object_is_replaced_again_and_again() {
             let (read, mapped): (BTreeSet<u8>, MappedReads) =
                 (read.join().expect("no mixed read"), mapped.join().expect("maps"));
             assert_eq!(mapped.mixed, None, "a map showed several versions");
-            println!("read {read:?}, mapped {:?}, lost {}", mapped.versions, mapped.lost);
+            println!("{mode}: read {read:?}, mapped {:?}, lost {}", mapped.versions, mapped.lost);
             assert!(read.len() > 2 && mapped.versions.len() > 1, "{read:?} {mapped:?}");
         }
     });
@@ -157,7 +166,11 @@ fn read_until(path: &Path, last: u8) -> BTreeSet<u8> {
 
 #[test]
 fn a_server_that_lies_about_versions_is_caught_by_the_check_of_these_scenarios() {
-    let cluster = Cluster::builder().fuse().start();
+    in_both_modes(a_server_that_lies_is_caught_in);
+}
+
+fn a_server_that_lies_is_caught_in(mode: &str) {
+    let cluster = Cluster::builder().fuse().fuse_options(mode).start();
     let length = 40 * MIB;
     let mut mounted = mount(&cluster, "lies", "60s", &[("object", &stamped(1, length))]);
     mounted.proxy.strip_conditions(true);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forebay_integration_tests::{Cluster, FaultProxy, Radosgw, wait_until};
+use forebay_integration_tests::{Cluster, FaultProxy, READ_MODES, Radosgw, wait_until};
 
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -36,8 +36,13 @@ fn odd_keys_do_not_hide_their_neighbours() {
     let long = format!("odd/{}", "n".repeat(300));
     client.put(&bucket, &long, b"");
     client.put(&bucket, b"odd/no\xc3\xa9text\x01", b"");
-    let cluster = Cluster::builder().fuse().start();
-    let mounted = cluster.mount_s3(&format!("s3://{bucket}/odd"), "/data", server.endpoint(), &[]);
+    READ_MODES.into_iter().for_each(|mode| odd_keys_are_shown(&bucket, mode));
+}
+
+fn odd_keys_are_shown(bucket: &str, mode: &str) {
+    let cluster = Cluster::builder().fuse().fuse_options(mode).start();
+    let endpoint = Radosgw::shared().endpoint();
+    let mounted = cluster.mount_s3(&format!("s3://{bucket}/odd"), "/data", endpoint, &[]);
     assert_eq!(mounted.code, 0, "{}", mounted.stderr);
     let root = cluster.fuse().join("data");
     wait_until("the mount is seen", WITHIN, || root.exists());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use forebay_integration_tests::{
-    Cluster, Exchange, Fault, FaultProxy, Output, Rclone, content, wait_until, write_file,
+    Cluster, Exchange, Fault, FaultProxy, Output, Rclone, content, in_both_modes, wait_until, write_file,
 };
 use serde_json::Value;
 
@@ -28,10 +28,10 @@ struct Scene {
     _server: Rclone,
 }
 
-fn start() -> Scene {
+fn start(mode: &str) -> Scene {
     let server = Rclone::start("bucket", fill);
     let proxy = FaultProxy::start(server.endpoint());
-    let cluster = Cluster::builder().fuse().start();
+    let cluster = Cluster::builder().fuse().fuse_options(mode).start();
     let mounted = cluster.mount_s3("s3://bucket", "/data", &proxy.endpoint(), &[]);
     assert_eq!(mounted.code, 0, "{}", mounted.stderr);
     let root = cluster.fuse().join("data/set");
@@ -56,7 +56,11 @@ fn objects_of(exchanges: &[Exchange]) -> BTreeSet<&str> {
 
 #[test]
 fn a_load_names_just_what_failed_and_the_next_one_fetches_just_that() {
-    let scene = start();
+    in_both_modes(a_load_names_just_what_failed_and_the_next_one_fetches_just_that_in);
+}
+
+fn a_load_names_just_what_failed_and_the_next_one_fetches_just_that_in(mode: &str) {
+    let scene = start(mode);
     scene.proxy.fail("/set/07", Fault::Status(403), None);
     scene.proxy.fail("/set/large", Fault::CutAfter(100_000), None);
     let (output, job) = load(&scene.cluster, &["/data/set"]);
@@ -98,7 +102,7 @@ fn a_load_names_just_what_failed_and_the_next_one_fetches_just_that() {
 
 #[test]
 fn a_load_of_what_is_not_there_says_so_and_loads_nothing() {
-    let scene = start();
+    let scene = start("passthrough=auto");
     scene.proxy.forget();
     let output = scene.cluster.run(&["load", "/data/no-such-thing", "--output", "json"]);
     assert_eq!(output.code, 1, "{output:?}");

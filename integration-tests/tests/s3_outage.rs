@@ -6,7 +6,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use forebay_integration_tests::{Cluster, Fault, FaultProxy, Rclone, content, wait_until, write_file};
+use forebay_integration_tests::{
+    Cluster, Fault, FaultProxy, Rclone, content, in_both_modes, wait_until, write_file,
+};
 
 const WITHIN: Duration = Duration::from_secs(20);
 /// The whole wait of one read, and room for a busy machine.
@@ -30,10 +32,10 @@ struct Scene {
     _server: Rclone,
 }
 
-fn start() -> Scene {
+fn start(mode: &str) -> Scene {
     let server = Rclone::start("bucket", fill);
     let proxy = FaultProxy::start(server.endpoint());
-    let cluster = Cluster::builder().fuse().start();
+    let cluster = Cluster::builder().fuse().fuse_options(mode).start();
     let mounted = cluster.mount_s3("s3://bucket", "/data", &proxy.endpoint(), &["--freshness", "2s"]);
     assert_eq!(mounted.code, 0, "{}", mounted.stderr);
     let root = cluster.fuse().join("data");
@@ -53,7 +55,11 @@ impl Scene {
 
 #[test]
 fn cached_data_is_read_on_while_the_bucket_is_down_and_the_rest_when_it_is_back() {
-    let mut scene = start();
+    in_both_modes(cached_data_is_read_on_while_the_bucket_is_down_and_the_rest_when_it_is_back_in);
+}
+
+fn cached_data_is_read_on_while_the_bucket_is_down_and_the_rest_when_it_is_back_in(mode: &str) {
+    let mut scene = start(mode);
     assert_eq!(scene.read("cached").expect("read"), content(1, LENGTH));
     assert_eq!(scene.state(), "READY");
     scene.proxy.go_down();
@@ -83,9 +89,9 @@ fn cached_data_is_read_on_while_the_bucket_is_down_and_the_rest_when_it_is_back(
         }
         let error = uncached.join().expect("it ends").expect_err("it cannot be had");
         assert_eq!(error.raw_os_error(), Some(EREMOTEIO), "{error}");
-        println!("the error took {:?}", begin.elapsed());
+        println!("{mode}: the error took {:?}", begin.elapsed());
     });
-    println!("{reads} cached reads, the longest took {longest:?}");
+    println!("{mode}: {reads} cached reads, the longest took {longest:?}");
     assert!(longest < STALL_MAX, "a cached read took {longest:?}");
     assert_eq!(scene.state(), "UNREACHABLE");
 
@@ -102,7 +108,11 @@ fn cached_data_is_read_on_while_the_bucket_is_down_and_the_rest_when_it_is_back(
 
 #[test]
 fn a_busy_server_is_asked_again_without_an_error() {
-    let scene = start();
+    in_both_modes(a_busy_server_is_asked_again_without_an_error_in);
+}
+
+fn a_busy_server_is_asked_again_without_an_error_in(mode: &str) {
+    let scene = start(mode);
     scene.proxy.fail("/uncached", Fault::Status(503), Some(2));
     scene.proxy.forget();
     assert_eq!(scene.read("uncached").expect("the third attempt has it"), content(2, LENGTH));
@@ -112,7 +122,11 @@ fn a_busy_server_is_asked_again_without_an_error() {
 
 #[test]
 fn a_body_that_is_cut_short_is_fetched_again_without_an_error() {
-    let scene = start();
+    in_both_modes(a_body_that_is_cut_short_is_fetched_again_without_an_error_in);
+}
+
+fn a_body_that_is_cut_short_is_fetched_again_without_an_error_in(mode: &str) {
+    let scene = start(mode);
     scene.proxy.fail("/uncached", Fault::CutAfter(100_000), Some(2));
     assert_eq!(scene.read("uncached").expect("the third attempt has it"), content(2, LENGTH));
     scene.proxy.fail("/later", Fault::CutAfter(0), Some(1));
@@ -121,12 +135,16 @@ fn a_body_that_is_cut_short_is_fetched_again_without_an_error() {
 
 #[test]
 fn a_server_that_never_answers_is_an_error_in_time() {
-    let scene = start();
+    in_both_modes(a_server_that_never_answers_is_an_error_in_time_in);
+}
+
+fn a_server_that_never_answers_is_an_error_in_time_in(mode: &str) {
+    let scene = start(mode);
     scene.proxy.fail("/uncached", Fault::Silence, None);
     let mut file = File::open(scene.root.join("uncached")).expect("the open needs no object");
     let begin = Instant::now();
     let error = file.read(&mut [0; 100]).expect_err("nobody answers");
-    println!("the error took {:?}", begin.elapsed());
+    println!("{mode}: the error took {:?}", begin.elapsed());
     assert_eq!(error.raw_os_error(), Some(EREMOTEIO), "{error}");
     assert!(begin.elapsed() < READ_DEADLINE, "it took {:?}", begin.elapsed());
     scene.proxy.heal();

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use forebay_integration_tests::{Cluster, sha256, wait_until, write_file};
+use forebay_integration_tests::{Cluster, READ_MODES, Sums, wait_until};
 
 const MIB: usize = 1 << 20;
 /// Where the cache lies, and who reads it: the kernel itself, or we for it.
@@ -22,26 +22,18 @@ fn file_uri(path: &Path) -> String {
 }
 
 /// Three files, one of several pages; in the RAM tier (which is filled first) or on disk.
-fn cached(ram: &str, mode: &str) -> (tempfile::TempDir, Vec<(PathBuf, String)>, Cluster) {
+fn cached(ram: &str, mode: &str) -> (tempfile::TempDir, Sums, Cluster) {
     let source = tempfile::tempdir().expect("a folder");
     let lengths = [100, 110_000, 3 * MIB + 17];
-    let sums = (0_u64..).zip(lengths).map(|(seed, length)| {
-        let name = PathBuf::from(format!("f{length}"));
-        let bytes = write_file(&source.path().join(&name), seed, length);
-        (name, sha256(&bytes))
-    });
-    let sums: Vec<_> = sums.collect();
+    let sums = Sums::write(source.path(), lengths.map(|length| (format!("f{length}"), length)));
     let builder = Cluster::builder().mount("/data", &file_uri(source.path())).fuse().ram(ram);
     let cluster = builder.fuse_options(mode).start();
     read_all(&cluster, &sums);
     (source, sums, cluster)
 }
 
-fn read_all(cluster: &Cluster, sums: &[(PathBuf, String)]) {
-    for (name, sum) in sums {
-        let bytes = std::fs::read(cluster.fuse().join("data").join(name)).expect("readable");
-        assert_eq!(&sha256(&bytes), sum, "{}", name.display());
-    }
+fn read_all(cluster: &Cluster, sums: &Sums) {
+    sums.expect_in(&cluster.fuse().join("data"));
 }
 
 fn cache_files(cluster: &Cluster, ending: &str) -> Vec<PathBuf> {
@@ -82,9 +74,9 @@ fn a_flipped_byte_in_each_cache_file_is_noticed_and_healed() {
         let (_source, sums, mut cluster) = cached(ram, mode);
         cluster.process().kill();
         let files = cache_files(&cluster, "data");
-        assert_eq!(files.len(), sums.len());
-        for path in files {
-            let file = OpenOptions::new().read(true).write(true).open(&path).expect("open");
+        assert_eq!(files.len(), sums.names().count());
+        for path in &files {
+            let file = OpenOptions::new().read(true).write(true).open(path).expect("open");
             let middle = file.metadata().expect("there").len() / 2;
             let mut byte = [0];
             file.read_exact_at(&mut byte, middle).expect("read");
@@ -95,7 +87,7 @@ fn a_flipped_byte_in_each_cache_file_is_noticed_and_healed() {
         assert!(cluster.metric(FETCHED) > 0, "what was flipped is fetched again");
         assert_eq!(
             cluster.metric("forebay_worker_corrupt_pages_total"),
-            sums.len() as u64,
+            files.len() as u64,
             "each is counted once"
         );
         read_all(&cluster, &sums);
@@ -116,21 +108,27 @@ fn truncated_and_deleted_files_and_a_broken_index_cost_a_fetch_and_no_error() {
         }),
         ("index of nonsense", "index", |path| std::fs::write(path, [0x5a; 4096]).expect("written")),
     ];
-    for (what, ending, damage) in damages {
-        let (_source, sums, mut cluster) = cached("0", "passthrough=auto");
+    for ((what, ending, damage), mode) in
+        damages.into_iter().flat_map(|one| READ_MODES.map(|mode| (one, mode)))
+    {
+        let (_source, sums, mut cluster) = cached("0", mode);
         cluster.process().kill();
         let files = cache_files(&cluster, ending);
-        assert_eq!(files.len(), sums.len(), "{what}");
+        assert_eq!(files.len(), sums.names().count(), "{what}");
         files.iter().for_each(|path| damage(path));
         cluster.start();
         read_all(&cluster, &sums);
-        assert!(cluster.metric(FETCHED) > 0, "{what}");
+        assert!(cluster.metric(FETCHED) > 0, "{what}, {mode}");
     }
 }
 
 #[test]
 fn the_second_read_asks_the_under_store_for_nothing() {
-    let (_source, sums, cluster) = cached("64MiB", "passthrough=auto");
+    READ_MODES.into_iter().for_each(the_second_read_asks_the_under_store_for_nothing_in);
+}
+
+fn the_second_read_asks_the_under_store_for_nothing_in(mode: &str) {
+    let (_source, sums, cluster) = cached("64MiB", mode);
     let requests = "forebay_worker_under_store_requests_total";
     let before = (cluster.metric(FETCHED), cluster.metric(requests));
     assert!(before.0 > 0);
