@@ -13,6 +13,10 @@ pub const REQUEST_LENGTH_MAX: u32 = 1 << 20;
 pub const BACKGROUND_REQUESTS_MAX: u16 = 64;
 /// Most threads that read requests from the kernel. They never wait, so a few serve many processes.
 pub const THREADS_MAX: usize = 32;
+/// Fewest of them where the options say nothing, on a machine of one core.
+pub const THREADS_DEFAULT_MIN: usize = 2;
+/// Most of them where the options say nothing.
+pub const THREADS_DEFAULT_MAX: usize = 8;
 /// The kernel's readahead for buffered files, in KiB, where we may set it.
 pub const READ_AHEAD_KIB_DEFAULT: u32 = 1024;
 /// Longest time for which the kernel may remember an answer, however long it holds.
@@ -25,6 +29,8 @@ pub const REFUSED_MAX: usize = 64;
 pub const SHOWN_DEPTH_MAX: usize = 64;
 /// Parts of the tables of nodes and handles, each with its own lock.
 pub const SHARDS: usize = 64;
+/// Entries below which such a part is not worth shrinking.
+pub const SHRINK_MIN: usize = 1024;
 /// Most dead mounts that are taken off one mount point.
 pub const DEAD_MOUNTS_MAX: usize = 16;
 /// Longest wait for a file system that lies on the mount point already.

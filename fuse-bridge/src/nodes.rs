@@ -19,7 +19,7 @@ use prometheus::IntGauge;
 use thiserror::Error;
 
 use crate::attributes::{Appearance, Attributes};
-use crate::limits::{LOOKUP_TRUST, REFUSED_MAX, SHARDS};
+use crate::limits::{LOOKUP_TRUST, REFUSED_MAX, SHARDS, SHRINK_MIN};
 use crate::modes::{Fixed, LiveHandles};
 use crate::node_id::NodeId;
 use crate::ttl::Validity;
@@ -111,9 +111,6 @@ struct Node<B> {
     refused: Vec<u32>,
     handles: LiveHandles<B>,
 }
-
-/// Shards that are smaller than this are not worth shrinking.
-const SHRINK_MIN: usize = 1024;
 
 impl Place<'_> {
     /// The root of the mount, which has no name.

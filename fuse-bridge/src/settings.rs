@@ -10,7 +10,9 @@ use prometheus::Registry;
 use tokio::runtime::Handle;
 
 use crate::error::FuseError;
-use crate::limits::{ANSWER_DEADLINE_DEFAULT, READ_AHEAD_KIB_DEFAULT, THREADS_MAX};
+use crate::limits::{
+    ANSWER_DEADLINE_DEFAULT, READ_AHEAD_KIB_DEFAULT, THREADS_DEFAULT_MAX, THREADS_DEFAULT_MIN, THREADS_MAX,
+};
 
 /// Everything that a mount needs.
 #[derive(Debug)]
@@ -99,7 +101,7 @@ impl Default for FuseOptions {
             freshness: None,
             read_ahead_kib: READ_AHEAD_KIB_DEFAULT,
             // Threads never wait for anybody, so more than the cores help only while some are in a page fault.
-            threads: (cores * 2).clamp(2, 8),
+            threads: (cores * 2).clamp(THREADS_DEFAULT_MIN, THREADS_DEFAULT_MAX),
             deadline: ANSWER_DEADLINE_DEFAULT,
         }
     }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use forebay_integration_tests::{
@@ -11,6 +12,10 @@ use forebay_integration_tests::{
 
 /// The bound that the mounts here are given, with room for a busy machine.
 const WITHIN: Duration = Duration::from_secs(2 + 8);
+
+/// The content is replaced until a reader has seen so many versions, and then once more by the last.
+const SEEN_MIN: usize = 3;
+const LAST: u8 = u8::MAX;
 
 fn start(source: &Path, mode: &str) -> Cluster {
     let cluster = Cluster::builder().fuse().fuse_options(mode).start();
@@ -83,14 +88,16 @@ fn no_read_ever_mixes_two_contents_in(mode: &str) {
     std::fs::write(&path, stamped(0, length)).expect("written");
     let cluster = start(source.path(), mode);
     let shown = cluster.fuse().join("data/f");
+    let seen_so_far = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let mut seen = std::collections::BTreeSet::new();
-            while !seen.contains(&5) {
+            while !seen.contains(&LAST) {
                 match std::fs::read(&shown) {
                     Ok(bytes) => {
                         assert_eq!(bytes.len(), length);
                         seen.insert(version_of(&bytes).unwrap_or_else(|mixed| panic!("{mixed:?}")));
+                        seen_so_far.store(seen.len(), Ordering::Relaxed);
                     }
                     // What is neither cached nor in the under-store any more cannot be had.
                     Err(error) => assert_eq!(error.raw_os_error(), Some(116), "{error}"),
@@ -98,12 +105,24 @@ fn no_read_ever_mixes_two_contents_in(mode: &str) {
             }
             seen
         });
-        for version in 1..6 {
-            std::thread::sleep(Duration::from_millis(700));
+        let replace = |version| {
             let new = source.path().join("next");
             std::fs::write(&new, stamped(version, length)).expect("written");
             std::fs::rename(&new, &path).expect("replaced");
+        };
+        wait_until("the first content is seen", WITHIN, || {
+            seen_so_far.load(Ordering::Relaxed) > 0 || reader.is_finished()
+        });
+        for version in 1..LAST {
+            replace(version);
+            // The pace of the changes: what changes faster than it can be read is seen by nobody.
+            std::thread::sleep(Duration::from_millis(700));
+            if seen_so_far.load(Ordering::Relaxed) >= SEEN_MIN || reader.is_finished() {
+                break;
+            }
         }
-        assert!(reader.join().expect("no mixed read").len() > 1, "more than one version was seen");
+        replace(LAST);
+        let seen = reader.join().expect("no mixed read");
+        assert!(seen.len() > SEEN_MIN, "{seen:?}");
     });
 }

@@ -2,11 +2,11 @@
 //! dies costs no error while another can serve.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use forebay_integration_tests::{Fleet, content, sha256, wait_until, write_file};
+use forebay_integration_tests::{Fleet, READ_MODES, content, in_both_modes, sha256, wait_until, write_file};
 
 const MIB: usize = 1 << 20;
 
@@ -22,6 +22,11 @@ fn fleet(workers: usize, source: &Path) -> Fleet {
     fleet
 }
 
+/// What is mounted at /data, seen through a mount of each mode of reading.
+fn mount_in_both_modes(fleet: &mut Fleet, host: &str) -> [PathBuf; 2] {
+    READ_MODES.map(|mode| fleet.mount(host, mode).join("data"))
+}
+
 fn expect_all(root: &Path) {
     for (name, seed, length) in
         [("small", 1, 110_000), ("pages", 2, 5 * MIB + 1), ("blocks", 3, 64 * MIB + 12_345)]
@@ -33,9 +38,13 @@ fn expect_all(root: &Path) {
 
 #[test]
 fn bytes_from_two_other_hosts_are_those_of_the_source_by_mount_and_by_command() {
+    in_both_modes(bytes_from_two_other_hosts_are_those_of_the_source_in);
+}
+
+fn bytes_from_two_other_hosts_are_those_of_the_source_in(mode: &str) {
     let source = tempfile::tempdir().expect("a folder");
     let mut fleet = fleet(2, source.path());
-    let root = fleet.mount("elsewhere", "").join("data");
+    let root = fleet.mount("elsewhere", mode).join("data");
     expect_all(&root);
     expect_all(&root);
     let target = fleet.dir().join("got");
@@ -52,9 +61,13 @@ fn bytes_from_two_other_hosts_are_those_of_the_source_by_mount_and_by_command() 
 
 #[test]
 fn a_worker_on_the_same_host_gives_descriptors() {
+    in_both_modes(a_worker_on_the_same_host_gives_descriptors_in);
+}
+
+fn a_worker_on_the_same_host_gives_descriptors_in(mode: &str) {
     let source = tempfile::tempdir().expect("a folder");
     let mut fleet = fleet(1, source.path());
-    let root = fleet.mount("host-0", "").join("data");
+    let root = fleet.mount("host-0", mode).join("data");
     expect_all(&root);
     expect_all(&root);
     wait_until("local reads are reported", Duration::from_secs(10), || {
@@ -67,17 +80,21 @@ fn a_worker_on_the_same_host_gives_descriptors() {
 fn a_worker_that_dies_costs_no_error_and_comes_back_under_its_id() {
     let source = tempfile::tempdir().expect("a folder");
     let mut fleet = fleet(2, source.path());
-    let root = fleet.mount("elsewhere", "").join("data");
-    expect_all(&root);
-    let mut open = std::fs::File::open(root.join("blocks")).expect("open");
-    let mut start = vec![0; MIB];
-    open.read_exact(&mut start).expect("the first worker lives");
+    let open = mount_in_both_modes(&mut fleet, "elsewhere").map(|root| {
+        expect_all(&root);
+        let mut open = std::fs::File::open(root.join("blocks")).expect("open");
+        let mut start = vec![0; MIB];
+        open.read_exact(&mut start).expect("the first worker lives");
+        open
+    });
     fleet.workers[0].kill();
-    let mut rest = Vec::new();
-    open.read_to_end(&mut rest).expect("another serves");
-    assert_eq!(rest, content(3, 64 * MIB + 12_345)[MIB..]);
-    let again = fleet.mount("elsewhere-too", "").join("data");
-    expect_all(&again);
+    for mut open in open {
+        let mut rest = Vec::new();
+        open.read_to_end(&mut rest).expect("another serves");
+        assert!(rest == content(3, 64 * MIB + 12_345)[MIB..], "what another serves is the same");
+    }
+    let again = mount_in_both_modes(&mut fleet, "elsewhere-too");
+    again.iter().for_each(|root| expect_all(root));
     let ids = |fleet: &Fleet| {
         let report = fleet.json(&["admin", "report"]);
         report["workers"]
@@ -87,15 +104,15 @@ fn a_worker_that_dies_costs_no_error_and_comes_back_under_its_id() {
     let before = ids(&fleet);
     fleet.workers[0] = fleet.start_worker(0);
     assert_eq!(ids(&fleet), before);
-    expect_all(&again);
+    again.iter().for_each(|root| expect_all(root));
 }
 
 #[test]
 fn a_master_that_was_killed_has_its_mounts_and_workers_again() {
     let source = tempfile::tempdir().expect("a folder");
     let mut fleet = fleet(1, source.path());
-    let root = fleet.mount("host-0", "").join("data");
-    expect_all(&root);
+    let roots = mount_in_both_modes(&mut fleet, "host-0");
+    roots.iter().for_each(|root| expect_all(root));
     let mounts = fleet.json(&["mounts"]);
     fleet.master.kill();
     fleet.restart_master();
@@ -103,7 +120,7 @@ fn a_master_that_was_killed_has_its_mounts_and_workers_again() {
     wait_until("the worker registers again", Duration::from_secs(20), || {
         fleet.json(&["admin", "report"])["workers"][0]["state"] == "LIVE"
     });
-    expect_all(&root);
+    roots.iter().for_each(|root| expect_all(root));
 }
 
 #[test]
@@ -120,11 +137,13 @@ fn each_process_stops_with_exit_code_0() {
 fn a_mount_point_that_a_killed_process_left_is_cleaned_by_the_next_mount() {
     let source = tempfile::tempdir().expect("a folder");
     let mut fleet = fleet(1, source.path());
-    let at = fleet.mount("host-0", "");
-    fleet.mounts[0].kill();
-    assert!(std::fs::read_dir(&at).is_err(), "the mount point is dead");
-    fleet.mounts[0] = fleet.mount_at(&at, "host-0", "");
-    expect_all(&at.join("data"));
+    for (number, mode) in READ_MODES.into_iter().enumerate() {
+        let at = fleet.mount("host-0", mode);
+        fleet.mounts[number].kill();
+        assert!(std::fs::read_dir(&at).is_err(), "the mount point is dead");
+        fleet.mounts[number] = fleet.mount_at(&at, "host-0", mode);
+        expect_all(&at.join("data"));
+    }
 }
 
 #[test]
@@ -134,14 +153,15 @@ fn other_users_read_what_root_mounted() {
     // The folder of a test is its user's alone; a mount is for all.
     let everybody: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(fleet.dir(), everybody).expect("our own folder");
-    let path = fleet.mount("host-0", "").join("data/small");
-    let read = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "cat"])
-        .arg(&path)
-        .output()
-        .expect("setpriv is part of each Debian");
-    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
-    assert_eq!(read.stdout, content(1, 110_000));
+    for root in mount_in_both_modes(&mut fleet, "host-0") {
+        let read = Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "cat"])
+            .arg(root.join("small"))
+            .output()
+            .expect("setpriv is part of each Debian");
+        assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+        assert_eq!(read.stdout, content(1, 110_000));
+    }
 }
 
 #[test]

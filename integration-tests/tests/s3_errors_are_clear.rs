@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use forebay_integration_tests::{
-    Cluster, FaultProxy, KEY_ID, Output, Radosgw, SECRET_KEY, content, run_with, wait_until,
+    Cluster, FaultProxy, KEY_ID, Output, Radosgw, SECRET_KEY, content, in_both_modes, run_with, wait_until,
 };
 
 const WITHIN: Duration = Duration::from_secs(10);
@@ -72,8 +72,13 @@ fn buckets_and_options_that_cannot_be_are_refused_with_the_name_and_change_nothi
 
 #[test]
 fn secrets_survive_a_crash_and_are_shown_nowhere() {
+    in_both_modes(secrets_survive_a_crash_and_are_shown_nowhere_in);
+}
+
+fn secrets_survive_a_crash_and_are_shown_nowhere_in(mode: &str) {
     let bucket = bucket();
-    let mut cluster = Cluster::builder().fuse().argument("--log-level").argument("debug").start();
+    let mut cluster =
+        Cluster::builder().fuse().fuse_options(mode).argument("--log-level").argument("debug").start();
     let mounted =
         cluster.mount_s3(&format!("s3://{bucket}/train"), "/data", Radosgw::shared().endpoint(), &[]);
     assert_eq!(mounted.code, 0, "{}", mounted.stderr);

@@ -117,7 +117,7 @@ pub enum UnderStoreError {
         reason: String,
     },
     /// No answer within the budget of the call.
-    #[error("{object} gave no answer within {} s; the server is overloaded or the network is cut", .after.as_secs())]
+    #[error("{object} gave no answer within {}; the server is overloaded or the network is cut", span_text(*.after))]
     TimedOut {
         /// What was asked for.
         object: String,
@@ -272,6 +272,14 @@ impl UnderStoreError {
 
 fn found_text(found: Option<&Fingerprint>) -> String {
     found.map_or_else(|| "it is gone".to_owned(), |found| format!("it is {found} now"))
+}
+
+/// Whole seconds; what is left of a budget may be less than one.
+fn span_text(span: Duration) -> String {
+    match span.as_secs() {
+        0 => format!("{} ms", span.as_millis()),
+        seconds => format!("{seconds} s"),
+    }
 }
 
 fn region_text(actual: Option<&str>) -> String {

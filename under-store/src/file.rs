@@ -16,6 +16,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use forebay_types::{EntryKind, FileOffset, Fingerprint, UnderStoreKey, UnderStoreUri};
@@ -24,6 +25,7 @@ use tokio::sync::Semaphore;
 
 use crate::error::UnderStoreError;
 use crate::key::{check_key, check_range};
+use crate::limits::CHECK_BUDGET;
 use crate::options;
 use crate::port::{ListedPage, ObjectStatus, PageToken, ReadStream, UnderStore};
 use crate::statistics::{RequestKind, UnderStoreStatistics};
@@ -84,6 +86,19 @@ impl BlockingPool {
         }
         result
     }
+
+    /// As [`Self::run`], but waits only so long: a file system whose server is away may hold a call for ever.
+    async fn run_within<T: Send + 'static>(
+        &self,
+        budget: Duration,
+        object: &str,
+        work: impl FnOnce() -> Result<T, UnderStoreError> + Send + 'static,
+    ) -> Result<T, UnderStoreError> {
+        tokio::time::timeout(budget, self.run(object, work)).await.unwrap_or_else(|_| {
+            self.statistics.count_error();
+            Err(UnderStoreError::TimedOut { object: object.to_owned(), after: budget })
+        })
+    }
 }
 
 #[async_trait]
@@ -105,7 +120,7 @@ impl UnderStore for FileUnderStore {
             listing.refuse_own_mount()?;
             listing.page_of(1).map(drop)
         };
-        self.pool.run(&object, look).await
+        self.pool.run_within(CHECK_BUDGET, &object, look).await
     }
 
     async fn list(

@@ -12,15 +12,21 @@ pub const CONCURRENCY_MAX: usize = 1024;
 pub const OPTION_LENGTH_MAX: usize = 16 << 10;
 
 /// Time that one call may take for all its attempts, from its first request to the begin of the answer's body. One
-/// attempt may use all of it, since some servers hash a large object before they answer.
+/// attempt may use all of it, since some servers hash a large object before they answer. The wait for a place among the
+/// requests at once comes before it: a long queue is no fault of the server, and who waits in it has a deadline of its
+/// own.
 pub const CALL_BUDGET: Duration = Duration::from_secs(30);
-/// The same for the check at mount, for which a person waits.
+/// The same for the check at mount as a whole, for which a person waits.
 pub const CHECK_BUDGET: Duration = Duration::from_secs(5);
 /// The budget of calls to a server that has let a whole one pass without an answer, so that who asks again for what
 /// cannot be had does not wait as long again.
 pub const OUTAGE_BUDGET: Duration = Duration::from_secs(3);
 /// How long that lasts, if the server does not answer before. Then one call has a whole budget again.
 pub const OUTAGE_MEMORY: Duration = Duration::from_secs(15);
+/// Further attempts of one question to a source of credentials, such as the metadata of an instance.
+pub const CREDENTIALS_RETRIES_MAX: usize = 2;
+/// Time after which such a question is not asked again.
+pub const CREDENTIALS_BUDGET: Duration = Duration::from_secs(5);
 /// Time to reach a server before an attempt counts as failed.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// Silence in the midst of a body after which it counts as cut short.

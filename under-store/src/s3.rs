@@ -16,11 +16,13 @@ mod transport;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use forebay_types::{FileOffset, Fingerprint, UnderStoreKey, UnderStoreUri};
 use futures::{StreamExt, stream};
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use crate::error::UnderStoreError;
 use crate::key::{check_key, check_range};
@@ -77,7 +79,7 @@ impl S3UnderStore {
     async fn has_keys_below(
         &self,
         directory: &UnderStoreKey,
-        budget: std::time::Duration,
+        budget: Duration,
     ) -> Result<bool, UnderStoreError> {
         let prefix = self.directory_prefix(directory);
         let object = self.uri.display_key(directory);
@@ -96,11 +98,12 @@ impl S3UnderStore {
         &self,
         key: &UnderStoreKey,
         version: Option<&str>,
+        budget: Duration,
     ) -> Result<Option<Fingerprint>, UnderStoreError> {
         let request = self.object_request(RequestKind::Head, key, version);
         let malformed =
             |problem: String| UnderStoreError::Malformed { object: request.object.clone(), problem };
-        match self.transport.send(&request, CALL_BUDGET).await? {
+        match self.transport.send(&request, budget).await? {
             Ok(answer) => {
                 let length = fields::announced_length(&answer.headers)
                     .ok_or_else(|| malformed("it has no Content-Length".to_owned()))?;
@@ -148,7 +151,7 @@ impl S3UnderStore {
         let mut request = self.object_request(RequestKind::Get, key, version);
         if range.is_empty() {
             // HTTP has no range of no bytes.
-            let found = self.head(key, version).await?;
+            let found = self.head(key, version, CALL_BUDGET).await?;
             if !found.as_ref().is_some_and(|found| found.is_same_content(expected)) {
                 return Err(self.changed(key, &request.object, expected).await?);
             }
@@ -182,7 +185,7 @@ impl S3UnderStore {
         object: &str,
         expected: &Fingerprint,
     ) -> Result<UnderStoreError, UnderStoreError> {
-        let found = self.head(key, None).await?;
+        let found = self.head(key, None, CALL_BUDGET).await?;
         Ok(UnderStoreError::changed(object, expected, found))
     }
 
@@ -205,10 +208,13 @@ impl UnderStore for S3UnderStore {
     }
 
     async fn check(&self) -> Result<(), UnderStoreError> {
-        let root = UnderStoreKey::default();
-        let has_keys = self.counted(self.has_keys_below(&root, CHECK_BUDGET).await)?;
+        let (root, begun) = (UnderStoreKey::default(), Instant::now());
+        if self.counted(self.has_keys_below(&root, CHECK_BUDGET).await)? || self.uri.path().is_empty() {
+            return Ok(());
+        }
         // An empty prefix may be meant for writing; one that is itself an object is a mistake.
-        if !has_keys && !self.uri.path().is_empty() && self.counted(self.head(&root, None).await)?.is_some() {
+        let left = CHECK_BUDGET.saturating_sub(begun.elapsed());
+        if self.counted(self.head(&root, None, left).await)?.is_some() {
             return Err(UnderStoreError::NotADirectory { object: self.uri.to_string() });
         }
         Ok(())
@@ -229,7 +235,7 @@ impl UnderStore for S3UnderStore {
             self.counted(self.has_keys_below(key, CALL_BUDGET).await)?;
             return Ok(Some(ObjectStatus::plain_directory()));
         }
-        let both = tokio::join!(self.has_keys_below(key, CALL_BUDGET), self.head(key, None));
+        let both = tokio::join!(self.has_keys_below(key, CALL_BUDGET), self.head(key, None, CALL_BUDGET));
         let (is_directory, object) = (self.counted(both.0)?, both.1);
         if is_directory {
             return Ok(Some(ObjectStatus::plain_directory()));
@@ -239,7 +245,7 @@ impl UnderStore for S3UnderStore {
 
     async fn fingerprint(&self, key: &UnderStoreKey) -> Result<Option<Fingerprint>, UnderStoreError> {
         check_key(&self.uri, key)?;
-        self.counted(self.head(key, None).await)
+        self.counted(self.head(key, None, CALL_BUDGET).await)
     }
 
     async fn read(

@@ -132,6 +132,21 @@ async fn a_root_that_vanished_is_an_error_and_not_an_empty_mount() {
     assert!(store.statistics().counts().errors >= 3);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_check_that_a_file_system_holds_up_ends_after_its_budget() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = store(folder.path());
+    // All calls that may run are held up.
+    let places = u32::try_from(store.pool.permits.available_permits()).expect("few");
+    let held = store.pool.permits.acquire_many(places).await.expect("open");
+    let begun = tokio::time::Instant::now();
+    let error = store.check().await.expect_err("nothing came");
+    assert!(matches!(error, UnderStoreError::TimedOut { after, .. } if after == CHECK_BUDGET), "{error}");
+    assert!(begun.elapsed() < CHECK_BUDGET * 2 && store.statistics().counts().errors == 1);
+    drop(held);
+    store.check().await.expect("the file system answers again");
+}
+
 #[tokio::test]
 async fn permission_bits_and_times_are_those_of_the_file() {
     let folder = tempfile::tempdir().expect("a folder");

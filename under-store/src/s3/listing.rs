@@ -1,13 +1,13 @@
 //! One directory level of a bucket from ListObjectsV2 pages, for any key that a bucket can hold.
 //!
 //! object_store's own listing fails as a whole on one key with an empty part, and gathers all pages; so the pages are
-//! asked for and read here. Keys are bytes throughout; names that are not legal are counted, never shown, and never an
-//! error. A page that could be an incomplete one passed off as complete is refused, since names that a complete
-//! listing lacks are taken for deleted.
+//! asked for and read here. Keys are bytes throughout; names that are not legal, and objects whose version cannot be told,
+//! are counted, never shown, and never an error. A page that could be an incomplete one passed off as complete is
+//! refused, since names that a complete listing lacks are taken for deleted.
 
 use std::collections::BTreeSet;
 
-use forebay_types::EntryName;
+use forebay_types::{EntryName, Fingerprint};
 use serde::Deserialize;
 
 use super::fields::{escaped, listed_fingerprint, unescaped};
@@ -52,10 +52,19 @@ struct ListBucketResult {
 #[serde(rename_all = "PascalCase")]
 struct Contents {
     key: String,
-    last_modified: String,
+    /// This and what follows are text, and may be missing: what one object lacks must not break the page.
+    last_modified: Option<String>,
     #[serde(rename = "ETag")]
     tag: Option<String>,
-    size: u64,
+    size: Option<String>,
+}
+
+impl Contents {
+    /// What tells this version from others; `None` where the server gives no sense of it.
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        let length = self.size.as_deref()?.trim().parse().ok()?;
+        listed_fingerprint(self.tag.as_deref()?, length, self.last_modified.as_deref()?).ok()
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -158,14 +167,11 @@ impl Fold {
         if rest.contains(&b'/') {
             return Err("it has keys of deeper directories: the server does not know delimiters".to_owned());
         }
-        match EntryName::new(&rest[..]) {
-            Ok(name) => {
-                let tag = contents.tag.as_deref().unwrap_or_default();
-                let fingerprint = listed_fingerprint(tag, contents.size, &contents.last_modified)
-                    .map_err(|problem| format!("`{name}`: {problem}"))?;
+        match (EntryName::new(&rest[..]), contents.fingerprint()) {
+            (Ok(name), Some(fingerprint)) => {
                 self.files.push(ListedObject { name, status: ObjectStatus::plain_file(fingerprint) });
             }
-            Err(_) => self.skipped += 1,
+            _ => self.skipped += 1,
         }
         self.last = std::mem::take(&mut self.last).max(rest);
         Ok(())

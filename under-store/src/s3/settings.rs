@@ -4,7 +4,6 @@
 //! container, instance); the requests themselves are made in this crate.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use forebay_types::UnderStoreUri;
 use http::{HeaderValue, Uri};
@@ -13,7 +12,9 @@ use object_store::client::{HttpClient, HttpConnector, ReqwestConnector};
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
 use crate::error::UnderStoreError;
-use crate::limits::{BACKOFF_MAX, BODY_IDLE_TIMEOUT, CONNECT_TIMEOUT};
+use crate::limits::{
+    BACKOFF_MAX, BODY_IDLE_TIMEOUT, CONNECT_TIMEOUT, CREDENTIALS_BUDGET, CREDENTIALS_RETRIES_MAX,
+};
 use crate::options::{concurrency, flag};
 
 /// The region that is signed for where none is given; servers other than Amazon's mostly take any.
@@ -154,8 +155,8 @@ fn credentials(
     use AmazonS3ConfigKey as Key;
     let retry = RetryConfig {
         backoff: BackoffConfig { max_backoff: BACKOFF_MAX, ..BackoffConfig::default() },
-        max_retries: 2,
-        retry_timeout: Duration::from_secs(5),
+        max_retries: CREDENTIALS_RETRIES_MAX,
+        retry_timeout: CREDENTIALS_BUDGET,
     };
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket)

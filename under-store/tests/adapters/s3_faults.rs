@@ -203,6 +203,20 @@ async fn a_server_that_never_answers_ends_with_the_budget() {
 }
 
 #[tokio::test]
+async fn a_check_has_one_budget_for_all_that_it_asks() {
+    let server = FaultServer::start(|head, _| match head.split_once(' ').expect("a method").0 {
+        "HEAD" => Reply::Silence,
+        _ => answer("200 OK", "", b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"),
+    })
+    .await;
+    let begun = std::time::Instant::now();
+    let error = open_on(&server, &[]).check().await.expect_err("half an answer");
+    assert_eq!((error.kind(), server.requests().len()), (ErrorKind::UnderStore, 2));
+    // The product's bound is 5 s, and room for a busy machine below the budget of another call, 30 s.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn a_server_in_trouble_is_given_up_with_its_own_words() {
     let server = FaultServer::start(|_, _| error("500 Internal Server Error", "InternalError")).await;
     let error = open_on(&server, &[]).check().await.expect_err("in trouble");

@@ -55,6 +55,26 @@ async fn pages_follow_the_servers_token() {
 }
 
 #[tokio::test]
+async fn odd_objects_are_counted_and_a_bucket_of_nothing_else_can_be_mounted() {
+    let whole = |keys: &[&str], next, part: &str, odd: &str| match page(keys, next) {
+        Reply::Bytes(bytes) => {
+            let text = String::from_utf8(bytes).expect("text").replace(part, odd);
+            answer("200 OK", "", text.split_once("\r\n\r\n").expect("a head").1.as_bytes())
+        }
+        silence @ Reply::Silence => silence,
+    };
+    let long = format!("<ETag>\"{}\"</ETag>", "t".repeat(602));
+    let server = FaultServer::start(move |head, _| match head.contains("continuation-token=") {
+        false => whole(&["d/long", "d/longer"], Some("next"), "<ETag>\"t\"</ETag>", &long),
+        true => whole(&["d/untold"], None, "2024-01-02T03:04:05Z", "some day"),
+    })
+    .await;
+    assert_eq!(list_all(&server).await.expect("no error"), (vec![], 3));
+    let store = open("s3://bucket/d", &[("endpoint", &server.endpoint), ("skip_signature", "true")]);
+    store.expect("legal").check().await.expect("it can be mounted");
+}
+
+#[tokio::test]
 async fn a_page_cut_in_the_middle_is_asked_for_again() {
     let server = FaultServer::start(|_, number| match (page(&["d/a"], None), number) {
         (Reply::Bytes(bytes), 0) => Reply::Bytes(bytes[..bytes.len() - 40].to_vec()),
