@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use forebay_proto::{WireDefect, WireError};
-use forebay_types::{Epoch, ErrorKind, FileId, UnderStoreKey};
+use forebay_types::{ErrorKind, FileId, UnderStoreKey};
 use thiserror::Error;
 
 /// An error of the client.
@@ -51,8 +51,6 @@ pub enum ClientError {
         message: String,
         /// With [`ErrorKind::NotLeader`]: who leads.
         leader: Option<String>,
-        /// With [`ErrorKind::StaleEpoch`]: the newer map.
-        map_epoch: Option<Epoch>,
     },
     /// The session ended before the answer came.
     #[error(
@@ -140,7 +138,7 @@ impl ClientError {
 
 impl From<WireError> for ClientError {
     fn from(error: WireError) -> Self {
-        let WireError { kind, message, leader, map_epoch } = error;
-        Self::Answer { kind, message, leader, map_epoch }
+        let WireError { kind, message, leader } = error;
+        Self::Answer { kind, message, leader }
     }
 }

@@ -3,6 +3,8 @@
 //! What was verified is kept when a worker fails in mid-stream; the next one is asked for the rest. The reader sees an
 //! error only when it is final or the time is over.
 
+mod failures;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -21,10 +23,11 @@ use tonic::{Request, Status};
 use crate::answer::error_of;
 use crate::client::Client;
 use crate::error::ClientError;
-use crate::limits::{BLOCKS_IN_FLIGHT_MAX, CHUNK_DEADLINE, OWNERS_PER_PASS_MAX, RETRY_PAUSE_MAX};
+use crate::limits::{BLOCKS_IN_FLIGHT_MAX, CHUNK_DEADLINE, RETRY_PAUSE_MAX};
 use crate::retry::{Asked, Attempts, Policy};
 use crate::route::Route;
 use crate::verify::Verified;
+use failures::{Failed, Failures};
 
 /// Where one reader's bytes come from.
 #[derive(Debug)]
@@ -41,6 +44,9 @@ pub(crate) struct Fetch {
     last_owners: Mutex<Option<OwnersOf>>,
 }
 
+/// When the workers are asked again.
+const POLICY: Policy = Policy { eager_attempts: 1, asked: Asked::Workers };
+
 /// The owners of a block under a map, in their order.
 type OwnersOf = (Arc<ClusterMap>, BlockId, Arc<[WorkerEntry]>);
 
@@ -51,8 +57,6 @@ enum Next {
     Elsewhere,
     /// No worker will.
     GiveUp,
-    /// The map is old.
-    Refresh,
 }
 
 impl Fetch {
@@ -114,16 +118,15 @@ impl Fetch {
     ) -> Result<(), ClientError> {
         let begun = Instant::now();
         let mut verified = Verified::new(range.start, range.end);
-        let policy = Policy { eager_attempts: 1, asked: Asked::Workers };
-        let (mut attempts, mut renewed) = (Attempts::new(policy, deadline), false);
+        let (mut attempts, mut renewed) = (Attempts::new(POLICY, deadline), false);
         let mut last = None;
         loop {
             if self.client.0.token.is_cancelled() {
                 return Err(ClientError::Closed);
             }
             let (seen, before) = (Instant::now(), verified.at());
-            let Err(error) = self.pass(&mut verified, deadline, &mut sink).await else { return Ok(()) };
-            let kind = error.kind();
+            let failed = self.pass(&mut verified, deadline, &mut sink).await;
+            let Err(Failed { error, kind }) = failed else { return Ok(()) };
             if kind == ErrorKind::Unauthenticated && !renewed && self.renewed_by.get().is_some() {
                 renewed = true;
                 self.renew(deadline).await?;
@@ -135,10 +138,10 @@ impl Fetch {
             if !attempts.again(kind).await {
                 // An attempt that the end of the time cut off says less than the one before.
                 let cut_off = kind == ErrorKind::TimedOut && Instant::now() >= deadline;
-                let telling = if cut_off { last.unwrap_or(error) } else { error };
-                return Err(self.give_up(telling, verified.at(), begun));
+                let (telling, kind) = if cut_off { last.unwrap_or((error, kind)) } else { (error, kind) };
+                return Err(self.give_up(telling, kind, verified.at(), begun));
             }
-            last = Some(error);
+            last = Some((error, kind));
             // A map that cannot be had now is no reason to stop: the workers may come back first.
             let limit = deadline.min(Instant::now() + RETRY_PAUSE_MAX);
             let _ = tokio::time::timeout_at(limit, self.client.0.route.refresh(seen)).await;
@@ -151,12 +154,12 @@ impl Fetch {
         verified: &mut Verified,
         deadline: Instant,
         sink: &mut (impl FnMut(Bytes) + Send),
-    ) -> Result<(), ClientError> {
+    ) -> Result<(), Failed> {
         self.client.refresh_in_background();
         let owners = self.owners(verified.at())?;
         let route = &self.client.0.route;
-        let mut first_error = None;
-        for worker in route.by_trust(&owners).into_iter().take(OWNERS_PER_PASS_MAX) {
+        let mut failures = Failures::default();
+        for worker in route.by_trust(&owners) {
             let error = match self.stream(worker, verified, deadline, sink).await {
                 Ok(()) => {
                     route.trust(worker.id);
@@ -165,22 +168,21 @@ impl Fetch {
                 Err(error) => error,
             };
             match next(error.kind()) {
-                Next::GiveUp | Next::Refresh => return Err(error),
+                Next::GiveUp => return Err(error.into()),
                 Next::Elsewhere => {
                     tracing::debug!(worker = %worker.id, file = %self.version.file, %error, "asking another worker");
                     self.client.0.counters.add_failed_read();
                     if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::TimedOut) {
                         route.suspect(worker.id);
                     }
-                    first_error.get_or_insert(error);
+                    failures.add(worker, error);
                 }
             }
-            if Instant::now() >= deadline {
+            if failures.are_enough() || Instant::now() >= deadline {
                 break;
             }
         }
-        Err(first_error
-            .unwrap_or_else(|| WireError::new(ErrorKind::Unavailable, "no worker is registered").into()))
+        Err(failures.most_telling())
     }
 
     /// Reads what is missing from one worker.
@@ -270,8 +272,8 @@ impl Fetch {
         }
     }
 
-    fn give_up(&self, error: ClientError, offset: u64, begun: Instant) -> ClientError {
-        let (key, file, kind) = (self.version.key.clone(), self.version.file, error.kind());
+    fn give_up(&self, error: ClientError, kind: ErrorKind, offset: u64, begun: Instant) -> ClientError {
+        let (key, file) = (self.version.key.clone(), self.version.file);
         match kind {
             ErrorKind::Stale => ClientError::Stale { key, file },
             _ if kind.is_retryable() => {
@@ -317,30 +319,31 @@ async fn within<T>(
     }
 }
 
+/// A worker may be set up badly, lack the rights to its under-store or not reach it, where others do not: whatever is
+/// not said of the version or the capability itself, which are the same for all, is asked for elsewhere.
 const fn next(kind: ErrorKind) -> Next {
     match kind {
-        ErrorKind::StaleEpoch => Next::Refresh,
+        ErrorKind::Stale | ErrorKind::Unauthenticated => Next::GiveUp,
         ErrorKind::Busy
         | ErrorKind::NoSpace
         | ErrorKind::LimitExceeded
         | ErrorKind::NotLeader
         | ErrorKind::SessionExpired
+        | ErrorKind::StaleEpoch
         | ErrorKind::Unavailable
         | ErrorKind::TimedOut
         | ErrorKind::UnderStore
         | ErrorKind::Corrupt
         | ErrorKind::Io
-        | ErrorKind::Internal => Next::Elsewhere,
-        ErrorKind::NotFound
+        | ErrorKind::Internal
+        | ErrorKind::NotFound
         | ErrorKind::AlreadyExists
         | ErrorKind::InvalidArgument
         | ErrorKind::NotADirectory
         | ErrorKind::IsADirectory
         | ErrorKind::ReadOnly
         | ErrorKind::PermissionDenied
-        | ErrorKind::Unauthenticated
-        | ErrorKind::Stale
-        | ErrorKind::Unsupported => Next::GiveUp,
+        | ErrorKind::Unsupported => Next::Elsewhere,
     }
 }
 

@@ -145,7 +145,7 @@ impl LocalWorkers {
         match answer {
             Ok(Some(Answer::Held(hold))) => hold.checked(version),
             Ok(Some(Answer::Refused(kind, message))) => {
-                Err(ClientError::Answer { kind, message, leader: None, map_epoch: None })
+                Err(ClientError::Answer { kind, message, leader: None })
             }
             Ok(Some(Answer::NotHeld) | None) | Err(_) => Ok(None),
         }

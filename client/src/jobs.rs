@@ -1,10 +1,13 @@
 //! Jobs: long work that the cluster does by itself, asked for, looked at and ended.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use forebay_proto::v1::jobs_client::JobsClient;
 use forebay_proto::{WireDefect, v1};
-use forebay_types::limits::{LOAD_PATH_BYTES_PER_MESSAGE_MAX, RPC_LENGTH_MAX};
+use forebay_types::limits::{JOB_FAILURES_KEPT_MAX, LOAD_PATH_BYTES_PER_MESSAGE_MAX, RPC_LENGTH_MAX};
 use forebay_types::{ErrorKind, JobFailure, JobId, JobProgress, JobState, NamespacePath, Timestamp};
 
 use crate::client::Client;
@@ -134,16 +137,8 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is no such job (any more).
     pub async fn job(&self, id: JobId) -> Result<Job, ClientError> {
-        let request = v1::GetJobRequest { header: Some(self.header(None)), job: id.get() };
-        let answer = self
-            .0
-            .master
-            .call("GetJob", Duration::ZERO, request, |channel, request| async move {
-                JobsClient::new(channel).max_decoding_message_size(RPC_LENGTH_MAX).get_job(request).await
-            })
-            .await
-            .outcome()?;
-        decode("GetJob", answer.job)
+        let (job, more) = self.job_from(id, 0).await?;
+        self.with_failures(job, more).await
     }
 
     /// All jobs that are not over and the last ones that are, the newest first; without failures, and with a few of
@@ -152,16 +147,25 @@ impl Client {
     /// # Errors
     /// Those of reaching a master.
     pub async fn jobs(&self) -> Result<Vec<Job>, ClientError> {
-        let request = v1::ListJobsRequest { header: Some(self.header(None)) };
-        let answer = self
-            .0
-            .master
-            .call("ListJobs", Duration::ZERO, request, |channel, request| async move {
-                JobsClient::new(channel).max_decoding_message_size(RPC_LENGTH_MAX).list_jobs(request).await
-            })
-            .await
-            .outcome()?;
-        answer.jobs.into_iter().map(|job| decode("ListJobs", Some(job))).collect()
+        let (mut jobs, mut more) = self.jobs_before(None).await?;
+        while let (true, Some(last)) = (more, jobs.last().map(|job| job.id)) {
+            let (page, follow) = self.jobs_before(Some(last)).await?;
+            if page.first().is_some_and(|job| job.id >= last) {
+                let reason = "a page of jobs repeats the one before".to_owned();
+                return Err(defect("ListJobs")(WireDefect::Invalid { field: "jobs", reason }));
+            }
+            more = follow && !page.is_empty();
+            jobs.extend(page);
+        }
+        Ok(jobs)
+    }
+
+    /// The newest job, if there is one. Cancel safe.
+    ///
+    /// # Errors
+    /// Those of reaching a master.
+    pub async fn newest_job(&self) -> Result<Option<JobId>, ClientError> {
+        Ok(self.jobs_before(None).await?.0.first().map(|job| job.id))
     }
 
     /// Ends a job; what it has done stays. One that was cancelled before is no error. A call that was dropped may still
@@ -176,7 +180,49 @@ impl Client {
                 JobsClient::new(channel).max_decoding_message_size(RPC_LENGTH_MAX).cancel_job(request).await
             })
             .await?;
-        decode("CancelJob", answer.job)
+        self.with_failures(decode("CancelJob", answer.job)?, answer.more_failures).await
+    }
+
+    /// A job with the failures that one message has room for, after the first `failures_before` of them; whether there
+    /// are more.
+    async fn job_from(&self, id: JobId, failures_before: u32) -> Result<(Job, bool), ClientError> {
+        let request = v1::GetJobRequest { header: Some(self.header(None)), job: id.get(), failures_before };
+        let answer = self
+            .0
+            .master
+            .call("GetJob", Duration::ZERO, request, |channel, request| async move {
+                JobsClient::new(channel).max_decoding_message_size(RPC_LENGTH_MAX).get_job(request).await
+            })
+            .await
+            .outcome()?;
+        Ok((decode("GetJob", answer.job)?, answer.more_failures))
+    }
+
+    /// A job with the failures that its first answer had no room for.
+    async fn with_failures(&self, mut job: Job, mut more: bool) -> Result<Job, ClientError> {
+        while more && job.failures.len() < JOB_FAILURES_KEPT_MAX {
+            let before = u32::try_from(job.failures.len()).unwrap_or(u32::MAX);
+            let (rest, follow) = self.job_from(job.id, before).await?;
+            more = follow && !rest.failures.is_empty();
+            job.failures.extend(rest.failures);
+        }
+        Ok(job)
+    }
+
+    /// A page of the jobs that are older than one, or of the newest; whether there are more.
+    async fn jobs_before(&self, before: Option<JobId>) -> Result<(Vec<Job>, bool), ClientError> {
+        let before = before.map_or(0, JobId::get);
+        let request = v1::ListJobsRequest { header: Some(self.header(None)), before };
+        let answer = self
+            .0
+            .master
+            .call("ListJobs", Duration::ZERO, request, |channel, request| async move {
+                JobsClient::new(channel).max_decoding_message_size(RPC_LENGTH_MAX).list_jobs(request).await
+            })
+            .await
+            .outcome()?;
+        let jobs: Result<_, _> = answer.jobs.into_iter().map(|job| decode("ListJobs", Some(job))).collect();
+        Ok((jobs?, answer.more))
     }
 
     async fn send_load(&self, message: v1::SubmitLoadRequest) -> Result<v1::SubmitLoadResponse, ClientError> {
@@ -227,37 +273,4 @@ fn parts(paths: &[NamespacePath]) -> Vec<&[NamespacePath]> {
     }
     parts.push(&paths[begin..]);
     parts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn path(text: &str) -> NamespacePath {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_list_is_cut_without_a_gap_and_no_part_is_too_large() {
-        assert_eq!(parts(&[]), [&[] as &[NamespacePath]]);
-        let long = "/x".repeat(2000);
-        let paths: Vec<_> = (0..2 * LOAD_PATHS_PER_REQUEST + 1)
-            .map(|number| path(&format!("{}/{number}", if number % 10 == 0 { &long } else { "" })))
-            .collect();
-        let parts = parts(&paths);
-        assert_eq!(parts.concat(), paths);
-        for part in parts {
-            let bytes: usize = part.iter().map(|path| path.to_bytes().len()).sum();
-            assert!(part.len() <= LOAD_PATHS_PER_REQUEST && bytes <= LOAD_PATH_BYTES_PER_MESSAGE_MAX);
-        }
-    }
-
-    #[test]
-    fn defects_are_numbered_in_the_whole_list() {
-        let defects = vec![v1::PathDefect { index: 2, kind: "NOT_FOUND".into(), reason: "gone".into() }];
-        let Submitted::Refused(defects) = outcome(10, v1::SubmitLoadResponse { job: 0, defects }) else {
-            panic!("refused")
-        };
-        assert_eq!((defects[0].index, defects[0].kind), (12, ErrorKind::NotFound));
-    }
 }

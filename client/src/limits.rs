@@ -30,19 +30,9 @@ pub(crate) const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// good: damaged bytes, an under-store that answers with errors.
 pub(crate) const FUTILE_PASSES_MAX: u32 = 3;
 
-/// Longest wait for a TCP connection.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// A connection without traffic is probed this often.
-pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
-/// A connection whose probe is not answered for this long is dead.
-pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
 /// A worker that sends no chunk for this long is given up, and another one is asked.
 pub(crate) const CHUNK_DEADLINE: Duration = Duration::from_secs(20);
 
-/// Flow control of a connection, in bytes. A small one ends connections with many small calls in flight.
-pub(crate) const CONNECTION_WINDOW: u32 = 32 << 20;
-/// Flow control of one stream, in bytes: two streams of full speed fill a connection.
-pub(crate) const STREAM_WINDOW: u32 = 16 << 20;
 /// Connections to each worker, since one does not carry all that two machines can.
 pub(crate) const CONNECTIONS_PER_WORKER: usize = 2;
 /// Largest message of a block stream, in bytes: a chunk and its frame.
@@ -57,8 +47,11 @@ pub(crate) const SUSPICION: Duration = Duration::from_secs(2);
 
 /// Most bytes of one `read_at`.
 pub(crate) const READ_LENGTH_MAX: usize = 256 << 20;
-/// Most workers that are asked for a block before the first pause.
+/// Most workers that fail for a block, in a way that may pass, before the first pause.
 pub(crate) const OWNERS_PER_PASS_MAX: usize = 8;
+/// Most workers that refuse a block for good, such as by a mount that is not set up there, before the error is given.
+/// An answer of that kind comes at once, so many may be asked.
+pub(crate) const REFUSALS_PER_PASS_MAX: usize = 32;
 /// Most blocks that one read fetches at the same time.
 pub(crate) const BLOCKS_IN_FLIGHT_MAX: usize = 4;
 /// After so many reads a reader asks again whether its file has become complete on this machine.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
-use forebay_proto::WireError;
+use forebay_proto::{WireError, transport};
 use forebay_types::ErrorKind;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -15,13 +15,8 @@ use tonic::{Request, Response, Status};
 
 use crate::answer::error_of;
 use crate::error::ClientError;
-use crate::limits::{
-    CONNECT_TIMEOUT, CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MASTERS_MAX, STREAM_WINDOW,
-};
+use crate::limits::MASTERS_MAX;
 use crate::retry::{Asked, Attempts, Policy};
-
-/// Largest HTTP/2 frame that we take; fewer frames cost less for bulk data.
-const FRAME_LENGTH_MAX: u32 = 1 << 20;
 
 /// The masters as one.
 #[derive(Debug)]
@@ -181,21 +176,7 @@ impl<T> Called<T> {
 
 /// How to reach a master or worker at `address`.
 pub(crate) fn endpoint(address: &str) -> Result<Endpoint, ClientError> {
-    let wrong = || ClientError::Address { address: address.to_owned() };
-    let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
-    if host.is_empty() || host.contains(['/', '@', '?', '#']) || port.parse::<u16>().is_err() {
-        return Err(wrong());
-    }
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| wrong())?;
-    Ok(endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .max_frame_size(FRAME_LENGTH_MAX))
+    transport::endpoint(address).map_err(|_| ClientError::Address { address: address.to_owned() })
 }
 
 #[cfg(test)]

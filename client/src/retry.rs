@@ -40,9 +40,7 @@ pub(crate) struct Attempts {
 /// is a maximum of which a random part of at least half is taken.
 pub(crate) fn retry(policy: Policy, kind: ErrorKind, failed: u32) -> Option<Duration> {
     let worth_it = match policy.asked {
-        Asked::Masters => {
-            matches!(kind, ErrorKind::NotLeader | ErrorKind::Unavailable | ErrorKind::StaleEpoch)
-        }
+        Asked::Masters => matches!(kind, ErrorKind::NotLeader | ErrorKind::Unavailable),
         Asked::Workers => match kind {
             // These may be the bytes' fault rather than a worker's.
             ErrorKind::Corrupt | ErrorKind::UnderStore | ErrorKind::Io | ErrorKind::Internal => {
@@ -57,6 +55,11 @@ pub(crate) fn retry(policy: Policy, kind: ErrorKind, failed: u32) -> Option<Dura
     }
     let Some(paused) = failed.checked_sub(policy.eager_attempts.max(1)) else { return Some(Duration::ZERO) };
     Some(RETRY_PAUSE_MIN.saturating_mul(1 << paused.min(16)).min(RETRY_PAUSE_MAX))
+}
+
+/// Whether a first failure of this kind is worth another attempt.
+pub(crate) fn may_pass(policy: Policy, kind: ErrorKind) -> bool {
+    retry(policy, kind, 1).is_some()
 }
 
 impl Attempts {
@@ -115,8 +118,7 @@ mod tests {
     #[test]
     fn a_final_answer_of_a_master_is_not_asked_for_again() {
         for kind in ErrorKind::ALL {
-            let expected =
-                matches!(kind, ErrorKind::NotLeader | ErrorKind::Unavailable | ErrorKind::StaleEpoch);
+            let expected = matches!(kind, ErrorKind::NotLeader | ErrorKind::Unavailable);
             assert_eq!(retry(MASTERS, kind, 1).is_some(), expected, "{kind}");
         }
     }

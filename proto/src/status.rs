@@ -3,7 +3,7 @@
 //! The kind travels by name in the details, so that kinds which share a gRPC code come back as they were; a status of
 //! a proxy or of a newer version, which has no details we know, is read from its code.
 
-use forebay_types::{Epoch, ErrorKind};
+use forebay_types::ErrorKind;
 use prost::Message;
 use thiserror::Error;
 use tonic::{Code, Status};
@@ -21,8 +21,6 @@ pub struct WireError {
     pub message: String,
     /// With [`ErrorKind::NotLeader`]: who leads, when that is known.
     pub leader: Option<String>,
-    /// With [`ErrorKind::StaleEpoch`]: the newer map.
-    pub map_epoch: Option<Epoch>,
 }
 
 /// The status of an error of `kind` with a sentence for a person.
@@ -35,17 +33,14 @@ impl WireError {
     /// An error without hints.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), leader: None, map_epoch: None }
+        Self { kind, message: message.into(), leader: None }
     }
 }
 
 impl From<WireError> for Status {
     fn from(error: WireError) -> Self {
-        let detail = v1::ErrorDetail {
-            kind: error.kind.name().to_owned(),
-            leader: error.leader.unwrap_or_default(),
-            map_epoch: error.map_epoch.unwrap_or_default().get(),
-        };
+        let detail =
+            v1::ErrorDetail { kind: error.kind.name().to_owned(), leader: error.leader.unwrap_or_default() };
         Self::with_details(code(error.kind), error.message, detail.encode_to_vec().into())
     }
 }
@@ -58,7 +53,6 @@ impl From<Status> for WireError {
             kind,
             message: status.message().to_owned(),
             leader: (!detail.leader.is_empty()).then_some(detail.leader),
-            map_epoch: (detail.map_epoch != 0).then(|| Epoch::new(detail.map_epoch)),
         }
     }
 }
@@ -119,7 +113,6 @@ mod tests {
                 kind,
                 message: format!("a sentence about {kind}"),
                 leader: Some("127.0.0.1:7411".into()),
-                map_epoch: Some(Epoch::new(7)),
             };
             assert_eq!(WireError::from(Status::from(sent.clone())), sent);
         }

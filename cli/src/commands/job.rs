@@ -84,8 +84,7 @@ async fn chosen(client: &Client, arguments: JobArguments) -> Result<JobId, Failu
             Failure::usage(format!("`{text}` is no job: write its number; `forebay job list` shows them"))
         });
     }
-    let jobs = client.jobs().await.map_err(|error| Failure::client("list the jobs", &error))?;
-    let newest = jobs.first().map(|job| job.id);
+    let newest = client.newest_job().await.map_err(|error| Failure::client("list the jobs", &error))?;
     newest.ok_or_else(|| Failure::new("there is no job: `forebay load PATH` makes one"))
 }
 

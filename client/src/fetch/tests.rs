@@ -169,8 +169,8 @@ async fn a_worker_that_comes_back_in_time_ends_the_wait() {
 }
 
 #[tokio::test]
-async fn a_worker_that_joined_is_found_after_a_stale_epoch() {
-    let lab = lab(&[&[Answer::Fails(ErrorKind::StaleEpoch), Answer::Good]]).await;
+async fn a_worker_that_joined_is_found_after_all_others_failed() {
+    let lab = lab(&[&[Answer::Good]]).await;
     assert_eq!(read(&lab.reader(), 0, 100).await.unwrap(), content(0, 100));
     lab.workers[0].0.now_answers([Answer::Fails(ErrorKind::Unavailable)]);
     let joined = Worker::new([Answer::Good]);
@@ -178,6 +178,83 @@ async fn a_worker_that_joined_is_found_after_a_stale_epoch() {
     lab.master.workers.lock()[0].address = serving.address.to_string();
     assert_eq!(read(&lab.reader(), 0, 100).await.unwrap(), content(0, 100));
     assert_eq!(joined.requests.lock().len(), 1);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_badly_set_up_is_passed_over() {
+    let kinds = [
+        ErrorKind::InvalidArgument,
+        ErrorKind::PermissionDenied,
+        ErrorKind::NotFound,
+        ErrorKind::Unsupported,
+    ];
+    for kind in kinds {
+        let lab = lab(&[&[Answer::Good], &[Answer::Good]]).await;
+        lab.ranked()[0].now_answers([Answer::Fails(kind)]);
+        for _ in 0..3 {
+            assert_eq!(read(&lab.reader(), 0, 100).await.unwrap(), content(0, 100), "{kind}");
+        }
+        assert_eq!(lab.ranked()[1].requests.lock().len(), 3, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn one_good_worker_among_many_that_are_badly_set_up_is_found() {
+    let (wrong, good): (&[Answer], &[Answer]) =
+        (&[Answer::Fails(ErrorKind::InvalidArgument)], &[Answer::Good]);
+    let lab = lab(&[wrong; 12]).await;
+    lab.ranked()[11].now_answers(good);
+    assert_eq!(read(&lab.reader(), 0, 100).await.unwrap(), content(0, 100));
+    assert_eq!(lab.asked(), 12);
+}
+
+#[tokio::test]
+async fn where_all_workers_say_no_the_most_telling_error_comes_at_once() {
+    let [wrong, denied, gone] =
+        [ErrorKind::InvalidArgument, ErrorKind::PermissionDenied, ErrorKind::NotFound].map(Answer::Fails);
+    for (answers, expected) in [
+        ([wrong, denied, gone], ErrorKind::PermissionDenied),
+        ([wrong, gone, wrong], ErrorKind::NotFound),
+        ([wrong, wrong, wrong], ErrorKind::InvalidArgument),
+    ] {
+        let lab = lab(&[&answers[..1], &answers[1..2], &answers[2..]]).await;
+        let error = read(&lab.reader(), 0, 100).await.unwrap_err();
+        assert_eq!((error.kind(), lab.asked()), (expected, 3), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_live_worker_that_may_come_back_is_waited_for_where_the_others_say_no() {
+    let lab = lab(&[&[Answer::Fails(ErrorKind::InvalidArgument)], &[Answer::Good]]).await;
+    lab.workers[1].0.now_answers([Answer::Fails(ErrorKind::Unavailable), Answer::Good]);
+    assert_eq!(read(&lab.reader(), 0, 100).await.unwrap(), content(0, 100));
+}
+
+#[tokio::test]
+async fn a_lost_worker_is_not_waited_for_where_the_others_say_no() {
+    let (worker, nobody) = (Worker::new([Answer::Fails(ErrorKind::InvalidArgument)]), Nobody::new());
+    let serving = worker.serve();
+    let master = Master::with_workers(&[(1, "there", serving.address), (2, "there", nobody.address)]);
+    master.workers.lock()[1].state = forebay_types::WorkerState::Lost;
+    let at_master = master.serve();
+    let client = connect(&[at_master.address]).await;
+    let error = read(&client.reader(version(FILE), capability()), 0, 100).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+    assert_eq!(worker.requests.lock().len(), 1);
+}
+
+#[tokio::test]
+async fn an_error_after_a_long_wait_names_what_will_not_pass_beside_a_worker_that_might_have_come_back() {
+    let (worker, nobody) = (Worker::new([Answer::Fails(ErrorKind::InvalidArgument)]), Nobody::new());
+    let serving = worker.serve();
+    let master = Master::with_workers(&[(1, "there", serving.address), (2, "there", nobody.address)]);
+    let at_master = master.serve();
+    let settings =
+        ClientSettings { read_deadline: Duration::from_millis(400), ..settings(&[at_master.address]) };
+    let client = Client::connect(settings).await.unwrap();
+    let error = read(&client.reader(version(FILE), capability()), 0, 100).await.unwrap_err();
+    assert!(matches!(error, ClientError::NoWorker { kind: ErrorKind::Unavailable, .. }), "{error}");
+    assert!(error.to_string().contains("as the test wants it"), "{error}");
 }
 
 #[tokio::test]

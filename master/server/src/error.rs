@@ -81,6 +81,9 @@ pub enum MasterError {
         /// The under-store that has it.
         uri: String,
     },
+    /// More than a cluster can have.
+    #[error("{0}")]
+    TooMany(String),
     /// What this version cannot do.
     #[error("{0}")]
     Unsupported(String),
@@ -106,6 +109,7 @@ impl MasterError {
             Self::NotADirectory(_) => ErrorKind::NotADirectory,
             Self::NotAFile(_) => ErrorKind::IsADirectory,
             Self::Invalid(_) | Self::HidesContent { .. } => ErrorKind::InvalidArgument,
+            Self::TooMany(_) => ErrorKind::LimitExceeded,
             Self::Unsupported(_) => ErrorKind::Unsupported,
             Self::WrongAnswer(_) => ErrorKind::Internal,
         }

@@ -42,12 +42,7 @@ pub(crate) enum Verdict {
 impl Checks {
     /// A listing that began at `began` has succeeded.
     pub(crate) fn listed(&mut self, directory: InodeId, began: BootInstant) {
-        if self.directories.len() >= limits::CHECKED_DIRECTORIES_MAX
-            && !self.directories.contains_key(&directory)
-        {
-            self.drop_older_half();
-        }
-        let check = self.directories.entry(directory).or_default();
+        let check = self.check(directory);
         if check.listed_at.is_none_or(|earlier| earlier < began) {
             *check = Check { listed_at: Some(began), failed_at: None };
         }
@@ -55,7 +50,17 @@ impl Checks {
 
     /// A listing has failed.
     pub(crate) fn failed(&mut self, directory: InodeId, now: BootInstant) {
-        self.directories.entry(directory).or_default().failed_at = Some(now);
+        self.check(directory).failed_at = Some(now);
+    }
+
+    /// What is remembered of a directory, with room made where it is a new one.
+    fn check(&mut self, directory: InodeId) -> &mut Check {
+        if self.directories.len() >= limits::CHECKED_DIRECTORIES_MAX
+            && !self.directories.contains_key(&directory)
+        {
+            self.drop_older_half();
+        }
+        self.directories.entry(directory).or_default()
     }
 
     /// What may be done with a directory of a mount with this freshness.
@@ -81,11 +86,17 @@ impl Checks {
 
     /// The older half goes, so that the map's size is bounded at a small cost per directory.
     fn drop_older_half(&mut self) {
-        let mut times: Vec<_> = self.directories.values().map(|check| check.listed_at).collect();
+        let mut times: Vec<_> = self.directories.values().map(Check::last).collect();
         let middle = times.len() / 2;
         let (_, median, _) = times.select_nth_unstable(middle);
         let median = *median;
-        self.directories.retain(|_, check| check.listed_at > median);
+        self.directories.retain(|_, check| check.last() > median);
+    }
+}
+
+impl Check {
+    fn last(&self) -> Option<BootInstant> {
+        self.listed_at.max(self.failed_at)
     }
 }
 
@@ -139,6 +150,16 @@ mod tests {
         checks.failed(DIRECTORY, at(100));
         assert_eq!(checks.verdict(DIRECTORY, bound(60), at(101)), Verdict::OverAndFailing);
         assert_eq!(checks.verdict(DIRECTORY, bound(60), at(103)), Verdict::Over);
+    }
+
+    #[test]
+    fn an_outage_of_very_many_directories_is_remembered_within_the_maximum() {
+        let mut checks = Checks::default();
+        let directories = limits::CHECKED_DIRECTORIES_MAX as u64 + 10;
+        (0..directories).for_each(|directory| checks.failed(InodeId::new(directory), at(directory)));
+        assert!(checks.directories.len() <= limits::CHECKED_DIRECTORIES_MAX);
+        let last = InodeId::new(directories - 1);
+        assert_eq!(checks.verdict(last, bound(60), at(directories)), Verdict::OverAndFailing);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Replicated state lives behind `forebay-raft`; what is here is soft and rebuilt from heartbeats and listings. The
 //! two never share a struct.
 
+mod answer_room;
 mod capabilities;
 mod difference;
 mod error;

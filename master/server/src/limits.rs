@@ -14,6 +14,18 @@ pub(crate) const CLIENTS_MAX: usize = 10_000;
 pub(crate) const FORGET_PER_HEARTBEAT_MAX: usize = 10_000;
 /// Most versions that wait to be forgotten by one worker; beyond it they go by eviction.
 pub(crate) const FORGET_PENDING_MAX: usize = 1_000_000;
+/// Most bytes of the mounts in one answer to a heartbeat, unless a single one is longer; the worker asks on for the rest.
+pub(crate) const MOUNTS_PAGE_BYTES_MAX: usize = 2 << 20;
+/// Most bytes of the paths and URIs of all mounts together, so that the list of all fits one message.
+pub(crate) const MOUNTS_TEXT_MAX: usize = 3 << 19;
+/// Most bytes that all workers together may say of themselves, for the same reason.
+pub(crate) const WORKERS_TEXT_MAX: usize = 3 << 19;
+/// A lost worker that held nothing is dropped after this time.
+pub(crate) const EMPTY_WORKER_DROPPED_AFTER: Duration = Duration::from_secs(3600);
+/// Any lost worker is dropped after this time; it is taken in again if it comes back.
+pub(crate) const WORKER_DROPPED_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Most mounts whose counters are kept; the oldest go first.
+pub(crate) const COUNTED_MOUNTS_MAX: usize = 16 * forebay_types::limits::MOUNTS_MAX;
 /// Most tiers of one worker.
 pub(crate) const TIERS_MAX: usize = 64;
 /// Most versions that one heartbeat reports.
@@ -26,6 +38,19 @@ pub(crate) const CHECKED_DIRECTORIES_MAX: usize = 1_000_000;
 pub(crate) const LISTINGS_IN_FLIGHT_MAX: usize = 64;
 /// Longest wait for an under-store within one request.
 pub(crate) const UNDER_STORE_DEADLINE: Duration = Duration::from_secs(45);
+/// Longest wait for all under-stores that are looked at before a mount is made. With the log's it is below the 60 s that
+/// a client waits.
+pub(crate) const MOUNT_LOOK_DEADLINE: Duration = Duration::from_secs(40);
+/// Longest content of a file that an option of a mount refers to, in bytes; the same for workers.
+pub(crate) const REFERENCE_LENGTH_MAX: u64 = 64 << 10;
+/// How often the files that options refer to are read again.
+pub(crate) const REFERENCES_READ_EVERY: Duration = Duration::from_secs(60);
+/// The shortest time between two such readings, also when an under-store refuses what it is given.
+pub(crate) const REFERENCES_READ_PAUSE: Duration = Duration::from_secs(2);
+/// Longest wait for the files of one mount in such a reading.
+pub(crate) const REFERENCES_READ_DEADLINE: Duration = Duration::from_secs(10);
+/// Mounts whose files are read at once. Files that hang keep their places.
+pub(crate) const REFERENCE_READS_MAX: usize = 64;
 /// Longest wait for the log within one request.
 pub(crate) const PROPOSE_DEADLINE: Duration = Duration::from_secs(10);
 /// Longest wait for a confirmed view of the state.
@@ -53,6 +78,9 @@ pub(crate) const JOBS_RUNNING_MAX: usize = 4;
 pub(crate) const JOBS_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// A job whose list of paths is not continued for this long is ended.
 pub(crate) const JOB_ABANDONED_AFTER: Duration = Duration::from_secs(600);
+/// Pause before the end of a job is written down again that could not be; it doubles, up to
+/// [`JOBS_LOOK_INTERVAL`].
+pub(crate) const JOB_END_PAUSE_MIN: Duration = Duration::from_millis(50);
 /// How often a job that is worked on is told that time passes.
 pub(crate) const JOB_TICK: Duration = Duration::from_millis(100);
 /// Messages about loads under way that wait for their job; more are dropped, since later ones replace them.
@@ -63,6 +91,9 @@ pub(crate) const LOAD_SILENCE_MAX: Duration = Duration::from_secs(40);
 pub(crate) const DIRECTORIES_LOOKED_UP_MAX: usize = 4096;
 /// Most defects of a list of paths that are told at once.
 pub(crate) const DEFECTS_MAX: usize = 100;
+/// At how many bytes a page of an answer ends, whatever the number of its entries: half of the longest message, since
+/// lengths are reckoned and the last entry may go beyond it.
+pub(crate) const ANSWER_BYTES_MAX: usize = forebay_types::limits::RPC_LENGTH_MAX / 2;
 /// Most paths of each job in a list of jobs.
 pub(crate) const JOB_PATHS_LISTED_MAX: usize = 10;
 /// Inodes that one log entry deletes.

@@ -1,5 +1,6 @@
 //! Compares a directory with its under-store: one listing at a time for each directory, however many wait for it.
 //!
+//! Nobody is answered from a listing that began too early for the mount's freshness; see [`crate::listings`].
 //! Only differences are proposed, a thousand to a log entry; each carries the log's index at the listing's begin, so
 //! that the state machine leaves alone what changed since. Names are removed only after a complete listing.
 
@@ -11,15 +12,15 @@ use forebay_metadata::{
     ApplyListing, Command, EdgeOrigin, Freshness, Inode, ListedEntry, MountRecord, Reap, StateReader,
     SupersedeVersion, query,
 };
+use forebay_runtime::BootInstant;
 use forebay_types::{EntryName, ErrorKind, LogIndex, limits::LISTING_PAGE_MAX};
 use forebay_under_store::{ListedObject, ListedPage, UnderStore};
-use tokio::sync::watch;
 
 use crate::difference::difference;
 use crate::error::MasterError;
 use crate::freshness::Verdict;
 use crate::limits;
-use crate::listings::{Course, Waiting};
+use crate::listings::{Course, Joined, Waiting};
 use crate::shared::Shared;
 
 /// A directory, and the mount whose content it is, if any.
@@ -49,12 +50,17 @@ pub(crate) async fn ensure_fresh(shared: &Arc<Shared>, place: &Place) -> Result<
         Verdict::OverAndFailing if is_loaded().await? => return Ok(limits::OUTAGE_VALIDITY),
         Verdict::Over | Verdict::OverAndFailing => {}
     }
-    let waiting = join(shared, &place.directory, mount);
+    let asked = shared.clock.boot_instant();
+    let is_young_enough = |began| match freshness {
+        Freshness::Bound(bound) => asked.saturating_duration_since(began) < bound,
+        Freshness::Immutable => true,
+    };
+    let waiting = join(shared, &place.directory, mount, is_young_enough);
     let ended = if is_loaded().await? {
         match wait_while_it_goes_on(waiting, patience(shared, mount)).await {
             Some(ended) => ended,
             None => {
-                note_silence(shared, mount);
+                note_outage(shared, mount, silence(mount));
                 shared.checks.lock().failed(id, shared.clock.boot_instant());
                 return Ok(limits::OUTAGE_VALIDITY);
             }
@@ -78,7 +84,7 @@ pub(crate) async fn ensure_fresh(shared: &Arc<Shared>, place: &Place) -> Result<
 /// Lists a directory whose freshness is half over, so that nobody has to wait when it is over.
 pub(crate) fn renew_in_background(shared: &Arc<Shared>, place: &Place) {
     if let Some(mount) = &place.mount {
-        drop(join(shared, &place.directory, mount));
+        drop(join(shared, &place.directory, mount, |_| true));
     }
 }
 
@@ -92,33 +98,74 @@ const fn is_outage(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::UnderStore | ErrorKind::TimedOut | ErrorKind::Unavailable)
 }
 
-/// Joins the listing of a directory that is under way, or begins one.
-fn join(shared: &Arc<Shared>, directory: &Inode, mount: &MountRecord) -> Waiting {
-    let id = directory.id;
-    let mut under_way = shared.listings.under_way.lock();
-    if let Some(waiting) = under_way.get(&id) {
-        return waiting.clone();
-    }
-    let (course, waiting) = watch::channel(Course::default());
-    under_way.insert(id, waiting.clone());
-    drop(under_way);
-    let (directory, mount, shared) = (directory.clone(), mount.clone(), Arc::clone(shared));
-    let stage = shared.background.clone();
-    stage.spawn(async move {
-        let listing = Listing { shared: &shared, directory: &directory, mount: &mount, course: &course };
-        let outcome = match tokio::time::timeout(limits::UNDER_STORE_DEADLINE, listing.run()).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(MasterError::UnderStoreTimedOut {
-                mount: mount.id,
-                seconds: limits::UNDER_STORE_DEADLINE.as_secs(),
-            }),
-        };
-        listing.note(&outcome);
-        shared.listings.under_way.lock().remove(&id);
-        let ended = outcome.map_err(|error| (error.kind(), error.to_string()));
-        course.send_modify(|course| course.ended = Some(ended));
+/// The same for a request for one file. A file that is gone is no error, so what is said to be missing is the root.
+const fn is_outage_of_file(kind: ErrorKind) -> bool {
+    is_outage(kind) || matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+/// Joins a listing of a directory that has not begun or is young enough, or sees to it that there is one.
+fn join(
+    shared: &Arc<Shared>,
+    directory: &Inode,
+    mount: &MountRecord,
+    is_young_enough: impl FnOnce(BootInstant) -> bool,
+) -> Waiting {
+    let waiting = match shared.listings.join(directory.id, is_young_enough) {
+        Joined::UnderWay(waiting) => return waiting,
+        Joined::ToBegin(waiting) => waiting,
+    };
+    let (directory, mount) = (directory.clone(), mount.clone());
+    let mut lister = Lister { shared: Arc::clone(shared), directory, mount, is_over: false };
+    let cancelled = shared.background.token();
+    shared.background.spawn(async move {
+        tokio::select! {
+            biased;
+            () = cancelled.cancelled() => {}
+            () = lister.run() => {}
+        }
     });
     waiting
+}
+
+/// Runs the listings of one directory for as long as somebody waits for one. Those who wait when it is dropped before,
+/// as at the end of the process, learn of that.
+struct Lister {
+    shared: Arc<Shared>,
+    directory: Inode,
+    mount: MountRecord,
+    is_over: bool,
+}
+
+impl Drop for Lister {
+    fn drop(&mut self) {
+        // Once it is over another one may be at work for the same directory.
+        if !self.is_over {
+            self.shared.listings.given_up(self.directory.id);
+        }
+    }
+}
+
+impl Lister {
+    async fn run(&mut self) {
+        let listing = Listing { shared: &self.shared, directory: &self.directory, mount: &self.mount };
+        loop {
+            let outcome = match tokio::time::timeout(limits::UNDER_STORE_DEADLINE, listing.run()).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(MasterError::UnderStoreTimedOut {
+                    mount: self.mount.id,
+                    seconds: limits::UNDER_STORE_DEADLINE.as_secs(),
+                }),
+            };
+            listing.note(&outcome);
+            // News of an outage are as young as this moment, and nobody needs to wait for them twice.
+            let is_for_all = outcome.as_ref().is_err_and(|error| is_outage(error.kind()));
+            let ended = outcome.map_err(|error| (error.kind(), error.to_string()));
+            if !self.shared.listings.ended(self.directory.id, ended, is_for_all) {
+                self.is_over = true;
+                return;
+            }
+        }
+    }
 }
 
 /// Waits until a listing ends.
@@ -156,11 +203,15 @@ fn patience(shared: &Shared, mount: &MountRecord) -> Duration {
     }
 }
 
-fn note_silence(shared: &Shared, mount: &MountRecord) {
-    let silence = format!("{} is silent", mount.uri);
+fn silence(mount: &MountRecord) -> String {
+    format!("{} is silent", mount.uri)
+}
+
+/// Remembers that an under-store is away while what is known is served; logged when it begins.
+fn note_outage(shared: &Shared, mount: &MountRecord, reason: String) {
     if shared.under_stores.failure(mount.id).is_none() {
-        tracing::warn!(mount = %mount.id, uri = %mount.uri, "an under-store is silent, serving what is known");
-        shared.under_stores.note(mount.id, Some(silence));
+        tracing::warn!(mount = %mount.id, reason, "an under-store is away, serving what is known");
+        shared.under_stores.note(mount.id, Some(reason));
     }
 }
 
@@ -169,14 +220,13 @@ struct Listing<'a> {
     shared: &'a Arc<Shared>,
     directory: &'a Inode,
     mount: &'a MountRecord,
-    course: &'a watch::Sender<Course>,
 }
 
 impl Listing<'_> {
     async fn run(&self) -> Result<(), MasterError> {
         let _place = self.shared.listings.places.acquire().await.expect("never closed");
-        let began = self.shared.clock.boot_instant();
-        let id = self.directory.id;
+        let (id, began) = (self.directory.id, self.shared.clock.boot_instant());
+        self.shared.listings.began(id, began);
         let (begun_at, was_loaded) = self.shared.begin(move |state| Ok(query::is_loaded(state, id)?)).await?;
         let store = self.shared.under_store(self.mount)?;
         let seen = self.compare_pages(&store, begun_at).await?;
@@ -195,7 +245,7 @@ impl Listing<'_> {
         let (mut seen, mut token, mut differences) = (BTreeSet::new(), None, Vec::new());
         loop {
             let ListedPage { entries, next, skipped } = store.list(&self.directory.key, token.take()).await?;
-            self.course.send_modify(|course| course.pages += 1);
+            self.shared.listings.page_came(self.directory.id);
             // An entry that the state machine would refuse must not take its neighbours with it.
             let (entries, odd): (Vec<_>, Vec<_>) = entries
                 .into_iter()
@@ -299,13 +349,19 @@ pub(crate) async fn ensure_current(
     let store = shared.under_store(mount)?;
     let asked = tokio::time::timeout(patience(shared, mount), store.fingerprint(&version.key)).await;
     let found = match asked {
-        Ok(Ok(found)) => found,
+        Ok(Ok(found)) => {
+            shared.under_stores.note(mount.id, None);
+            found
+        }
         // The outage is not the file's: what is known is served, as for a listing.
         Err(_) => {
-            note_silence(shared, mount);
+            note_outage(shared, mount, silence(mount));
             return Ok(());
         }
-        Ok(Err(error)) if is_outage(error.kind()) => return Ok(()),
+        Ok(Err(error)) if is_outage_of_file(error.kind()) => {
+            note_outage(shared, mount, error.to_string());
+            return Ok(());
+        }
         Ok(Err(error)) => return Err(error.into()),
     };
     if found.as_ref().is_some_and(|found| version.fingerprint.is_same_content(found)) {
@@ -344,6 +400,7 @@ pub(crate) async fn reap(shared: Arc<Shared>, cancelled: tokio_util::sync::Cance
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::sync::watch;
 
     const PATIENCE: Duration = Duration::from_secs(3);
 

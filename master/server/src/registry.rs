@@ -7,18 +7,21 @@ mod counters;
 mod forgetting;
 mod locations;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_proto::v1;
 use forebay_runtime::BootInstant;
-use forebay_types::{ByteCount, ClusterMap, Epoch, FileId, HostId, WorkerEntry, WorkerId, WorkerState};
+use forebay_types::{
+    ByteCount, ClusterMap, Epoch, FileId, HostId, WorkerEntry, WorkerId, WorkerState, limits::WORKERS_MAX,
+};
 
-pub(crate) use counters::ClientCounters;
-pub(crate) use counters::{add_mounts, add_reads};
+pub(crate) use counters::{ClientCounters, Sums};
 pub(crate) use forgetting::ForgetList;
 pub(crate) use locations::{Holding, Locations};
 
+use crate::limits;
 use forgetting::Forgetting;
 
 /// What a worker says of itself when it begins a life.
@@ -36,7 +39,17 @@ pub(crate) struct Registration {
 pub(crate) struct Heartbeat {
     pub(crate) tiers: Vec<v1::TierUsage>,
     pub(crate) reads: v1::ReadCounters,
-    pub(crate) mounts: Vec<v1::MountCounters>,
+    /// Shared, so that a report can sum them up after it let the registry go.
+    pub(crate) mounts: Arc<Vec<v1::MountCounters>>,
+}
+
+/// Why a worker cannot be taken in now. It may ask again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// As many workers as a cluster can have are alive.
+    Workers,
+    /// The live workers say so much of themselves that one more would not fit.
+    Text,
 }
 
 /// One worker that registered with this master.
@@ -46,6 +59,8 @@ pub(crate) struct Registered {
     pub(crate) registration: u64,
     pub(crate) last_contact: BootInstant,
     pub(crate) latest: Heartbeat,
+    /// What its entry and tiers take in a message, at most.
+    text: usize,
     forgetting: Forgetting,
 }
 
@@ -72,11 +87,45 @@ impl Registry {
         }
     }
 
+    /// Makes sure that a worker can be taken in, `None` for one without an id yet. Lost ones make room where that is
+    /// needed, the longest lost first.
+    pub(crate) fn make_room(
+        &mut self,
+        id: Option<WorkerId>,
+        registration: &Registration,
+    ) -> Result<(), Full> {
+        let others = || self.workers.iter().filter(|(known, _)| Some(**known) != id);
+        let mut count = others().count();
+        let mut text = others().map(|(_, worker)| worker.text).sum::<usize>() + registration.text();
+        let mut lost: Vec<_> = others()
+            .filter(|(_, worker)| worker.entry.state == WorkerState::Lost)
+            .map(|(id, worker)| (worker.last_contact, *id, worker.text))
+            .collect();
+        lost.sort_unstable_by(|a, b| b.cmp(a));
+        let mut dropped = BTreeSet::new();
+        while count >= WORKERS_MAX || text > limits::WORKERS_TEXT_MAX {
+            let Some((_, longest, freed)) = lost.pop() else {
+                return Err(if count >= WORKERS_MAX { Full::Workers } else { Full::Text });
+            };
+            (count, text) = (count - 1, text - freed);
+            dropped.insert(longest);
+        }
+        self.drop_workers(&dropped);
+        Ok(())
+    }
+
     /// A worker begins a life; what an earlier life reported is void, what it was to forget is not.
-    pub(crate) fn register(&mut self, now: BootInstant, id: WorkerId, registration: Registration) -> u64 {
+    pub(crate) fn register(
+        &mut self,
+        now: BootInstant,
+        id: WorkerId,
+        registration: Registration,
+    ) -> Result<u64, Full> {
+        self.make_room(Some(id), &registration)?;
         self.next_registration += 1;
-        self.locations.forget_worker(id);
-        let capacity = registration.tiers.iter().map(|tier| tier.capacity_bytes).sum();
+        self.locations.forget_workers(&BTreeSet::from([id]));
+        let text = registration.text();
+        let capacity = registration.tiers.iter().map(|tier| tier.capacity_bytes).fold(0, u64::saturating_add);
         let entry = WorkerEntry {
             id,
             address: registration.address,
@@ -92,11 +141,21 @@ impl Registry {
         let latest = Heartbeat { tiers: registration.tiers, ..Heartbeat::default() };
         let registration = self.next_registration;
         let forgetting = self.workers.remove(&id).map(|known| known.forgetting).unwrap_or_default();
-        self.workers.insert(id, Registered { entry, registration, last_contact: now, latest, forgetting });
-        registration
+        let registered = Registered { entry, registration, last_contact: now, latest, text, forgetting };
+        self.workers.insert(id, registered);
+        Ok(registration)
     }
 
-    /// Takes a heartbeat. `false`: this life of the worker is not known, it must register again.
+    fn drop_workers(&mut self, gone: &BTreeSet<WorkerId>) {
+        if !gone.is_empty() {
+            self.workers.retain(|id, _| !gone.contains(id));
+            self.locations.forget_workers(gone);
+            self.epoch = self.epoch.next();
+        }
+    }
+
+    /// Takes a heartbeat. `false`: this life of the worker is not known, or it has other tiers now; it must register
+    /// again.
     pub(crate) fn heartbeat(
         &mut self,
         now: BootInstant,
@@ -109,10 +168,14 @@ impl Registry {
         else {
             return false;
         };
+        if tiers_text(&beat.tiers) > worker.text {
+            return false;
+        }
         worker.last_contact = now;
         worker.latest = beat;
         if worker.entry.state == WorkerState::Lost {
             worker.entry.state = WorkerState::Live;
+            self.locations.set_lost(id, false);
             self.epoch = self.epoch.next();
         }
         for (file, holding) in versions {
@@ -130,7 +193,7 @@ impl Registry {
     /// Tells the workers that hold one of `files` to forget it.
     pub(crate) fn forget(&mut self, files: &[FileId]) {
         for file in files {
-            for (id, _) in self.locations.of(*file) {
+            for id in self.locations.holders(*file) {
                 if let Some(worker) = self.workers.get_mut(&id) {
                     worker.forgetting.add(*file);
                 }
@@ -145,6 +208,7 @@ impl Registry {
             let silent = now.saturating_duration_since(worker.last_contact) > lost_after;
             if silent && worker.entry.state == WorkerState::Live {
                 worker.entry.state = WorkerState::Lost;
+                self.locations.set_lost(*id, true);
                 lost.push(*id);
             }
         }
@@ -152,7 +216,23 @@ impl Registry {
             self.epoch = self.epoch.next();
         }
         self.clients.tick(now);
+        self.drop_long_lost(now);
         lost
+    }
+
+    /// Drops workers that are lost for long: a new worker in their place has a new id, and they would stay for ever.
+    fn drop_long_lost(&mut self, now: BootInstant) {
+        let is_long_lost = |id: WorkerId, worker: &Registered| {
+            let after = match self.locations.holds_any(id) {
+                true => limits::WORKER_DROPPED_AFTER,
+                false => limits::EMPTY_WORKER_DROPPED_AFTER,
+            };
+            let silent = now.saturating_duration_since(worker.last_contact);
+            worker.entry.state == WorkerState::Lost && silent > after
+        };
+        let gone = self.workers.iter().filter(|(id, worker)| is_long_lost(**id, worker));
+        let gone = gone.map(|(id, _)| *id).collect();
+        self.drop_workers(&gone);
     }
 
     /// The map that clients route by.
@@ -177,95 +257,31 @@ impl Registry {
             .values()
             .filter(|worker| worker.entry.state == WorkerState::Live)
             .flat_map(|worker| &worker.latest.tiers)
-            .fold((0, 0), |(total, used), tier| (total + tier.capacity_bytes, used + tier.used_bytes))
+            .fold((0_u64, 0_u64), |(total, used), tier| {
+                (total.saturating_add(tier.capacity_bytes), used.saturating_add(tier.used_bytes))
+            })
     }
 }
+
+impl Registration {
+    /// What the worker's entry and tiers take in a message, at most.
+    fn text(&self) -> usize {
+        let strings = [&self.address, &self.local_socket, &self.group].map(String::len);
+        ENTRY_FIELDS_LENGTH_MAX
+            + strings.iter().sum::<usize>()
+            + self.host.as_str().len()
+            + tiers_text(&self.tiers)
+    }
+}
+
+fn tiers_text(tiers: &[v1::TierUsage]) -> usize {
+    tiers.iter().map(|tier| TIER_FIELDS_LENGTH_MAX + tier.name.len() + tier.directory.len()).sum()
+}
+
+/// Most bytes of a worker's entry in a report but its strings and tiers.
+const ENTRY_FIELDS_LENGTH_MAX: usize = 64;
+/// Most bytes of a tier in a report but its strings.
+const TIER_FIELDS_LENGTH_MAX: usize = 40;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use forebay_types::Incarnation;
-
-    fn at(seconds: u64) -> BootInstant {
-        BootInstant::from_boot(Duration::from_secs(seconds))
-    }
-
-    fn registration(address: &str) -> Registration {
-        Registration {
-            address: address.to_owned(),
-            host: HostId::new("host"),
-            local_socket: String::new(),
-            group: String::new(),
-            tiers: vec![v1::TierUsage { capacity_bytes: 10, ..v1::TierUsage::default() }],
-        }
-    }
-
-    fn file(counter: u64) -> FileId {
-        FileId { incarnation: Incarnation::new(1), counter }
-    }
-
-    #[test]
-    fn a_silent_worker_is_lost_and_comes_back_with_a_heartbeat() {
-        let mut registry = Registry::new(1);
-        let id = WorkerId::new(1);
-        let life = registry.register(at(0), id, registration("a:1"));
-        let before = registry.epoch();
-        assert!(registry.tick(at(5), Duration::from_secs(10)).is_empty());
-        assert_eq!(registry.tick(at(11), Duration::from_secs(10)), [id]);
-        assert!(registry.epoch() > before);
-        assert!(registry.heartbeat(at(12), id, life, Heartbeat::default(), &[]));
-        assert_eq!(registry.map().workers[0].state, WorkerState::Live);
-    }
-
-    #[test]
-    fn an_earlier_life_is_not_heard_and_its_reports_are_void() {
-        let mut registry = Registry::new(1);
-        let id = WorkerId::new(1);
-        let old = registry.register(at(0), id, registration("a:1"));
-        let holding = Holding { cached: ByteCount::new(3), complete: true };
-        assert!(registry.heartbeat(at(0), id, old, Heartbeat::default(), &[(file(1), holding)]));
-        let new = registry.register(at(1), id, registration("a:1"));
-        assert!(!registry.heartbeat(at(1), id, old, Heartbeat::default(), &[(file(2), holding)]));
-        assert!(registry.heartbeat(at(1), id, new, Heartbeat::default(), &[]));
-        assert_eq!(registry.locations.of(file(1)).count() + registry.locations.of(file(2)).count(), 0);
-    }
-
-    #[test]
-    fn only_a_worker_that_holds_a_version_is_told_to_forget_it() {
-        let mut registry = Registry::new(1);
-        let (one, two) = (WorkerId::new(1), WorkerId::new(2));
-        let life = registry.register(at(0), one, registration("a:1"));
-        registry.register(at(0), two, registration("a:2"));
-        let holding = Holding { cached: ByteCount::new(3), complete: true };
-        assert!(registry.heartbeat(at(0), one, life, Heartbeat::default(), &[(file(1), holding)]));
-        registry.forget(&[file(1), file(2)]);
-        let list = registry.forget_list(one, Some(0));
-        assert_eq!(list.files, [file(1)]);
-        assert!(registry.forget_list(two, Some(0)).files.is_empty());
-        assert!(registry.forget_list(one, Some(list.sequence)).files.is_empty());
-    }
-
-    #[test]
-    fn a_worker_that_registers_again_is_still_to_forget_what_it_was_told_and_did_not_take() {
-        let mut registry = Registry::new(1);
-        let id = WorkerId::new(1);
-        let life = registry.register(at(0), id, registration("a:1"));
-        let holding = Holding { cached: ByteCount::new(3), complete: true };
-        assert!(registry.heartbeat(at(0), id, life, Heartbeat::default(), &[(file(1), holding)]));
-        registry.forget(&[file(1)]);
-        registry.forget_list(id, Some(0));
-        registry.register(at(1), id, registration("a:1"));
-        assert_eq!(registry.forget_list(id, Some(0)).files, [file(1)]);
-    }
-
-    #[test]
-    fn registering_again_unchanged_moves_no_block() {
-        let mut registry = Registry::new(1);
-        registry.register(at(0), WorkerId::new(1), registration("a:1"));
-        let epoch = registry.epoch();
-        registry.register(at(1), WorkerId::new(1), registration("a:1"));
-        assert_eq!(registry.epoch(), epoch);
-        registry.register(at(2), WorkerId::new(1), registration("a:9"));
-        assert!(registry.epoch() > epoch);
-    }
-}
+mod tests;

@@ -5,21 +5,20 @@ use std::sync::Arc;
 use forebay_metadata::{StateReader, query};
 use forebay_proto::v1;
 use forebay_raft::Role;
+use forebay_types::WorkerState;
 
 use crate::error::MasterError;
-use crate::registry::{add_mounts, add_reads};
+use crate::registry::Sums;
 use crate::service::mount_entry;
 use crate::shared::Shared;
 
 /// All of it. Changes nothing.
 pub(crate) async fn report(shared: &Arc<Shared>) -> Result<v1::GetReportResponse, MasterError> {
     let status = shared.raft.status();
-    let (reads, counters, workers) = soft_state(shared);
+    let (sums, workers) = soft_state(shared);
     let replicated = |state: &dyn StateReader| {
         let mounts = query::mounts(state)?.into_iter().map(|mount| {
-            let id = mount.id.get();
-            let own = counters.iter().find(|counters| counters.mount == id).copied();
-            let mut own = own.unwrap_or(v1::MountCounters { mount: id, ..Default::default() });
+            let mut own = sums.of_mount(mount.id.get());
             own.under_store_requests =
                 own.under_store_requests.saturating_add(shared.under_stores.requests(mount.id));
             Ok(v1::MountReport { mount: Some(mount_entry(shared, state, &mount)?), counters: Some(own) })
@@ -34,7 +33,7 @@ pub(crate) async fn report(shared: &Arc<Shared>) -> Result<v1::GetReportResponse
         leader: status.leader.map(|leader| leader.address).unwrap_or_default(),
         files: totals.files,
         directories: totals.directories,
-        reads: Some(reads),
+        reads: Some(sums.reads()),
         workers,
         masters: vec![v1::MasterReport {
             slot: shared.slot,
@@ -51,15 +50,15 @@ pub(crate) async fn report(shared: &Arc<Shared>) -> Result<v1::GetReportResponse
     })
 }
 
-/// What workers and clients say, in one look at the registry.
-fn soft_state(shared: &Shared) -> (v1::ReadCounters, Vec<v1::MountCounters>, Vec<v1::WorkerReport>) {
+/// What workers and clients say, in one look at the registry. The sums are made after that look.
+fn soft_state(shared: &Shared) -> (Sums, Vec<v1::WorkerReport>) {
     let now = shared.clock.boot_instant();
     let registry = shared.registry.lock();
-    let (mut reads, mut mounts) = registry.clients.totals();
-    let mut workers = Vec::new();
+    let mut sums = registry.clients.sums();
+    let (mut reported, mut workers) = (Vec::new(), Vec::new());
     for worker in registry.workers() {
-        add_reads(&mut reads, &worker.latest.reads);
-        add_mounts(&mut mounts, &worker.latest.mounts);
+        let is_lost = worker.entry.state == WorkerState::Lost;
+        reported.push((worker.latest.reads, Arc::clone(&worker.latest.mounts), is_lost));
         let silent = now.saturating_duration_since(worker.last_contact);
         workers.push(v1::WorkerReport {
             worker: Some((&worker.entry).into()),
@@ -67,7 +66,17 @@ fn soft_state(shared: &Shared) -> (v1::ReadCounters, Vec<v1::MountCounters>, Vec
             tiers: worker.latest.tiers.clone(),
         });
     }
-    (reads, mounts, workers)
+    drop(registry);
+    for (reads, mounts, is_lost) in reported {
+        if is_lost {
+            // What it served was served; what it holds is out of reach.
+            let without_cached = |of: &v1::MountCounters| v1::MountCounters { cached_bytes: 0, ..*of };
+            sums.add(&reads, &mounts.iter().map(without_cached).collect::<Vec<_>>());
+        } else {
+            sums.add(&reads, &mounts);
+        }
+    }
+    (sums, workers)
 }
 
 const fn role(role: Role) -> &'static str {

@@ -126,6 +126,7 @@ impl Master {
         background.spawn(work_effects(Arc::clone(&shared), effects, background.token()));
         background.spawn(listing::reap(Arc::clone(&shared), background.token()));
         background.spawn(jobs::work(Arc::clone(&shared), background.token()));
+        background.spawn(follow_references(Arc::clone(&shared), background.token()));
         background.spawn(watch_workers(Arc::clone(&shared), background.token()));
         close_last(&shared, shutdown);
         tracing::info!(cluster = %identity.cluster, incarnation = %identity.incarnation, "master started");
@@ -226,6 +227,11 @@ async fn work_effects(
             }
         }
     }
+}
+
+/// Takes up what the options of mounts refer to now.
+async fn follow_references(shared: Arc<Shared>, cancelled: tokio_util::sync::CancellationToken) {
+    shared.under_stores.keep_current(cancelled).await;
 }
 
 /// Marks workers that fell silent.

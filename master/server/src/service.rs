@@ -30,3 +30,6 @@ fn path(bytes: &[u8]) -> Result<NamespacePath, MasterError> {
 fn name(bytes: &[u8]) -> Result<EntryName, MasterError> {
     EntryName::new(bytes).map_err(|error| MasterError::Invalid(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,14 @@
 //! The master over a real log and a real folder, with clocks that the test moves.
 
+mod bucket;
+mod long_answers;
+mod slow_listings;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_metadata::{Command, Freshness, Mount, MountOptions, query};
+use forebay_metadata::{Command, Freshness, Mount, MountOptions, OptionValue, query};
 use forebay_runtime::{ManualClock, Shutdown};
 use forebay_types::{EntryName, ErrorKind, InodeId, MountId, NamespacePath, Timestamp};
 use tempfile::TempDir;
@@ -30,6 +34,21 @@ impl World {
     }
 
     async fn over(source: TempDir, freshness: Freshness) -> Self {
+        let uri = format!("file://{}", source.path().display());
+        Self::mounting(source, &uri, MountOptions { freshness, ..MountOptions::default() }).await
+    }
+
+    /// The mount is a bucket; the folder is of no use.
+    async fn over_bucket(bucket: &bucket::Bucket, freshness: Freshness) -> Self {
+        let plain = |(name, value): (&str, String)| (name.to_owned(), OptionValue::Plain(value));
+        let options =
+            [("endpoint", format!("http://{}", bucket.address)), ("skip_signature", "true".to_owned())];
+        let options = options.into_iter().map(plain).collect();
+        let options = MountOptions { freshness, options, ..MountOptions::default() };
+        Self::mounting(TempDir::new().expect("a folder"), "s3://bucket", options).await
+    }
+
+    async fn mounting(source: TempDir, uri: &str, options: MountOptions) -> Self {
         let dir = TempDir::new().expect("a folder");
         let clock = Arc::new(ManualClock::new(Timestamp::from_parts(1_800_000_000, 0)));
         let shutdown = Shutdown::new();
@@ -43,11 +62,7 @@ impl World {
             registry: prometheus::Registry::new(),
         };
         let shared = Master::start(settings, &shutdown).await.expect("started").shared();
-        let mount = Mount {
-            path: path("/data"),
-            uri: format!("file://{}", source.path().display()).parse().expect("legal"),
-            options: MountOptions { freshness, ..MountOptions::default() },
-        };
+        let mount = Mount { path: path("/data"), uri: uri.parse().expect("legal"), options };
         shared.propose(None, Command::Mount(mount)).await.expect("mounted");
         Self { shared, clock, source, _dir: dir, shutdown }
     }

@@ -1,12 +1,16 @@
 //! Answers about the namespace, each within its mount's freshness, with the right to read what is a file.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_metadata::{Freshness, Inode, MountRecord, StateReader, query};
 use forebay_proto::{Entry, Named};
-use forebay_types::{ByteCount, EntryKind, EntryName, InodeId, NamespacePath};
+use forebay_types::{ByteCount, EntryKind, EntryName, InodeId, MountId, NamespacePath};
 
+use crate::answer_room::{AnswerRoom, entry_length};
 use crate::error::MasterError;
 use crate::freshness::{Verdict, validity};
 use crate::limits;
@@ -73,7 +77,8 @@ pub(crate) async fn open(shared: &Arc<Shared>, inode: InodeId) -> Result<(Entry,
     }
 }
 
-/// Up to `limit` entries of a directory after `after`, in the order of their names' bytes; whether no more follow.
+/// Up to `limit` entries of a directory after `after`, in the order of their names' bytes; whether no more follow. Fewer
+/// come where one message has no room for more, but never none while more follow.
 pub(crate) async fn list(
     shared: &Arc<Shared>,
     directory: InodeId,
@@ -111,7 +116,10 @@ pub(crate) async fn renew(shared: &Arc<Shared>, inode: InodeId) -> Result<Entry,
 fn file_in_mount(state: &dyn StateReader, inode: InodeId) -> Result<(Inode, MountRecord), MasterError> {
     let file = existing(state, inode)?;
     match (file.kind(), file.mount) {
-        (EntryKind::File, Some(mount)) => Ok((file, mounted(state, mount)?)),
+        (EntryKind::File, Some(id)) => {
+            let mount = mounted(state, &file, id)?;
+            Ok((file, mount))
+        }
         _ => Err(MasterError::NotAFile(inode)),
     }
 }
@@ -124,13 +132,19 @@ fn page(
     limit: usize,
 ) -> Result<(Vec<Named>, bool), MasterError> {
     let inodes = query::list(state, directory, after, limit)?;
-    let complete = inodes.len() < limit;
-    let mut describing = Describing::new(shared, state);
-    let named = inodes.into_iter().map(|inode| {
+    let found = inodes.len();
+    let (mut describing, mut room) = (Describing::new(shared, state), AnswerRoom::new());
+    let mut page = Vec::with_capacity(found);
+    for inode in inodes {
         let entry = describing.entry(&inode)?;
-        Ok(Named { name: inode.name.ok_or(MasterError::NoInode(inode.id))?, entry })
-    });
-    Ok((named.collect::<Result<_, MasterError>>()?, complete))
+        let named = Named { name: inode.name.ok_or(MasterError::NoInode(inode.id))?, entry };
+        if !room.admits(entry_length(&named)) {
+            break;
+        }
+        page.push(named);
+    }
+    let complete = found < limit && page.len() == found;
+    Ok((page, complete))
 }
 
 /// What one look at the state says of a question about a directory.
@@ -230,7 +244,9 @@ impl Place {
             return Err(MasterError::NotADirectory(directory.id));
         }
         let mount = match directory.mount {
-            Some(id) if mount.as_ref().is_none_or(|mount| mount.id != id) => Some(mounted(state, id)?),
+            Some(id) if mount.as_ref().is_none_or(|mount| mount.id != id) => {
+                Some(mounted(state, &directory, id)?)
+            }
             Some(_) => mount,
             None => None,
         };
@@ -249,9 +265,9 @@ fn existing(state: &dyn StateReader, inode: InodeId) -> Result<Inode, MasterErro
     query::attributes(state, inode)?.ok_or(MasterError::NoInode(inode))
 }
 
-fn mounted(state: &dyn StateReader, mount: forebay_types::MountId) -> Result<MountRecord, MasterError> {
-    query::mount(state, mount)?
-        .ok_or_else(|| MasterError::Invalid(format!("{mount} was unmounted meanwhile")))
+/// The mount of an inode. Without its mount the inode only waits to be reaped: nobody can come to it any more.
+fn mounted(state: &dyn StateReader, inode: &Inode, mount: MountId) -> Result<MountRecord, MasterError> {
+    query::mount(state, mount)?.ok_or(MasterError::NoInode(inode.id))
 }
 
 /// Makes entries from inodes; reads each mount once.

@@ -1,5 +1,8 @@
 //! The under-stores of the mounts, connected at first use, with the credentials that only masters and workers see.
 
+mod late_store;
+mod references;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,50 +10,47 @@ use std::sync::Arc;
 use forebay_metadata::{MountOptions, OptionValue};
 use forebay_proto::OptionSource;
 use forebay_types::{ErrorKind, MountId, NamespacePath, UnderStoreScheme, UnderStoreUri};
-use forebay_under_store::{UnderStore, UnderStoreError, connect, is_secret};
+use forebay_under_store::{UnderStore, is_secret};
+use futures::StreamExt;
 use parking_lot::Mutex;
 use thiserror::Error;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use crate::limits;
 use crate::sealing::{SealingError, SealingKey};
+use late_store::LateStore;
+use references::{References, Values};
 
-/// What is connected.
+/// The under-stores that were asked.
 #[derive(Debug)]
 pub(crate) struct UnderStores {
     sealing: SealingKey,
-    /// What `env:NAME` refers to.
-    environment: BTreeMap<String, String>,
+    references: Arc<References>,
+    /// Told when one of them refuses what its references lead to.
+    refusals: Arc<Notify>,
     /// Where this process keeps its own files.
     own_folders: Vec<PathBuf>,
-    /// Held only to look up or to insert; connecting does no IO.
+    /// Held only to look up, to insert and to replace; a store connects later, when it is asked.
     connected: Mutex<HashMap<MountId, Connection>>,
 }
 
 #[derive(Debug)]
 struct Connection {
-    store: Arc<dyn UnderStore>,
+    store: Arc<LateStore>,
+    /// Requests made by the stores that this one took the place of.
+    earlier_requests: u64,
     /// Why the last request failed; `None` when it did not.
     failure: Option<String>,
 }
 
-/// Why an under-store could not be connected.
+/// Why an under-store cannot be asked at all.
 #[derive(Debug, Error)]
 pub enum ConnectError {
-    /// The under-store or its options.
-    #[error(transparent)]
-    UnderStore(#[from] UnderStoreError),
     /// A sealed credential.
     #[error(transparent)]
     Sealing(#[from] SealingError),
-    /// A reference that leads nowhere.
-    #[error("the option `{option}` refers to `{reference}`, which {problem}")]
-    Reference {
-        /// The option.
-        option: String,
-        /// The reference.
-        reference: String,
-        /// What is wrong with it.
-        problem: String,
-    },
     /// A local directory in which this cluster keeps its own files.
     #[error(
         "{uri} lies in {folder}, where Forebay keeps its own files; mount another directory, or move that one with --dir"
@@ -69,7 +69,8 @@ impl UnderStores {
         environment: BTreeMap<String, String>,
         own_folders: Vec<PathBuf>,
     ) -> Self {
-        Self { sealing, environment, own_folders, connected: Mutex::default() }
+        let references = Arc::new(References::new(environment));
+        Self { sealing, references, refusals: Arc::default(), own_folders, connected: Mutex::default() }
     }
 
     /// The options as they are logged: secrets sealed. A plain value of a secret option counts as a secret.
@@ -108,24 +109,32 @@ impl UnderStores {
         options.options.iter().map(open).collect()
     }
 
-    /// A connection that belongs to no mount yet, to look whether one is possible.
+    /// An under-store that belongs to no mount yet, to look whether it can be mounted. It connects when it is asked.
     pub(crate) fn try_connect(
         &self,
         path: &NamespacePath,
         uri: &UnderStoreUri,
         options: &MountOptions,
     ) -> Result<Arc<dyn UnderStore>, ConnectError> {
-        let mut values = BTreeMap::new();
+        Ok(Arc::new(self.late_store(path, uri, options)?))
+    }
+
+    fn late_store(
+        &self,
+        path: &NamespacePath,
+        uri: &UnderStoreUri,
+        options: &MountOptions,
+    ) -> Result<LateStore, SealingError> {
+        let (mut fixed, mut references) = (Values::new(), Values::new());
         for (name, value) in &options.options {
-            let value = match value {
-                OptionValue::Plain(value) => value.clone(),
-                OptionValue::Sealed(sealed) => self.sealing.open(path, sealed)?,
-                OptionValue::Reference(reference) => self.follow(name, reference)?,
+            match value {
+                OptionValue::Plain(value) => fixed.insert(name.clone(), value.clone()),
+                OptionValue::Sealed(sealed) => fixed.insert(name.clone(), self.sealing.open(path, sealed)?),
+                OptionValue::Reference(reference) => references.insert(name.clone(), reference.clone()),
             };
-            values.insert(name.clone(), value);
         }
-        // Whoever mounts has added its own environment already; that of this process must not mix in.
-        Ok(connect(uri, &values, &BTreeMap::new())?)
+        let (source, refusals) = (Arc::clone(&self.references), Arc::clone(&self.refusals));
+        Ok(LateStore::new(uri.clone(), (fixed, references), source, refusals))
     }
 
     /// Refuses the folders of this process: a cache that grows with each read of it, and the cluster's key, are nobody's
@@ -144,7 +153,7 @@ impl UnderStores {
         Ok(())
     }
 
-    /// The connection of a mount, made at first use.
+    /// The under-store of a mount. It connects when it is asked.
     pub(crate) fn of_mount(
         &self,
         mount: MountId,
@@ -153,12 +162,70 @@ impl UnderStores {
         options: &MountOptions,
     ) -> Result<Arc<dyn UnderStore>, ConnectError> {
         if let Some(connection) = self.connected.lock().get(&mount) {
-            return Ok(Arc::clone(&connection.store));
+            return Ok(Arc::clone(&connection.store) as _);
         }
-        let store = self.try_connect(path, uri, options)?;
+        let store = Arc::new(self.late_store(path, uri, options)?);
         let mut connected = self.connected.lock();
-        let connection = connected.entry(mount).or_insert(Connection { store, failure: None });
-        Ok(Arc::clone(&connection.store))
+        let connection =
+            connected.entry(mount).or_insert(Connection { store, earlier_requests: 0, failure: None });
+        Ok(Arc::clone(&connection.store) as _)
+    }
+
+    /// Takes up what references lead to now, until `cancelled`: from time to time, and soon after an under-store
+    /// refused what it was given.
+    pub(crate) async fn keep_current(&self, cancelled: CancellationToken) {
+        let mut all_at = Instant::now() + limits::REFERENCES_READ_EVERY;
+        let renewing = async {
+            loop {
+                let only_refused = tokio::select! {
+                    () = tokio::time::sleep_until(all_at) => false,
+                    () = self.refusals.notified() => true,
+                };
+                if !only_refused {
+                    all_at = Instant::now() + limits::REFERENCES_READ_EVERY;
+                }
+                self.renew(only_refused).await;
+                tokio::time::sleep(limits::REFERENCES_READ_PAUSE).await;
+            }
+        };
+        tokio::select! {
+            () = cancelled.cancelled() => {}
+            () = renewing => {}
+        }
+    }
+
+    /// Reads the references of the mounts anew, or of those alone that were refused, and connects where one leads to
+    /// something else. What cannot be read changes nothing.
+    async fn renew(&self, only_refused: bool) {
+        let stores: Vec<_> = {
+            let connected = self.connected.lock();
+            let all = connected.iter().map(|(mount, connection)| (*mount, Arc::clone(&connection.store)));
+            all.filter(|(_, store)| store.has_references() && (!only_refused || store.is_refused())).collect()
+        };
+        let renew = async |(mount, store): (MountId, Arc<LateStore>)| match tokio::time::timeout(
+            limits::REFERENCES_READ_DEADLINE,
+            store.renewed(),
+        )
+        .await
+        {
+            Ok(Ok(None)) => {}
+            Ok(Ok(Some(new))) => self.replace(mount, &store, new),
+            Ok(Err(error)) => tracing::warn!(%mount, %error, "a mount's options cannot be read anew"),
+            Err(_) => tracing::warn!(%mount, "a file that an option of a mount refers to is silent"),
+        };
+        futures::stream::iter(stores).for_each_concurrent(limits::REFERENCE_READS_MAX, renew).await;
+    }
+
+    fn replace(&self, mount: MountId, old: &Arc<LateStore>, new: LateStore) {
+        let mut connected = self.connected.lock();
+        // The mount may have gone meanwhile.
+        let there = connected.get_mut(&mount).filter(|connection| Arc::ptr_eq(&connection.store, old));
+        if let Some(connection) = there {
+            connection.earlier_requests += requests_of(old);
+            connection.store = Arc::new(new);
+            drop(connected);
+            tracing::info!(%mount, "connected anew, since an option refers to another value now");
+        }
     }
 
     /// Remembers how the last request to a mount's under-store went.
@@ -176,36 +243,20 @@ impl UnderStores {
     /// Requests made to a mount's under-store by this master.
     pub(crate) fn requests(&self, mount: MountId) -> u64 {
         let connected = self.connected.lock();
-        connected.get(&mount).map_or(0, |connection| {
-            let counts = connection.store.statistics().counts();
-            counts.list_requests + counts.head_requests + counts.get_requests
-        })
+        connected
+            .get(&mount)
+            .map_or(0, |connection| connection.earlier_requests + requests_of(&connection.store))
     }
 
     /// Drops the connection of a mount that is gone.
     pub(crate) fn forget(&self, mount: MountId) {
         self.connected.lock().remove(&mount);
     }
+}
 
-    /// What `env:NAME` or `file:PATH` holds, read anew at each connection so that a rotated secret is taken up.
-    fn follow(&self, option: &str, reference: &str) -> Result<String, ConnectError> {
-        let problem = |problem: String| ConnectError::Reference {
-            option: option.to_owned(),
-            reference: reference.to_owned(),
-            problem,
-        };
-        match reference.split_once(':') {
-            Some(("env", name)) => self
-                .environment
-                .get(name)
-                .cloned()
-                .ok_or_else(|| problem("is not set for the master".to_owned())),
-            Some(("file", path)) => std::fs::read_to_string(path)
-                .map(|value| value.trim_end_matches(['\r', '\n']).to_owned())
-                .map_err(|error| problem(format!("cannot be read by the master: {error}"))),
-            _ => Err(problem("is neither env:NAME nor file:PATH".to_owned())),
-        }
-    }
+fn requests_of(store: &LateStore) -> u64 {
+    let counts = store.statistics().counts();
+    counts.list_requests + counts.head_requests + counts.get_requests
 }
 
 impl ConnectError {
@@ -213,71 +264,11 @@ impl ConnectError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::UnderStore(error) => error.kind(),
             Self::Sealing(error) => error.kind(),
-            Self::Reference { .. } | Self::OwnFolder { .. } => ErrorKind::InvalidArgument,
+            Self::OwnFolder { .. } => ErrorKind::InvalidArgument,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn stores(dir: &std::path::Path) -> UnderStores {
-        let sealing = SealingKey::open_or_create(&dir.join("key")).expect("a key");
-        UnderStores::new(
-            sealing,
-            BTreeMap::from([("NAME".to_owned(), "value".to_owned())]),
-            vec![dir.join("own")],
-        )
-    }
-
-    #[test]
-    fn secrets_are_sealed_for_the_log_and_opened_for_a_worker() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let (stores, path) = (stores(dir.path()), "/a".parse().expect("legal"));
-        let given = BTreeMap::from([
-            ("secret_access_key".to_owned(), OptionSource::Plain("hush".to_owned())),
-            ("region".to_owned(), OptionSource::Plain("near".to_owned())),
-        ]);
-        let logged = stores.seal(&path, given).expect("sealed");
-        assert!(matches!(logged["secret_access_key"], OptionValue::Sealed(_)));
-        assert_eq!(logged["region"], OptionValue::Plain("near".to_owned()));
-        let options = MountOptions { options: logged, ..MountOptions::default() };
-        let sent = stores.for_worker(&path, &options).expect("opened");
-        assert_eq!(sent["secret_access_key"], OptionSource::Secret("hush".to_owned()));
-    }
-
-    #[test]
-    fn references_are_followed_or_named() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let stores = stores(dir.path());
-        let secret = dir.path().join("secret");
-        std::fs::write(&secret, "from a file\n").expect("written");
-        assert_eq!(stores.follow("o", "env:NAME").expect("set"), "value");
-        assert_eq!(stores.follow("o", &format!("file:{}", secret.display())).expect("there"), "from a file");
-        for wrong in ["env:OTHER", "file:/nowhere/at/all", "plain"] {
-            let error = stores.follow("o", wrong).expect_err("leads nowhere").to_string();
-            assert!(error.contains(wrong), "{error}");
-        }
-    }
-    #[tokio::test]
-    async fn a_folder_of_the_cluster_itself_is_refused_also_through_a_link() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let stores = stores(dir.path());
-        std::fs::create_dir_all(dir.path().join("own/worker/cache")).expect("made");
-        std::os::unix::fs::symlink("own/worker", dir.path().join("link")).expect("linked");
-        let refuse = async |below: &str| {
-            let uri = format!("file://{}{below}", dir.path().display()).parse().expect("legal");
-            stores.refuse_own_folder(&uri).await
-        };
-        for own in ["/own", "/own/worker/cache", "/link"] {
-            let error = refuse(own).await.expect_err("refused");
-            assert!(error.to_string().contains("keeps its own files"), "{error}");
-        }
-        for other in ["", "/owner", "/missing"] {
-            assert!(refuse(other).await.is_ok(), "{other}");
-        }
-    }
-}
+mod tests;

@@ -109,7 +109,10 @@ impl Refusal {
                 message: self.message,
                 way_out: "the object is archived: restore it first",
             },
-            (code, 401 | 403) => UnderStoreError::Denied { object, reason, way_out: way_out_of_denial(code) },
+            // Amazon tells of tokens that are over by the status 400.
+            (code @ ("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired"), _) | (code, 401 | 403) => {
+                UnderStoreError::Denied { object, reason, way_out: way_out_of_denial(code) }
+            }
             (_, status) => UnderStoreError::Refused {
                 object,
                 status,
@@ -178,6 +181,7 @@ mod tests {
             (301, "PermanentRedirect", "set the option region"),
             (403, "InvalidObjectState", "restore"),
             (400, "InvalidArgument", "check the bucket"),
+            (400, "ExpiredToken", "give a new one"),
         ];
         for (status, code, hint) in cases {
             let text = error(status, code).to_string();

@@ -14,6 +14,8 @@ pub const CHANGES_MAX: usize = 65_536;
 pub const CHANGES_PAGE_MAX: usize = 4_096;
 /// Share of a tier's capacity that may be held, in percent. Beyond it a version is served without a hold.
 pub const HELD_PERCENT_MAX: u64 = 80;
+/// How often a file may change under the verification for a hold before that is given up.
+pub const VERIFY_ATTEMPTS_MAX: u32 = 2;
 /// Longest header of an index file, in bytes: the longest URI, key, tag and version id fit twice.
 pub const HEADER_LENGTH_MAX: usize = 16 << 10;
 /// Most tiers of one store.

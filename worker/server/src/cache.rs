@@ -46,6 +46,11 @@ impl Cache {
         Self { store, disk, join: Arc::new(CrcJoin::new()) }
     }
 
+    /// Where blocking work is done.
+    pub(crate) const fn disk(&self) -> &DiskPool {
+        &self.disk
+    }
+
     pub(crate) const fn store(&self) -> &BlockStore {
         &self.store
     }
@@ -74,12 +79,13 @@ impl Cache {
         let outcome = if is_in_memory {
             read(&self.store, version)
         } else {
-            let (store, version) = (self.store.clone(), Arc::clone(version));
-            self.disk.run(move || read(&store, &version)).await?
+            let (store, of) = (self.store.clone(), Arc::clone(version));
+            self.disk.run(move || read(&store, &of)).await?
         };
         Ok(outcome.map_or_else(
             |error| {
-                tracing::warn!(%error, "a cached page cannot be read and is fetched again");
+                let (block, mount) = (version.block_at(offset), version.mount.id);
+                tracing::warn!(block, %mount, %error, "a cached page cannot be read and is fetched again");
                 CacheRead::Missing
             },
             |outcome| self.joined(offset, outcome),
@@ -118,10 +124,11 @@ impl Cache {
     ) -> Result<Room, ReadError> {
         let (store, version) = (self.store.clone(), Arc::clone(version));
         let work = move || {
-            if let Room::Reserved(mut fill) = reserved
-                && let Err(error) = fill.write(&bytes).and_then(|()| fill.commit())
-            {
-                log_not_stored(&error);
+            if let Room::Reserved(mut fill) = reserved {
+                let page = fill.page();
+                if let Err(error) = fill.write(&bytes).and_then(|()| fill.commit()) {
+                    log_not_stored(&version, page, &error);
+                }
             }
             next.map_or(Room::Taken, |page| room(&store, &version, page))
         };
@@ -131,11 +138,12 @@ impl Cache {
     /// An empty version is complete as soon as the store knows it; there is nothing to fetch.
     pub(crate) async fn store_empty(&self, version: &Arc<Version>) -> Result<(), ReadError> {
         let (store, version) = (self.store.clone(), Arc::clone(version));
-        let put = move || store.put_page(&version.source(), PageIndex::new(0), &[]);
+        let of = Arc::clone(&version);
+        let put = move || store.put_page(&of.source(), PageIndex::new(0), &[]);
         match self.disk.run(put).await? {
             Ok(FillOutcome::Stored | FillOutcome::AlreadyPresent) => {}
             Ok(FillOutcome::InProgress | FillOutcome::Superseded) => {}
-            Err(error) => log_not_stored(&error),
+            Err(error) => log_not_stored(&version, PageIndex::new(0), &error),
         }
         Ok(())
     }
@@ -146,16 +154,19 @@ fn room(store: &BlockStore, version: &Version, page: PageIndex) -> Room {
         Ok(FillStart::Writing(fill)) => Room::Reserved(fill),
         Ok(FillStart::Present | FillStart::InProgress) => Room::Taken,
         Err(error) => {
-            log_not_stored(&error);
+            log_not_stored(version, page, &error);
             Room::None
         }
     }
 }
 
 /// A full cache is no news; a disk that fails is.
-fn log_not_stored(error: &StoreError) {
+fn log_not_stored(version: &Version, page: PageIndex, error: &StoreError) {
+    let (block, mount) = (version.block_at(page.offset().get()), version.mount.id);
     match error {
-        StoreError::Io { .. } => tracing::warn!(%error, "a page cannot be stored; it is served without"),
-        _ => tracing::debug!(%error, "a page is not stored"),
+        StoreError::Io { .. } => {
+            tracing::warn!(block, %mount, %error, "a page cannot be stored; it is served without");
+        }
+        _ => tracing::debug!(block, %mount, %error, "a page is not stored"),
     }
 }

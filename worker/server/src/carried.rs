@@ -28,6 +28,8 @@ pub(crate) struct Carried {
     mount_miss: IntCounterVec,
     mount_requests: IntCounterVec,
     mount_read: IntCounterVec,
+    mount_errors: IntCounterVec,
+    mount_retries: IntCounterVec,
     /// Two looks at once would carry one growth over twice.
     looking: Mutex<()>,
 }
@@ -66,12 +68,20 @@ impl Carried {
                 "forebay_worker_under_store_read_bytes_total",
                 "Bytes read from the under-store.",
             )?,
+            mount_errors: counters(
+                "forebay_worker_under_store_errors_total",
+                "Calls to the under-store that failed, other than because an object changed.",
+            )?,
+            mount_retries: counters(
+                "forebay_worker_under_store_retries_total",
+                "Requests to the under-store that were sent again.",
+            )?,
             looking: Mutex::new(()),
         })
     }
 
     fn collectors(&self) -> Vec<&dyn Collector> {
-        let vecs: [&dyn Collector; 9] = [
+        let vecs: [&dyn Collector; 11] = [
             &self.tier_capacity,
             &self.tier_used,
             &self.tier_held,
@@ -81,6 +91,8 @@ impl Carried {
             &self.mount_miss,
             &self.mount_requests,
             &self.mount_read,
+            &self.mount_errors,
+            &self.mount_retries,
         ];
         self.store.iter().map(|(counter, _)| counter as &dyn Collector).chain(vecs).collect()
     }
@@ -108,6 +120,9 @@ impl Carried {
             set(&self.mount_miss, report.miss_bytes);
             set(&self.mount_requests, report.under_store_requests);
             set(&self.mount_read, report.under_store_read_bytes);
+            let asked = mount.asked();
+            set(&self.mount_errors, asked.errors);
+            set(&self.mount_retries, asked.retries);
         }
     }
 }

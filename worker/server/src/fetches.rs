@@ -11,11 +11,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use forebay_block_store::{PageIndex, PageRange};
 use forebay_runtime::Stage;
-use forebay_types::{FileId, FileOffset, PAGE_LENGTH};
-use forebay_under_store::{ReadStream, UnderStoreError};
+use forebay_types::{ErrorKind, FileId, FileOffset, PAGE_LENGTH};
+use forebay_under_store::{ReadStream, UnderStore, UnderStoreError};
 use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
+use tracing::Instrument;
 
 use crate::accounting::{FillLog, MountShares};
 use crate::cache::{Cache, Room};
@@ -149,7 +150,9 @@ impl Fetches {
         drop(table);
         for flight in flights {
             let token = self.stage.token();
-            self.stage.spawn(async move { token.run_until_cancelled_owned(flight.run()).await });
+            // Its log lines belong to the request that asked first.
+            let flight = flight.run().in_current_span();
+            self.stage.spawn(async move { token.run_until_cancelled_owned(flight).await });
         }
         awaited
     }
@@ -164,7 +167,7 @@ impl Fetches {
     ) -> Result<Vec<Bytes>, ReadError> {
         let _place = self.places.acquire().await.map_err(|_| ReadError::Stopping)?;
         let fetch = async {
-            let mut incoming = Incoming::open(version, begin, end).await?;
+            let mut incoming = self.open(version, begin, end).await?;
             let mut pieces = Vec::new();
             let mut position = begin;
             while position < end {
@@ -179,6 +182,27 @@ impl Fetches {
         self.metrics.fetch_ended(fetched.as_ref().err().map_or(FetchOutcome::Uncached, outcome_of));
         fetched
     }
+
+    /// Asks the under-store for `begin..end`; a second time, with the options of the mount read anew, if it refuses the
+    /// first and they have changed: a secret may have been rotated.
+    async fn open(&self, version: &Version, begin: u64, end: u64) -> Result<Incoming, ReadError> {
+        let mount = &version.mount;
+        let under_store = mount.under_store();
+        let opened = Incoming::open(&*under_store, version, begin, end).await;
+        match opened {
+            Err(ReadError::UnderStore(error))
+                if is_of_credentials(&error) && mount.renew(&under_store, self.cache.disk()).await =>
+            {
+                Incoming::open(&*mount.under_store(), version, begin, end).await
+            }
+            opened => opened,
+        }
+    }
+}
+
+/// Whether other credentials may help.
+fn is_of_credentials(error: &UnderStoreError) -> bool {
+    error.kind() == ErrorKind::PermissionDenied
 }
 
 fn outcome_of(error: &ReadError) -> FetchOutcome {
@@ -200,11 +224,13 @@ impl Flight {
             }
             Err(error) => {
                 let outcome = outcome_of(&error);
-                let (file, mount) = (self.version.file(), self.version.mount.id);
+                let mount = self.version.mount.id;
+                let first = self.pages.front().map(|expected| expected.page.offset().get());
+                let block = first.and_then(|offset| self.version.block_at(offset));
                 if outcome == FetchOutcome::Changed {
-                    tracing::info!(%file, %mount, %error, "a version was replaced before it was cached");
+                    tracing::info!(block, %mount, %error, "a version was replaced before it was cached");
                 } else {
-                    tracing::warn!(%file, %mount, %error, "a fetch from the under-store failed");
+                    tracing::warn!(block, %mount, %error, "a fetch from the under-store failed");
                 }
                 self.end_rest(&Loss::Failed(error));
                 outcome
@@ -225,7 +251,7 @@ impl Flight {
         }
         fetches.shares.filled_through(version.file(), version.mount.id);
         let end = version.page_end(last);
-        let mut incoming = Incoming::open(&version, first.offset().get(), end).await?;
+        let mut incoming = fetches.open(&version, first.offset().get(), end).await?;
         while let Some(Expected { page, sender, .. }) = self.pages.front() {
             let page = *page;
             let begin = page.offset().get();
@@ -265,10 +291,15 @@ impl Drop for Flight {
 }
 
 impl Incoming {
-    async fn open(version: &Version, begin: u64, end: u64) -> Result<Self, ReadError> {
+    async fn open(
+        under_store: &dyn UnderStore,
+        version: &Version,
+        begin: u64,
+        end: u64,
+    ) -> Result<Self, ReadError> {
         let range = FileOffset::new(begin)..FileOffset::new(end);
         let (key, fingerprint) = (&version.descriptor.key, &version.descriptor.fingerprint);
-        let asked = version.mount.under_store.read(key, range, fingerprint);
+        let asked = under_store.read(key, range, fingerprint);
         let stream = within(version, begin, asked).await??;
         Ok(Self { stream, rest: Bytes::new() })
     }

@@ -20,6 +20,7 @@ mod keys;
 mod life;
 mod load;
 mod local_socket;
+mod log_pace;
 mod master_link;
 mod metrics;
 mod mount_intake;

@@ -64,18 +64,23 @@ impl Life {
         assert!(self.core.set(Arc::clone(&core)).is_ok(), "a worker lives once");
         self.conditions.0.set(true);
 
+        let worker = core.worker;
+        let fetching = self.settings.stages.fetching.clone();
+        fetching.spawn({
+            let (core, token) = (Arc::clone(&core), fetching.token());
+            async move { token.run_until_cancelled(core.mounts.keep_fresh(&core.disk)).await }
+        });
         let serving = self.settings.stages.serving.clone();
         let server = LocalServer::new(Arc::clone(&core));
         serving.spawn({
             let (serving, shutdown) = (serving.clone(), self.settings.shutdown.clone());
             async move {
                 if let Err(error) = server.serve(local, serving).await {
-                    tracing::error!(%error, "the worker's local socket cannot be served");
+                    tracing::error!(%worker, %error, "the worker's local socket cannot be served");
                     shutdown.request();
                 }
             }
         });
-        let worker = core.worker;
         tracing::info!(%worker, address = %self.address, "the worker serves");
         let Self { progress, conditions: (_, master), folder, .. } = self;
         let announce = move || {

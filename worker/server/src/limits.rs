@@ -40,11 +40,16 @@ pub const DISK_CALLS_MAX: usize = 64;
 
 /// Pause after a process of this host could not be let in.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// That processes of this host cannot be let in is said at most this often.
+pub const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// Processes of this host that are connected at once.
 pub const LOCAL_CONNECTIONS_MAX: usize = 1024;
 /// Holds of one of them.
 pub const HOLDS_PER_CONNECTION_MAX: usize = 1 << 20;
-/// Holds of all of them together are a fourth of the descriptors that the process may have, and at least this many.
+/// Holds of all of them together may take this part of the descriptors that the process may have: there are two for
+/// each held version, and as many again are left for the rest of the process.
+pub const DESCRIPTORS_PER_HOLD: u64 = 4;
+/// Holds of all of them together are at least this many, however few descriptors there are.
 pub const HOLDS_PER_WORKER_MIN: usize = 64;
 /// Time that one of them has to read an answer before it is given up.
 pub const LOCAL_SEND_DEADLINE: Duration = Duration::from_secs(10);
@@ -53,8 +58,6 @@ pub const HOLD_REQUESTS_MAX: usize = 64;
 
 /// Time that a master has for one answer.
 pub const MASTER_DEADLINE: Duration = Duration::from_secs(5);
-/// Time to connect to a master.
-pub const MASTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Masters of one cluster.
 pub const MASTERS_MAX: usize = 9;
 /// The shortest and the longest pause between heartbeats that a master may ask for.
@@ -67,6 +70,10 @@ pub const REPORTS_PER_HEARTBEAT_MAX: usize = 10_000;
 pub const MOUNT_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// How long heartbeats wait for a list of mounts to be taken in.
 pub const MOUNTS_PATIENCE: Duration = Duration::from_secs(2);
+/// How often the values that options of mounts refer to are read anew; also when an under-store refuses them.
+pub const REFERENCES_INTERVAL: Duration = Duration::from_secs(60);
+/// How long such a reading is waited for.
+pub const REFERENCES_PATIENCE: Duration = Duration::from_secs(2);
 /// Length of a file that an option of a mount refers to.
 pub const REFERENCE_FILE_MAX: u64 = 64 << 10;
 /// First and longest pause between attempts at the same thing: to reach a master, or to get a page that was cut short.

@@ -4,12 +4,13 @@
 //! of those on their way, so no reader ever waits behind a load that waits for its turn. What is not in the cache at
 //! the end is an error, never a silent pass without it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use forebay_block_store::{PageIndex, PageRange};
 use forebay_types::PAGE_LENGTH;
 use forebay_under_store::UnderStoreError;
-use futures::stream::{self, BoxStream};
+use futures::stream::{self, BoxStream, FuturesUnordered};
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
@@ -169,7 +170,8 @@ impl Loads {
         Err(ReadError::NotKept { file: version.file(), page: group.first })
     }
 
-    /// Asks for a run of pages and waits for how they end: with an error, or all were brought.
+    /// Asks for a run of pages and waits for how they end: with an error, or all were brought. Lets go of each page as
+    /// soon as it came, in whatever order, so that a load holds no bytes.
     async fn fetch(
         &self,
         version: &Arc<Version>,
@@ -178,23 +180,23 @@ impl Loads {
     ) -> Result<Option<ReadError>, ReadError> {
         let file = version.file();
         let _place = self.places.acquire().await.map_err(|_| ReadError::Stopping)?;
-        for Awaited { page, mut coming, is_own, .. } in self.fetches.begin(version, run) {
-            let arrived = coming.wait_for(|state| !matches!(state, PageState::Coming));
-            let state = match tokio::time::timeout(PAGE_DEADLINE, arrived).await {
-                Ok(state) => state.map_err(|_| ReadError::Stopping)?.clone(),
-                Err(_) => {
-                    let seconds = PAGE_DEADLINE.as_secs();
-                    return Ok(Some(ReadError::TimedOut { file, page: page.get(), seconds }));
-                }
+        let mut open: BTreeSet<PageIndex> = BTreeSet::new();
+        let mut coming = FuturesUnordered::new();
+        for awaited in self.fetches.begin(version, run) {
+            open.insert(awaited.page);
+            coming.push(ended(awaited));
+        }
+        while let Some(page) = open.first().map(|page| page.get()) {
+            let Ok(next) = tokio::time::timeout(PAGE_DEADLINE, coming.next()).await else {
+                let seconds = PAGE_DEADLINE.as_secs();
+                return Ok(Some(ReadError::TimedOut { file, page, seconds }));
             };
-            match state {
-                // What others had asked for is theirs to count.
-                PageState::Here(bytes) if is_own => loaded.fetched += bytes.len() as u64,
-                PageState::Here(_) | PageState::Coming => {}
-                PageState::Lost(Loss::NoRoom) => {
-                    return Ok(Some(ReadError::NotKept { file, page: page.get() }));
-                }
-                PageState::Lost(Loss::Failed(error)) => return Ok(Some(error)),
+            let (page, outcome) = next.expect("a page that is open is coming");
+            open.remove(&page);
+            match outcome? {
+                Ok(fetched) => loaded.fetched += fetched,
+                Err(Loss::NoRoom) => return Ok(Some(ReadError::NotKept { file, page: page.get() })),
+                Err(Loss::Failed(error)) => return Ok(Some(error)),
             }
         }
         Ok(None)
@@ -206,6 +208,19 @@ impl Loads {
         let is_here = |page: u32| present.as_ref().is_some_and(|pages| pages.contains(PageIndex::new(page)));
         pages.filter(|page| !is_here(*page)).collect()
     }
+}
+
+/// Waits for how a page ends. Its bytes, where this load asked for it: what others had asked for is theirs to count.
+async fn ended(awaited: Awaited) -> (PageIndex, Result<Result<u64, Loss>, ReadError>) {
+    let Awaited { page, mut coming, is_own, .. } = awaited;
+    let state = coming.wait_for(|state| !matches!(state, PageState::Coming)).await;
+    let outcome = match state.as_deref() {
+        Ok(PageState::Here(bytes)) if is_own => Ok(Ok(bytes.len() as u64)),
+        Ok(PageState::Here(_) | PageState::Coming) => Ok(Ok(0)),
+        Ok(PageState::Lost(loss)) => Ok(Err(loss.clone())),
+        Err(_) => Err(ReadError::Stopping),
+    };
+    (page, outcome)
 }
 
 /// The groups of pages that requests are made for, aligned, so that two loads of one file ask for the same groups.

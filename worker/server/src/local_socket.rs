@@ -19,19 +19,18 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::WorkerCore;
 use crate::error::ReadError;
 use crate::limits::{
-    ACCEPT_PAUSE, HOLD_REQUESTS_MAX, HOLDS_PER_CONNECTION_MAX, HOLDS_PER_WORKER_MIN, LOCAL_CONNECTIONS_MAX,
-    LOCAL_SEND_DEADLINE,
+    ACCEPT_PAUSE, ACCEPT_WARNING_INTERVAL, DESCRIPTORS_PER_HOLD, HOLD_REQUESTS_MAX, HOLDS_PER_CONNECTION_MAX,
+    HOLDS_PER_WORKER_MIN, LOCAL_CONNECTIONS_MAX, LOCAL_SEND_DEADLINE,
 };
+use crate::log_pace::LogPace;
 use crate::metrics::HoldOutcome;
 use reactor::{register, when_ready};
-
-/// Two for each held version, and as many again for the rest of the process.
-const DESCRIPTORS_PER_HOLD: u64 = 4;
 
 /// The server of one worker's socket.
 #[derive(Debug)]
@@ -73,6 +72,9 @@ impl LocalServer {
     pub(crate) async fn serve(self: Arc<Self>, listener: LocalSocket, stage: Stage) -> io::Result<()> {
         let listener = register(listener)?;
         let token = stage.token();
+        let worker = self.core.worker;
+        let (mut failed, mut full) =
+            (LogPace::new(ACCEPT_WARNING_INTERVAL), LogPace::new(ACCEPT_WARNING_INTERVAL));
         loop {
             let accepted = tokio::select! {
                 accepted = when_ready(&listener, false, LocalSocket::accept) => accepted,
@@ -82,13 +84,18 @@ impl LocalServer {
                 Ok(socket) => socket,
                 Err(error) => {
                     // Out of descriptors, most likely: others close theirs.
-                    tracing::warn!(%error, "a process of this host cannot connect");
+                    if let Some(unsaid) = failed.next(Instant::now()) {
+                        tracing::warn!(%worker, %error, unsaid, "a process of this host cannot connect");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
             let Ok(place) = Arc::clone(&self.connections).try_acquire_owned() else {
-                tracing::warn!(max = LOCAL_CONNECTIONS_MAX, "too many processes of this host are connected");
+                if let Some(unsaid) = full.next(Instant::now()) {
+                    let max = LOCAL_CONNECTIONS_MAX;
+                    tracing::warn!(%worker, max, unsaid, "too many processes of this host are connected");
+                }
                 continue;
             };
             let (server, token) = (Arc::clone(&self), stage.token());
@@ -111,7 +118,9 @@ impl LocalServer {
         };
         match ended {
             Ok(()) | Err(LocalError::Closed) => {}
-            Err(error) => tracing::warn!(%error, "a connection of this host was closed"),
+            Err(error) => {
+                tracing::warn!(worker = %self.core.worker, %error, "a connection of this host was closed");
+            }
         }
         let holds = std::mem::take(&mut connection.holds);
         // Closing the last descriptor of a deleted file gives its room back, which takes time on a disk.

@@ -2,14 +2,14 @@
 
 use std::future::Future;
 
-use forebay_proto::WireError;
 use forebay_proto::v1::cluster_client::ClusterClient;
+use forebay_proto::{WireError, transport};
 use forebay_types::ErrorKind;
 use forebay_types::limits::RPC_LENGTH_MAX;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use crate::limits::{MASTER_CONNECT_TIMEOUT, MASTER_DEADLINE};
+use crate::limits::MASTER_DEADLINE;
 
 /// The masters, and the one that is asked now.
 #[derive(Debug)]
@@ -70,14 +70,8 @@ impl MasterLink {
             return Ok(client.clone());
         }
         let address = self.address().to_owned();
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| {
-            self.turn_away(None);
-            WireError::new(
-                ErrorKind::InvalidArgument,
-                format!("`{address}` is no address of a master: {error}"),
-            )
-        })?;
-        let channel = endpoint.connect_timeout(MASTER_CONNECT_TIMEOUT).tcp_nodelay(true).connect_lazy();
+        let endpoint = transport::endpoint(&address).inspect_err(|_| self.turn_away(None))?;
+        let channel = endpoint.connect_lazy();
         let client = ClusterClient::new(channel)
             .max_decoding_message_size(RPC_LENGTH_MAX)
             .max_encoding_message_size(RPC_LENGTH_MAX);

@@ -1,34 +1,26 @@
 //! The mounts that the master told of, each with its connected under-store and its counters.
 //!
-//! A reference such as `env:NAME` is resolved here, on the machine that reads the under-store. A mount that cannot be
-//! set up is kept with the reason, so that its reads say it, and is tried again from time to time.
+//! A mount that cannot be set up is kept with the reason, so that its reads say it, and is tried again from time to
+//! time.
+
+mod connected;
+mod origin;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use forebay_proto::{OptionSource, v1};
-use forebay_types::{ErrorKind, MountId, UnderStoreUri, limits::MOUNTS_MAX};
-use forebay_under_store::{UnderStore, connect};
+use forebay_types::{ErrorKind, MountId, limits::MOUNTS_MAX};
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
+use crate::disk::DiskPool;
 use crate::error::ReadError;
-use crate::limits::{MOUNTS_WANTED_PAUSE, REFERENCE_FILE_MAX};
+use crate::limits::{MOUNTS_WANTED_PAUSE, REFERENCES_INTERVAL};
 
-/// A mount whose under-store can be asked.
-#[derive(Debug)]
-pub(crate) struct ConnectedMount {
-    pub(crate) id: MountId,
-    pub(crate) under_store: Arc<dyn UnderStore>,
-    /// The URI as the store's identities have it.
-    pub(crate) uri: String,
-    pub(crate) hits: AtomicU64,
-    pub(crate) misses: AtomicU64,
-}
+pub(crate) use connected::ConnectedMount;
+use origin::Origin;
 
 /// Why a mount cannot be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,23 +29,16 @@ struct Broken {
     reason: Arc<str>,
 }
 
-/// What the master said of a mount.
-#[derive(Clone, PartialEq, Eq)]
-struct Told {
-    uri: String,
-    options: BTreeMap<String, OptionSource>,
-}
-
 #[derive(Clone)]
 struct Row {
-    told: Told,
+    origin: Origin,
     mount: Result<Arc<ConnectedMount>, Broken>,
 }
 
 /// All mounts.
 pub(crate) struct MountTable {
     rows: RwLock<HashMap<MountId, Row>>,
-    environment: BTreeMap<String, String>,
+    environment: Arc<BTreeMap<String, String>>,
     /// Somebody asked for a mount that is not in the table; the master may know of it.
     wanted: Notify,
 }
@@ -61,7 +46,7 @@ pub(crate) struct MountTable {
 impl MountTable {
     /// An empty table; `environment` is the process's, for references and for defaults of credentials.
     pub(crate) fn new(environment: BTreeMap<String, String>) -> Self {
-        Self { rows: RwLock::default(), environment, wanted: Notify::new() }
+        Self { rows: RwLock::default(), environment: Arc::new(environment), wanted: Notify::new() }
     }
 
     /// The mount to read from.
@@ -114,89 +99,37 @@ impl MountTable {
 
     fn row(&self, id: MountId, message: v1::MountCredentials, before: Option<Row>) -> Row {
         let mut broken = None;
-        let mut told = Told { uri: message.uri, options: BTreeMap::new() };
+        let mut options = BTreeMap::new();
         for (name, value) in message.options {
             match OptionSource::try_from(value) {
-                Ok(source) => drop(told.options.insert(name, source)),
+                Ok(source) => drop(options.insert(name, source)),
                 Err(defect) => broken = Some(Broken::new(ErrorKind::InvalidArgument, &defect)),
             }
         }
-        if let Some(before) = before.as_ref().filter(|row| row.told == told && broken.is_none())
+        let origin = Origin { uri: message.uri, options, environment: Arc::clone(&self.environment) };
+        if let Some(before) = before.as_ref().filter(|row| row.origin == origin && broken.is_none())
             && let Ok(mount) = &before.mount
         {
-            return Row { mount: Ok(Arc::clone(mount)), told };
+            return Row { mount: Ok(Arc::clone(mount)), origin };
         }
-        let mount = broken.map_or_else(|| self.connect(id, &told), Err);
+        let mount = broken.map_or_else(|| ConnectedMount::connect(id, &origin).map(Arc::new), Err);
         match (&mount, before.and_then(|row| row.mount.err())) {
             (Err(now), Some(before)) if *now == before => {}
             (Err(now), _) => tracing::warn!(mount = %id, reason = %now.reason, "a mount cannot be read here"),
             (Ok(mount), _) => tracing::info!(mount = %id, uri = %mount.uri, "a mount can be read"),
         }
-        Row { told, mount }
+        Row { origin, mount }
     }
 
-    fn connect(&self, id: MountId, told: &Told) -> Result<Arc<ConnectedMount>, Broken> {
-        let uri: UnderStoreUri =
-            told.uri.parse().map_err(|error| Broken::new(ErrorKind::InvalidArgument, &error))?;
-        let resolved =
-            told.options.iter().map(|(name, source)| Ok((name.clone(), self.resolve(name, source)?)));
-        let options = resolved.collect::<Result<_, Broken>>()?;
-        let under_store =
-            connect(&uri, &options, &self.environment).map_err(|error| Broken::new(error.kind(), &error))?;
-        let (hits, misses) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Arc::new(ConnectedMount { id, under_store, uri: uri.to_string(), hits, misses }))
-    }
-
-    /// The value that an option has on this machine.
-    fn resolve(&self, name: &str, source: &OptionSource) -> Result<String, Broken> {
-        let reference = match source {
-            OptionSource::Plain(value) | OptionSource::Secret(value) => return Ok(value.clone()),
-            OptionSource::Reference(reference) => reference,
-        };
-        let broken = |problem: &dyn fmt::Display| {
-            Broken::new(ErrorKind::InvalidArgument, &format_args!("option `{name}`: {problem}"))
-        };
-        match reference.split_once(':') {
-            Some(("env", variable)) => self.environment.get(variable).cloned().ok_or_else(|| {
-                broken(&format_args!(
-                    "the worker has no environment variable `{variable}`; set it and restart"
-                ))
-            }),
-            Some(("file", path)) => {
-                let mut text = String::new();
-                let read = File::open(path)
-                    .and_then(|file| file.take(REFERENCE_FILE_MAX + 1).read_to_string(&mut text));
-                match read {
-                    Ok(length) if length as u64 > REFERENCE_FILE_MAX => {
-                        Err(broken(&format_args!("{path} is longer than {REFERENCE_FILE_MAX} bytes")))
-                    }
-                    // Editors and `echo` leave a line break at the end, which is no part of a secret.
-                    Ok(_) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
-                    Err(error) => Err(broken(&format_args!("{path} cannot be read on the worker: {error}"))),
-                }
+    /// Reads the values that references name anew from time to time, so that a rotated secret is used also where the
+    /// old one is taken still. Does not end. Cancel safe.
+    pub(crate) async fn keep_fresh(&self, disk: &DiskPool) {
+        loop {
+            tokio::time::sleep(REFERENCES_INTERVAL).await;
+            for mount in self.connected() {
+                let seen = mount.under_store();
+                mount.renew(&seen, disk).await;
             }
-            _ => Err(broken(&format_args!("`{reference}` is no reference; write env:NAME or file:PATH"))),
-        }
-    }
-}
-
-impl ConnectedMount {
-    /// Counts served bytes.
-    pub(crate) fn count(&self, hit: u64, miss: u64) {
-        self.hits.fetch_add(hit, Ordering::Relaxed);
-        self.misses.fetch_add(miss, Ordering::Relaxed);
-    }
-
-    /// The counters for the master.
-    pub(crate) fn report(&self, cached_bytes: u64) -> v1::MountCounters {
-        let asked = self.under_store.statistics().counts();
-        v1::MountCounters {
-            mount: self.id.get(),
-            hit_bytes: self.hits.load(Ordering::Relaxed),
-            miss_bytes: self.misses.load(Ordering::Relaxed),
-            under_store_read_bytes: asked.read_bytes,
-            under_store_requests: asked.list_requests + asked.head_requests + asked.get_requests,
-            cached_bytes,
         }
     }
 }
@@ -211,7 +144,7 @@ impl fmt::Debug for MountTable {
     /// Shows no options, which may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = self.rows.read();
-        f.debug_map().entries(rows.iter().map(|(id, row)| (id, &row.told.uri))).finish()
+        f.debug_map().entries(rows.iter().map(|(id, row)| (id, &row.origin.uri))).finish()
     }
 }
 
@@ -274,6 +207,66 @@ mod tests {
         assert!(!table.replace(vec![mount(1, &[("concurrency", secret)])]));
         let error = table.get(MountId::new(1)).expect_err("no number");
         assert!(!format!("{table:?} {error}").contains("hush"));
+    }
+
+    fn disk() -> DiskPool {
+        DiskPool::new(tokio_util::task::TaskTracker::new())
+    }
+
+    /// A table with a mount whose option is in a file of this folder.
+    fn with_value(folder: &tempfile::TempDir, value: &str) -> (MountTable, std::path::PathBuf) {
+        let path = folder.path().join("value");
+        std::fs::write(&path, value).expect("written");
+        let reference = OptionSource::Reference(format!("file:{}", path.display()));
+        let table = table(&[]);
+        assert!(table.replace(vec![mount(1, &[("concurrency", reference)])]));
+        (table, path)
+    }
+
+    #[tokio::test]
+    async fn a_value_that_changed_replaces_the_connection_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (table, path) = with_value(&folder, "4");
+        let mount = table.get(MountId::new(1)).expect("told");
+        mount.count(5, 7);
+        let first = mount.under_store();
+        assert!(!mount.renew(&first, &disk()).await, "it is the same");
+        assert!(Arc::ptr_eq(&first, &mount.under_store()));
+        for wrong in ["none", ""] {
+            std::fs::write(&path, wrong).expect("written");
+            assert!(!mount.renew(&first, &disk()).await, "what was good once is better than this");
+        }
+        std::fs::remove_file(&path).expect("removed");
+        assert!(!mount.renew(&first, &disk()).await);
+        assert!(Arc::ptr_eq(&first, &mount.under_store()));
+
+        std::fs::write(&path, "8\n").expect("written");
+        assert!(mount.renew(&first, &disk()).await);
+        let second = mount.under_store();
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert!(mount.renew(&first, &disk()).await, "it was replaced before");
+        assert!(Arc::ptr_eq(&second, &mount.under_store()));
+        assert!(Arc::ptr_eq(&mount, &table.get(MountId::new(1)).expect("told")));
+        assert_eq!((mount.report(0).hit_bytes, mount.report(0).miss_bytes), (5, 7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn values_are_read_anew_from_time_to_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (table, path) = with_value(&folder, "4");
+        let mount = table.get(MountId::new(1)).expect("told");
+        let (first, disk, begun) = (mount.under_store(), disk(), tokio::time::Instant::now());
+        std::fs::write(&path, "8").expect("written");
+        let renewed = async {
+            while Arc::ptr_eq(&first, &mount.under_store()) {
+                tokio::time::sleep(REFERENCES_INTERVAL / 4).await;
+            }
+        };
+        tokio::select! {
+            () = renewed => {}
+            () = table.keep_fresh(&disk) => unreachable!("it goes on for ever"),
+        }
+        assert!(begun.elapsed() <= REFERENCES_INTERVAL * 2);
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ use crate::forgetting::Forgetting;
 use crate::identity::Identity;
 use crate::limits::{BACKOFF, HEARTBEAT_INTERVAL_MAX, HEARTBEAT_INTERVAL_MIN};
 use crate::master_link::MasterLink;
-use crate::mount_intake::MountIntake;
+use crate::mount_intake::{Answered, Asked, MountIntake};
 use crate::retry::Backoff;
 
 /// What the worker says of itself when it registers.
@@ -209,6 +209,7 @@ impl<F: FnOnce() + Send> Reporter<F> {
         let mounts: Vec<_> =
             core.mounts.connected().iter().map(|mount| mount.report(core.shares.cached(mount.id))).collect();
         let under_store_bytes = mounts.iter().map(|mount| mount.under_store_read_bytes).sum();
+        let asked = self.mounts.ask(core.clock.boot_instant());
         let request = v1::HeartbeatRequest {
             header: Some(request_header()),
             worker: self.registered.identity.worker.get(),
@@ -217,10 +218,10 @@ impl<F: FnOnce() + Send> Reporter<F> {
             versions,
             reads: Some(core.path.counts.report(under_store_bytes)),
             mounts,
-            mounts_revision: self.mounts.known(core.clock.boot_instant()),
+            mounts_revision: asked.known,
             forget_taken: Some(self.forgetting.taken()),
+            mounts_place: asked.place,
         };
-        let asked_revision = request.mounts_revision;
         let answer =
             self.link.call(request, async |mut client, request| client.heartbeat(request).await).await?;
         core.metrics.heartbeat(true);
@@ -231,12 +232,13 @@ impl<F: FnOnce() + Send> Reporter<F> {
             return Ok(None);
         }
         self.contents.acknowledged(core, mark);
-        self.take(answer, asked_revision).await;
-        Ok(Some(if self.contents.has_more(&self.core) { Duration::ZERO } else { self.registered.interval }))
+        self.take(answer, asked).await;
+        let goes_on = self.contents.has_more(&self.core) || self.mounts.has_begun();
+        Ok(Some(if goes_on { Duration::ZERO } else { self.registered.interval }))
     }
 
     /// Does what a master told.
-    async fn take(&mut self, answer: v1::HeartbeatResponse, asked_revision: u64) {
+    async fn take(&mut self, answer: v1::HeartbeatResponse, asked: Asked) {
         let mut keys = Vec::with_capacity(answer.keys.len());
         for key in answer.keys {
             match CapabilityKey::try_from(key) {
@@ -245,7 +247,12 @@ impl<F: FnOnce() + Send> Reporter<F> {
             }
         }
         self.core.keys.replace(keys);
-        self.mounts.take(&self.core, asked_revision, answer.mounts_revision, answer.mounts).await;
+        let answered = Answered {
+            revision: answer.mounts_revision,
+            mounts: answer.mounts,
+            end_at: answer.mounts_end_at,
+        };
+        self.mounts.take(&self.core, asked, answered).await;
         let files: Vec<FileId> = answer.forget.into_iter().map(Into::into).collect();
         self.forgetting.begin(&self.core, answer.forget_sequence, files);
         self.announce();

@@ -3,7 +3,9 @@
 mod fixture;
 mod holding;
 mod loading;
+mod log_lines;
 mod master;
 mod odd_under_stores;
 mod reading;
 mod registering;
+mod rotated_secrets;

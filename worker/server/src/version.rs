@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use forebay_block_store::{PageIndex, VersionSource};
-use forebay_types::{FileId, PAGE_LENGTH, VersionDescriptor};
+use forebay_types::{BlockId, FileId, FileOffset, PAGE_LENGTH, VersionDescriptor};
+use tracing::field::DisplayValue;
 
 use crate::mounts::ConnectedMount;
 
@@ -28,6 +29,11 @@ impl Version {
         VersionSource { descriptor: &self.descriptor, mount_uri: &self.mount.uri }
     }
 
+    /// The block of the byte at `offset`, for the log.
+    pub(crate) fn block_at(&self, offset: u64) -> Option<DisplayValue<BlockId>> {
+        self.descriptor.block_at(FileOffset::new(offset)).map(tracing::field::display)
+    }
+
     /// Where a page ends: at its full length, or where the file does.
     pub(crate) fn page_end(&self, page: PageIndex) -> u64 {
         (page.offset().get() + PAGE_LENGTH).min(self.length())
@@ -35,6 +41,6 @@ impl Version {
 
     /// Its full URI, for people.
     pub(crate) fn object(&self) -> String {
-        self.mount.under_store.uri().display_key(&self.descriptor.key)
+        self.mount.under_store().uri().display_key(&self.descriptor.key)
     }
 }

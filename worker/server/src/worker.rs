@@ -30,7 +30,7 @@ pub struct Worker;
 pub struct RunningWorker {
     address: SocketAddr,
     progress: watch::Receiver<Progress>,
-    blocks: BlocksService,
+    pub(crate) blocks: BlocksService,
 }
 
 impl Worker {
@@ -64,13 +64,15 @@ impl Worker {
         }
 
         let (stages, shutdown) = (settings.stages.clone(), settings.shutdown.clone());
+        let opened = Arc::clone(&core);
         let life = Life { settings, folder, address, core, metrics, conditions, progress: sender.clone() };
         stages.storing.spawn(async move {
             let ended = life.run(local).await.map_err(Arc::new);
             if let Err(error) = &ended
                 && !matches!(**error, WorkerError::Stopping)
             {
-                tracing::error!(%error, "the worker cannot go on");
+                let worker = opened.get().map(|core| tracing::field::display(core.worker));
+                tracing::error!(worker, %error, "the worker cannot go on");
                 shutdown.request();
             }
             sender.send_replace(Progress::Ended(ended));

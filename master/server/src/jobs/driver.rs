@@ -1,7 +1,6 @@
 //! Drives the engine of one job: carries out what it asks for and brings it what came of that.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use forebay_jobs::{Action, Event, Fault, Found, LoadJob, NamedFound, Page};
 use forebay_metadata::{AdvanceJob, Command, EndJob, query};
@@ -127,7 +126,7 @@ impl Driver<'_> {
 /// Writes down that the job is over. Until that is done it is not, so this is tried again.
 async fn write_end(shared: &Shared, end: EndJob) {
     let job = end.job;
-    let mut pause = Duration::from_millis(50);
+    let mut pause = limits::JOB_END_PAUSE_MIN;
     loop {
         match shared.propose(None, Command::EndJob(end.clone())).await {
             Ok(_) => break,

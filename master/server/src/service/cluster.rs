@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use forebay_metadata::{AdmitWorker, Command, Rejection, StateReader, Success, query};
-use forebay_proto::{WireDefect, v1};
+use forebay_proto::{OptionSource, WireDefect, v1};
+use forebay_types::limits::{MOUNTS_MAX, WORKERS_MAX};
 use forebay_types::{ByteCount, HostId, WorkerId};
 use tonic::{Request, Response, Status};
 
 use crate::error::MasterError;
 use crate::limits;
-use crate::registry::{Heartbeat, Holding, Registration};
+use crate::registry::{Full, Heartbeat, Holding, Registration};
 use crate::report::report;
 use crate::shared::Shared;
 
@@ -34,10 +35,7 @@ impl v1::cluster_server::Cluster for ClusterService {
             );
             return Err(MasterError::Invalid(message).into());
         }
-        let worker = match WorkerId::new(request.worker) {
-            id if id == WorkerId::default() => self.admit().await?,
-            id => id,
-        };
+        let known = Some(WorkerId::new(request.worker)).filter(|id| *id != WorkerId::default());
         let registration = Registration {
             address: request.address,
             host: HostId::new(request.host),
@@ -45,8 +43,16 @@ impl v1::cluster_server::Cluster for ClusterService {
             group: request.group,
             tiers: request.tiers,
         };
-        tracing::info!(worker = %worker, address = registration.address, "worker registered");
-        let registration = self.0.registry.lock().register(self.0.clock.boot_instant(), worker, registration);
+        // Before an id is given to a worker that asks again and again.
+        self.0.registry.lock().make_room(known, &registration).map_err(full)?;
+        let worker = match known {
+            Some(id) => id,
+            None => self.admit().await?,
+        };
+        let address = registration.address.clone();
+        let now = self.0.clock.boot_instant();
+        let registration = self.0.registry.lock().register(now, worker, registration).map_err(full)?;
+        tracing::info!(worker = %worker, address, "worker registered");
         Ok(Response::new(v1::RegisterResponse {
             worker: worker.get(),
             cluster_id: identity.cluster.bytes().to_vec().into(),
@@ -66,6 +72,7 @@ impl v1::cluster_server::Cluster for ClusterService {
         if request.versions.len() > limits::REPORTS_PER_HEARTBEAT_MAX {
             return Err(MasterError::Invalid("too many versions in one heartbeat".to_owned()).into());
         }
+        check_mounts(&request.mounts)?;
         let worker = WorkerId::new(request.worker);
         let mut versions = Vec::with_capacity(request.versions.len());
         for report in request.versions {
@@ -78,10 +85,10 @@ impl v1::cluster_server::Cluster for ClusterService {
         let beat = Heartbeat {
             tiers: request.tiers,
             reads: request.reads.unwrap_or_default(),
-            mounts: request.mounts,
+            mounts: Arc::new(request.mounts),
         };
-        let known = request.mounts_revision;
-        let (mounts_revision, mounts) = self.0.query(|state| self.mounts_unless_known(state, known)).await?;
+        let (known, place) = (request.mounts_revision, request.mounts_place.unwrap_or_default());
+        let page = self.0.query(|state| self.mounts_unless_known(state, known, place)).await?;
         let now = self.0.clock.boot_instant();
         let mut registry = self.0.registry.lock();
         if !registry.heartbeat(now, worker, request.registration, beat, &versions) {
@@ -95,9 +102,10 @@ impl v1::cluster_server::Cluster for ClusterService {
             map_epoch,
             keys: self.0.capabilities.keys(self.0.clock.now()).iter().map(Into::into).collect(),
             forget: forget.files.into_iter().map(Into::into).collect(),
-            mounts,
-            mounts_revision,
+            mounts: page.mounts,
+            mounts_revision: page.revision,
             forget_sequence: forget.sequence,
+            mounts_end_at: page.end_at,
         }))
     }
 
@@ -107,6 +115,7 @@ impl v1::cluster_server::Cluster for ClusterService {
     ) -> Result<Response<v1::ReportClientResponse>, Status> {
         let request = request.into_inner();
         let reads = request.reads.ok_or(WireDefect::Missing("reads"))?;
+        check_mounts(&request.mounts)?;
         let now = self.0.clock.boot_instant();
         self.0.registry.lock().clients.record(now, request.client, reads, request.mounts);
         Ok(Response::new(v1::ReportClientResponse {}))
@@ -139,28 +148,81 @@ impl ClusterService {
     }
 
     /// The mounts with their credentials, unless the worker has this very table. The revision is the newest mount's
-    /// id and their number: ids are never used twice, so two tables that differ never share both.
+    /// id and their number: ids are never used twice, so two tables that differ never share both. One page at most,
+    /// which goes on at `place` if that is a place in this table.
     fn mounts_unless_known(
         &self,
         state: &dyn StateReader,
         known: u64,
-    ) -> Result<(u64, Vec<v1::MountCredentials>), MasterError> {
-        let mounts = query::mounts(state)?;
-        let newest = mounts.iter().map(|mount| u64::from(mount.id.get())).max().unwrap_or(0);
+        place: v1::MountsPlace,
+    ) -> Result<MountsPage, MasterError> {
+        let mut mounts = query::mounts(state)?;
+        mounts.sort_unstable_by_key(|mount| mount.id);
+        let newest = mounts.last().map_or(0, |mount| u64::from(mount.id.get()));
         let revision = 1 + (newest << 16 | mounts.len() as u64);
+        let mut page = MountsPage { revision, ..MountsPage::default() };
         if revision == known {
-            return Ok((revision, Vec::new()));
+            return Ok(page);
         }
-        let credentials = mounts.iter().map(|mount| {
+        let after = if place.revision == revision { place.after } else { 0 };
+        let mut length = 0;
+        for mount in mounts.iter().filter(|mount| mount.id.get() > after) {
             let options = self.0.under_stores.for_worker(&mount.path, &mount.options)?;
-            Ok(v1::MountCredentials {
-                mount: mount.id.get(),
-                uri: mount.uri.to_string(),
-                options: options.into_iter().map(|(name, source)| (name, source.into())).collect(),
-            })
-        });
-        Ok((revision, credentials.collect::<Result<_, MasterError>>()?))
+            let uri = mount.uri.to_string();
+            length += MOUNT_FIELDS_LENGTH_MAX + uri.len();
+            length += options.iter().map(|(name, source)| option_length(name, source)).sum::<usize>();
+            if length > limits::MOUNTS_PAGE_BYTES_MAX
+                && let Some(last) = page.mounts.last()
+            {
+                page.end_at = last.mount;
+                break;
+            }
+            let options = options.into_iter().map(|(name, source)| (name, source.into())).collect();
+            page.mounts.push(v1::MountCredentials { mount: mount.id.get(), uri, options });
+        }
+        Ok(page)
     }
+}
+
+/// What a worker is told of the mounts at once.
+#[derive(Debug, Default)]
+struct MountsPage {
+    revision: u64,
+    mounts: Vec<v1::MountCredentials>,
+    /// The last one of them if more follow, else 0.
+    end_at: u32,
+}
+
+/// Most bytes of a mount's message but its URI and options.
+const MOUNT_FIELDS_LENGTH_MAX: usize = 24;
+/// Most bytes of an option's message but its name and value.
+const OPTION_FIELDS_LENGTH_MAX: usize = 24;
+
+fn option_length(name: &str, source: &OptionSource) -> usize {
+    let (OptionSource::Plain(value) | OptionSource::Reference(value) | OptionSource::Secret(value)) = source;
+    OPTION_FIELDS_LENGTH_MAX + name.len() + value.len()
+}
+
+fn full(full: Full) -> MasterError {
+    let lost_after = limits::WORKER_LOST_AFTER.as_secs();
+    MasterError::TooMany(match full {
+        Full::Workers => format!(
+            "this cluster has {WORKERS_MAX} live workers, which is the most it can have; stop one, and {lost_after} s \
+             later another one is taken in"
+        ),
+        Full::Text => format!(
+            "the addresses and tiers of all workers together are longer than {} bytes; give the workers shorter \
+             directories and fewer tiers",
+            limits::WORKERS_TEXT_MAX
+        ),
+    })
+}
+
+fn check_mounts(mounts: &[v1::MountCounters]) -> Result<(), MasterError> {
+    if mounts.len() > MOUNTS_MAX {
+        return Err(MasterError::Invalid(format!("counters of more than {MOUNTS_MAX} mounts in one report")));
+    }
+    Ok(())
 }
 
 fn check_tiers(tiers: &[v1::TierUsage]) -> Result<(), MasterError> {

@@ -7,12 +7,13 @@ use forebay_metadata::{
     BeginLoad, Command, EndJob, ExtendLoad, JobRecord, Rejection, StateReader, Success, query,
 };
 use forebay_proto::v1;
-use forebay_types::limits::{JOB_PATHS_KEPT_MAX, LOAD_PATHS_PER_MESSAGE_MAX};
-use forebay_types::{EntryKind, ErrorKind, JobFailure, JobId, JobState, NamespacePath};
+use forebay_types::limits::{JOB_PATHS_KEPT_MAX, LISTING_PAGE_MAX, LOAD_PATHS_PER_MESSAGE_MAX};
+use forebay_types::{EntryKind, ErrorKind, JobId, JobState, NamespacePath};
 use futures::{StreamExt, TryStreamExt, stream};
 use tonic::{Request, Response, Status};
 
 use super::{path, stamp};
+use crate::answer_room::{AnswerRoom, failure_length, job_length};
 use crate::error::MasterError;
 use crate::jobs::PathLookup;
 use crate::limits;
@@ -57,25 +58,35 @@ impl v1::jobs_server::Jobs for JobsService {
         &self,
         request: Request<v1::GetJobRequest>,
     ) -> Result<Response<v1::GetJobResponse>, Status> {
-        let job = self.job(JobId::new(request.into_inner().job)).await?;
-        Ok(Response::new(v1::GetJobResponse { job: Some(job) }))
+        let v1::GetJobRequest { job, failures_before, .. } = request.into_inner();
+        let (job, more_failures) = self.job(JobId::new(job), failures_before).await?;
+        Ok(Response::new(v1::GetJobResponse { job: Some(job), more_failures }))
     }
 
     async fn list_jobs(
         &self,
-        _request: Request<v1::ListJobsRequest>,
+        request: Request<v1::ListJobsRequest>,
     ) -> Result<Response<v1::ListJobsResponse>, Status> {
-        let all = |state: &dyn StateReader| {
-            let mut jobs = Vec::new();
-            for record in query::jobs(state)?.into_iter().rev() {
+        let before = match request.into_inner().before {
+            0 => u64::MAX,
+            before => before,
+        };
+        let page = |state: &dyn StateReader| {
+            let (mut jobs, mut room) = (Vec::new(), AnswerRoom::new());
+            let records = query::jobs(state)?.into_iter().rev();
+            for record in records.filter(|record| record.id.get() < before) {
                 let mut paths = query::job_paths(state, record.id, 0)?.unwrap_or_default();
                 paths.truncate(limits::JOB_PATHS_LISTED_MAX);
-                jobs.push(self.describe(record, paths, Vec::new()));
+                let job = self.describe(record, &paths);
+                if jobs.len() >= LISTING_PAGE_MAX || !room.admits(job_length(&job)) {
+                    return Ok((jobs, true));
+                }
+                jobs.push(job);
             }
-            Ok(jobs)
+            Ok((jobs, false))
         };
-        let jobs = self.0.query(all).await?;
-        Ok(Response::new(v1::ListJobsResponse { jobs }))
+        let (jobs, more) = self.0.query(page).await?;
+        Ok(Response::new(v1::ListJobsResponse { jobs, more }))
     }
 
     async fn cancel_job(
@@ -88,7 +99,8 @@ impl v1::jobs_server::Jobs for JobsService {
         let end = EndJob { job, state: JobState::Cancelled, progress, failures: Vec::new(), reason: None };
         self.0.propose(Some(stamp), Command::EndJob(end)).await?;
         self.0.jobs.stop(job);
-        Ok(Response::new(v1::CancelJobResponse { job: Some(self.job(job).await?) }))
+        let (job, more_failures) = self.job(job, 0).await?;
+        Ok(Response::new(v1::CancelJobResponse { job: Some(job), more_failures }))
     }
 }
 
@@ -120,28 +132,34 @@ impl JobsService {
         found.take(limits::DEFECTS_MAX).try_collect().await
     }
 
-    async fn job(&self, id: JobId) -> Result<v1::Job, MasterError> {
+    /// A job with its failures but for the first `failures_before`, as many as one message has room for; whether there
+    /// are more.
+    async fn job(&self, id: JobId, failures_before: u32) -> Result<(v1::Job, bool), MasterError> {
+        let before = usize::try_from(failures_before).unwrap_or(usize::MAX);
         self.0
             .query(|state| {
                 let record = query::job(state, id)?.ok_or(Rejection::JobMissing { job: id })?;
-                let paths = query::job_paths(state, id, 0)?.unwrap_or_default();
-                Ok(self.describe(record, paths, query::job_failures(state, id)?))
+                let mut paths = query::job_paths(state, id, 0)?.unwrap_or_default();
+                paths.truncate(JOB_PATHS_KEPT_MAX);
+                let mut job = self.describe(record, &paths);
+                let mut room = AnswerRoom::without(job_length(&job));
+                for failure in query::job_failures(state, id)?.into_iter().skip(before) {
+                    if !room.admits(failure_length(&failure)) {
+                        return Ok((job, true));
+                    }
+                    job.failures.push(failure.into());
+                }
+                Ok((job, false))
             })
             .await
     }
 
-    /// A job as people see it; while it is worked on, with what was not written down yet.
-    fn describe(
-        &self,
-        record: JobRecord,
-        mut paths: Vec<NamespacePath>,
-        failures: Vec<JobFailure>,
-    ) -> v1::Job {
+    /// A job as people see it, without its failures; while it is worked on, with what was not written down yet.
+    fn describe(&self, record: JobRecord, paths: &[NamespacePath]) -> v1::Job {
         let live = (!record.state.is_over()).then(|| self.0.jobs.progress(record.id)).flatten();
         let progress = live.unwrap_or(record.progress);
         let end = record.ended_at.unwrap_or_else(|| self.0.clock.now());
         let duration = record.started_at.map_or(0, |begin| end.nanos().saturating_sub(begin.nanos()));
-        paths.truncate(JOB_PATHS_KEPT_MAX);
         v1::Job {
             id: record.id.get(),
             state: v1::JobState::from(record.state).into(),
@@ -156,7 +174,7 @@ impl JobsService {
             under_store_bytes: progress.under_store_bytes,
             duration_nanos: u64::try_from(duration).unwrap_or(0),
             submitted_at_nanos: record.submitted_at.nanos(),
-            failures: failures.into_iter().map(Into::into).collect(),
+            failures: Vec::new(),
             reason: record.reason.unwrap_or_default(),
         }
     }

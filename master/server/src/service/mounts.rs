@@ -6,7 +6,8 @@ use forebay_metadata::{
     Coherence, Command, Freshness, Mount, MountOptions, MountRecord, StateReader, Success, Unmount, query,
 };
 use forebay_proto::{OptionSource, WireDefect, v1};
-use forebay_types::{BLOCK_LENGTH_DEFAULT, ByteCount, UnderStoreUri};
+use forebay_types::{BLOCK_LENGTH_DEFAULT, ByteCount, NamespacePath, UnderStoreUri};
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::{path, stamp};
@@ -98,29 +99,35 @@ impl MountsService {
     }
 
     /// Whether the mount is there already; an error when it could not be made. The namespace is asked before the
-    /// under-store, since that costs nothing.
+    /// under-store, since that costs nothing. All waits together end by one deadline.
     async fn look(&self, mount: &Mount) -> Result<Option<forebay_types::MountId>, MasterError> {
+        let until = Instant::now() + limits::MOUNT_LOOK_DEADLINE;
         let (known, above, outer) = self
             .0
             .query(|state| {
                 let above = query::resolve(state, &mount.path)?;
                 let outer = above.inode.mount.map(|id| query::mount(state, id)).transpose()?.flatten();
-                Ok((query::check_mount(state, mount)??, above, outer))
+                let known = query::check_mount(state, mount)??;
+                if known.is_none() {
+                    check_text(mount, &query::mounts(state)?)?;
+                }
+                Ok((known, above, outer))
             })
             .await?;
         if known.is_some() {
             return Ok(known);
         }
         let store = self.0.under_stores.try_connect(&mount.path, &mount.uri, &mount.options)?;
-        within_deadline(&mount.uri, self.0.under_stores.refuse_own_folder(&mount.uri)).await?;
-        within_deadline(&mount.uri, store.check()).await?;
-        self.refuse_hidden_content(mount, &above, outer.as_ref()).await?;
+        within(until, &mount.uri, self.0.under_stores.refuse_own_folder(&mount.uri)).await?;
+        within(until, &mount.uri, store.check()).await?;
+        self.refuse_hidden_content(until, mount, &above, outer.as_ref()).await?;
         Ok(None)
     }
 
     /// A mount point inside another mount must not exist in that one's under-store, loaded or not.
     async fn refuse_hidden_content(
         &self,
+        until: Instant,
         mount: &Mount,
         above: &query::Resolved,
         outer: Option<&MountRecord>,
@@ -130,7 +137,7 @@ impl MountsService {
         };
         let store = self.0.under_store(outer)?;
         let key = above.inode.key.join(first.as_bytes());
-        if within_deadline(&outer.uri, store.stat(&key)).await?.is_some() {
+        if within(until, &outer.uri, store.stat(&key)).await?.is_some() {
             return Err(MasterError::HidesContent {
                 path: mount.path.clone(),
                 uri: outer.uri.display_key(&key),
@@ -140,17 +147,35 @@ impl MountsService {
     }
 }
 
-async fn within_deadline<T, E: Into<MasterError>>(
+/// Refuses a mount whose path and URI would make the list of all mounts too long for one message.
+fn check_text(mount: &Mount, known: &[MountRecord]) -> Result<(), MasterError> {
+    let text = |path: &NamespacePath, uri: &UnderStoreUri| path.to_bytes().len() + uri.to_string().len();
+    let known: usize = known.iter().map(|mount| text(&mount.path, &mount.uri)).sum();
+    if known + text(&mount.path, &mount.uri) > limits::MOUNTS_TEXT_MAX {
+        return Err(MasterError::TooMany(format!(
+            "{} cannot be mounted at {}: the paths and URIs of all mounts together would be longer than {} bytes; \
+             choose shorter ones, or unmount what is not needed",
+            mount.uri,
+            mount.path,
+            limits::MOUNTS_TEXT_MAX
+        )));
+    }
+    Ok(())
+}
+
+async fn within<T, E: Into<MasterError>>(
+    until: Instant,
     uri: &UnderStoreUri,
     call: impl Future<Output = Result<T, E>>,
 ) -> Result<T, MasterError> {
-    match tokio::time::timeout(limits::UNDER_STORE_DEADLINE, call).await {
+    match tokio::time::timeout_at(until, call).await {
         Ok(answer) => answer.map_err(Into::into),
         Err(_) => Err(MasterError::Listing {
             kind: forebay_types::ErrorKind::UnderStore,
             message: format!(
-                "{uri} did not answer within {} s; check its endpoint and the network",
-                limits::UNDER_STORE_DEADLINE.as_secs()
+                "{uri} could not be looked at within {} s; check its endpoint, the network, and the files that its \
+                 options refer to",
+                limits::MOUNT_LOOK_DEADLINE.as_secs()
             ),
         }),
     }
@@ -181,4 +206,52 @@ pub(crate) fn entry(
         state: reachability.to_owned(),
         files: query::mount_totals(state, mount.id)?.files,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use forebay_types::limits::MOUNTS_MAX;
+    use forebay_types::{ErrorKind, InodeId, LogIndex, MountId, Timestamp};
+    use std::time::Duration;
+
+    #[test]
+    fn a_mount_that_would_make_the_list_of_all_too_long_is_refused() {
+        let record = |number: u32, text: usize| MountRecord {
+            id: MountId::new(number),
+            path: format!("/{number:0>254}").parse().expect("legal"),
+            uri: format!("s3://bucket/{number:0>0$}", text - 255 - 12).parse().expect("legal"),
+            options: MountOptions::default(),
+            root: InodeId::new(u64::from(number)),
+            mounted_at: LogIndex::new(1),
+            mounted_time: Timestamp::default(),
+        };
+        let length = limits::MOUNTS_TEXT_MAX / MOUNTS_MAX;
+        let known: Vec<_> = (1..1024).map(|number| record(number, length)).collect();
+        let mount = |text| {
+            let MountRecord { path, uri, options, .. } = record(1024, text);
+            Mount { path, uri, options }
+        };
+        check_text(&mount(length), &known).expect("as long as may be");
+        let error = check_text(&mount(length + 1), &known).expect_err("too long");
+        assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+        assert!(error.to_string().contains("paths and URIs of all mounts together"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_that_is_looked_at_before_a_mount_ends_by_one_deadline() {
+        let (begun, uri) = (Instant::now(), "s3://b4".parse().expect("legal"));
+        let until = begun + limits::MOUNT_LOOK_DEADLINE;
+        let slow = async {
+            tokio::time::sleep(limits::MOUNT_LOOK_DEADLINE / 2).await;
+            Ok::<_, MasterError>(())
+        };
+        within(until, &uri, slow).await.expect("in time");
+        let silent = std::future::pending::<Result<(), MasterError>>();
+        let error = within(until, &uri, silent).await.expect_err("silent");
+        assert!(error.to_string().starts_with("s3://b4 could not be looked at within 40 s"), "{error}");
+        assert_eq!(begun.elapsed(), limits::MOUNT_LOOK_DEADLINE);
+        // What a client waits for a mount.
+        assert!(limits::MOUNT_LOOK_DEADLINE + limits::PROPOSE_DEADLINE < Duration::from_secs(60));
+    }
 }

@@ -13,11 +13,9 @@ use super::read::{Fault, Reader};
 use crate::error::StoreError;
 use crate::index::{Held, HoldDecision, Location};
 use crate::io::state_of;
+use crate::limits::VERIFY_ATTEMPTS_MAX;
 use crate::page::{Geometry, PageIndex, PageRange};
 use crate::source::VersionSource;
-
-/// How often a file may change under the verification before it is given up.
-const VERIFY_ATTEMPTS: u32 = 2;
 
 /// Names a hold within one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,7 +130,7 @@ impl Inner {
         }
         let pages = PageRange { first, count: geometry.page_count() };
         let mut buffer = Vec::new();
-        for _ in 0..VERIFY_ATTEMPTS {
+        for _ in 0..VERIFY_ATTEMPTS_MAX {
             for page in pages.iter() {
                 self.statistics.verified_bytes.add(reader.verify_page(page, &mut buffer)?);
             }

@@ -1,4 +1,7 @@
 //! `forebay.v1.Blocks`: decode, check the capability, stream.
+//!
+//! The epoch in a request's header is not compared with anything: any worker serves any block, so a caller with an old
+//! map makes a detour and a second copy, and gets the same bytes.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -159,6 +159,7 @@ impl Cluster for Service {
             mounts,
             mounts_revision: script.mounts_revision,
             forget_sequence: script.forget.0,
+            mounts_end_at: 0,
         };
         self.beats.send_modify(|count| *count += 1);
         Ok(Response::new(answer))

@@ -4,11 +4,13 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use forebay_block_store::{BlockStore, FreeFloor, PageIndex, StoreSettings, TierKind, TierSettings};
+use forebay_block_store::{
+    BlockStore, FreeFloor, PageIndex, PageRange, StoreSettings, TierKind, TierSettings,
+};
 use forebay_runtime::Shutdown;
 use forebay_types::{
     BLOCK_LENGTH_DEFAULT, ByteCount, ClusterId, ErrorKind, FileId, FileOffset, Fingerprint, Incarnation,
@@ -44,6 +46,8 @@ enum Trick {
     EndsEarly(usize),
     /// A byte more than asked for.
     TooMuch,
+    /// It says nothing.
+    Silent,
     /// After so many bytes it turns out that the object was replaced.
     Changes(usize),
 }
@@ -56,6 +60,30 @@ struct Trickster {
     /// For each read in turn; afterwards reads are honest.
     tricks: Mutex<VecDeque<Trick>>,
     reads: Mutex<Vec<Range<u64>>>,
+    /// Chunks that somebody keeps a part of.
+    kept: Arc<AtomicUsize>,
+}
+
+/// A chunk that says when the last part of it is let go.
+struct Chunk(Vec<u8>, Arc<AtomicUsize>);
+
+impl Chunk {
+    fn of(bytes: &[u8], kept: &Arc<AtomicUsize>) -> Bytes {
+        kept.fetch_add(1, Ordering::Relaxed);
+        Bytes::from_owner(Self(bytes.to_vec(), Arc::clone(kept)))
+    }
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.1.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[async_trait::async_trait]
@@ -102,6 +130,7 @@ impl UnderStore for Trickster {
         let mut error = None;
         match self.tricks.lock().pop_front() {
             None => {}
+            Some(Trick::Silent) => return Ok(stream::pending().boxed()),
             Some(Trick::Chunks(length)) => chunk = length,
             Some(Trick::CutShort(after)) => {
                 bytes.truncate(after);
@@ -114,7 +143,7 @@ impl UnderStore for Trickster {
                 error = Some(UnderStoreError::Changed { object, expected: Box::new(expected), found: None });
             }
         }
-        let chunks: Vec<_> = bytes.chunks(chunk).map(Bytes::copy_from_slice).map(Ok).collect();
+        let chunks: Vec<_> = bytes.chunks(chunk).map(|bytes| Ok(Chunk::of(bytes, &self.kept))).collect();
         Ok(stream::iter(chunks.into_iter().chain(error.map(Err))).boxed())
     }
 }
@@ -154,6 +183,7 @@ impl Room {
             content: content.into(),
             tricks: Mutex::new(tricks.iter().copied().collect()),
             reads: Mutex::default(),
+            kept: Arc::default(),
         });
         let fingerprint = Fingerprint {
             tag: Some("t".to_owned()),
@@ -169,13 +199,8 @@ impl Room {
             fingerprint,
             block_length: ByteCount::new(BLOCK_LENGTH_DEFAULT),
         };
-        let mount = Arc::new(ConnectedMount {
-            id: MountId::new(1),
-            under_store: Arc::clone(&under_store) as Arc<dyn UnderStore>,
-            uri: "s3://bucket/trick".to_owned(),
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
-        });
+        let mount = ConnectedMount::over(MountId::new(1), Arc::clone(&under_store) as Arc<dyn UnderStore>);
+        let mount = Arc::new(mount);
         let version = Arc::new(Version { descriptor, mount });
         Self { path, version, under_store, _folder: folder, _shutdown: shutdown }
     }
@@ -298,6 +323,23 @@ async fn a_load_that_is_cut_short_goes_on_where_it_was() {
     assert_eq!(room.reads(), 3);
     assert!(room.read().await.0 == bytes);
     assert_eq!(room.reads(), 3, "all of it was cached");
+}
+
+#[tokio::test]
+async fn a_load_keeps_no_page_that_came_while_it_waits_for_another() {
+    let room = Room::new(content(8 * MIB, 11), &[Trick::Silent, Trick::Chunks(1 << 20)]);
+    // A request of somebody else for the first page, which does not come.
+    let first = PageRange { first: PageIndex::new(0), count: 1 };
+    let _awaited = room.path.fetches.begin(&room.version, first);
+    eventually("it is asked for", || room.reads() == 1).await;
+    let others_are_stored_and_let_go = || {
+        let stored = room.path.cache.presence(&room.version).map_or(0, |pages| pages.count());
+        stored == 7 && room.under_store.kept.load(Ordering::Relaxed) == 0
+    };
+    tokio::select! {
+        ended = room.load() => panic!("the first page did not come: {ended:?}"),
+        () = eventually("the others are let go", others_are_stored_and_let_go) => {}
+    }
 }
 
 #[tokio::test]
