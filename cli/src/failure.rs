@@ -33,6 +33,15 @@ impl Failure {
         Self { message: lines.join("\n       "), code: FAILED }
     }
 
+    /// One failure as it is, several as [`Failure::lines`], none as success.
+    pub(crate) fn of_all(mut failures: Vec<Self>) -> Result<(), Self> {
+        match failures.len() {
+            0 => Ok(()),
+            1 => Err(failures.remove(0)),
+            _ => Err(Self::lines(&failures.into_iter().map(|failure| failure.message).collect::<Vec<_>>())),
+        }
+    }
+
     /// What was typed or configured makes no sense.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::with_code(&message.into(), USAGE)
@@ -54,6 +63,21 @@ impl Failure {
             _ => FAILED,
         };
         Self::with_code(&format!("cannot {what}: {error}"), code)
+    }
+
+    /// As [`Failure::client`]. If the error is of one of `kinds`, whoever answered did not say what to do, and `remedy`
+    /// does.
+    pub(crate) fn client_or(
+        what: impl fmt::Display,
+        error: &ClientError,
+        kinds: &[ErrorKind],
+        remedy: impl fmt::Display,
+    ) -> Self {
+        let mut failure = Self::client(what, error);
+        if kinds.contains(&error.kind()) {
+            failure.message.push_str(&printable(&format!("; {remedy}")));
+        }
+        failure
     }
 
     /// A part of the process did not start.

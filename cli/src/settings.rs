@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use forebay_runtime::LogFormat;
 use forebay_runtime::config::{self, adapter};
-use forebay_types::ByteCount;
+use forebay_types::{ByteCount, parse_positive_duration};
 use serde::Deserialize;
 
 use crate::args::GlobalArguments;
@@ -43,7 +43,7 @@ pub(crate) struct LogConfig {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ClientConfig {
     masters: Vec<String>,
-    #[serde(deserialize_with = "adapter::optional_duration")]
+    #[serde(deserialize_with = "adapter::optional_positive_duration")]
     timeout: Option<Duration>,
 }
 
@@ -174,13 +174,18 @@ fn add_global_flags(
     global: &GlobalArguments,
     environment: &BTreeMap<String, String>,
 ) -> Result<(), Failure> {
-    let variable =
-        environment.get("FOREBAY_MASTERS").map(|text| text.split(',').map(str::to_owned).collect());
-    if let Some(masters) = global.masters.clone().or(variable) {
+    let variable = || Some(("FOREBAY_MASTERS", masters_of(environment.get("FOREBAY_MASTERS")?)));
+    let flag = global.masters.clone().map(|masters| ("--masters", masters));
+    if let Some((origin, masters)) = flag.or_else(variable) {
+        if masters.iter().any(|address| address.trim().is_empty()) {
+            return Err(Failure::usage(format!(
+                "{origin}: an address is empty; write HOST:PORT, several with commas between, or leave it unset"
+            )));
+        }
         set(flags, "client", "masters", masters);
     }
     if let Some(timeout) = &global.timeout {
-        config::parse_duration(timeout).map_err(|error| Failure::usage(format!("--timeout: {error}")))?;
+        parse_positive_duration(timeout).map_err(|error| Failure::usage(format!("--timeout: {error}")))?;
         set(flags, "client", "timeout", timeout.clone());
     }
     for (section, key, value) in [
@@ -193,6 +198,11 @@ fn add_global_flags(
         }
     }
     Ok(())
+}
+
+/// The addresses in a variable.
+fn masters_of(text: &str) -> Vec<String> {
+    text.split(',').map(|address| address.trim().to_owned()).collect()
 }
 
 /// Sets one key if its flag was given.

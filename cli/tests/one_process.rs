@@ -1,8 +1,10 @@
 //! Commands against a real `forebay local`: paths as they are typed, names as they are shown, and what it says of itself.
 
 use std::ffi::OsStr;
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -89,7 +91,6 @@ fn a_slash_at_the_end_of_a_file_is_an_error_and_of_a_directory_is_not() {
     let target = folder.path().join("target").display().to_string();
     for arguments in [
         &["fs", "cat", "/data/a.txt/"][..],
-        &["fs", "cat", "/data/a.txt/", "/data/a.txt"],
         &["fs", "get", "/data/a.txt/", &target],
         &["fs", "stat", "/data/a.txt//"],
         &["fs", "ls", "/data/a.txt/"],
@@ -208,4 +209,97 @@ fn sizes_that_cannot_be_are_wrong_usage_before_anything_is_made() {
         assert_eq!(code, Some(2), "{process} {sizes:?}: {said}");
     }
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+}
+
+/// The permission bits of what is at a path.
+fn mode_of(path: &Path) -> u32 {
+    std::fs::symlink_metadata(path).expect("there").permissions().mode() & 0o777
+}
+
+/// The umask of this process, which commands inherit. Asked for without setting it, since other tests run beside.
+fn umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let umask = status.lines().find_map(|line| line.strip_prefix("Umask:")).expect("a line of it");
+    u32::from_str_radix(umask.trim(), 8).expect("octal")
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("set");
+}
+
+#[test]
+fn what_is_copied_out_gives_nobody_more_than_its_source() {
+    let (folder, source, mount) = source();
+    let modes =
+        [("a.txt", 0o000), ("sub/b", 0o751), ("sub/deep/c", 0o604), ("sub/deep", 0o711), ("sub", 0o500)];
+    std::fs::create_dir(source.join("sub/deep")).expect("made");
+    for name in ["sub/b", "sub/deep/c"] {
+        std::fs::write(source.join(name), b"bytes").expect("written");
+    }
+    for (name, mode) in modes {
+        set_mode(&source.join(name), mode);
+    }
+    let cluster = Local::start(&folder.path().join("state"), &[mount]);
+    let target = folder.path().join("target");
+    for round in ["new", "again"] {
+        let output = cluster.run(&["fs", "get", "-r", "/data", &target.display().to_string()]);
+        assert!(output.status.success(), "{round}: {output:?}");
+        for (name, mode) in modes {
+            let got = mode_of(&target.join(name));
+            assert_eq!(got, mode & !umask(), "{round}: {name} has {got:o}");
+        }
+    }
+    // What was there keeps its mode, as with cp.
+    set_mode(&target.join("sub"), 0o700);
+    set_mode(&target.join("sub/b"), 0o600);
+    let output = cluster.run(&["fs", "get", "-r", "/data", &target.display().to_string()]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(["sub", "sub/b"].map(|name| mode_of(&target.join(name))), [0o700, 0o600]);
+}
+
+#[test]
+fn cat_goes_on_after_what_cannot_be_read_and_names_each() {
+    let (folder, source, mount) = source();
+    std::os::unix::fs::symlink("a.txt", source.join("link")).expect("linked");
+    let cluster = Local::start(&folder.path().join("state"), &[mount]);
+    let output =
+        cluster.run(&["fs", "cat", "/nope", "/data/a.txt", "/data/link", "/data/sub", "/data/a.txt"]);
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(1), &b"bytesbytes"[..]), "{said}");
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    for (line, told) in lines.iter().zip([
+        &["/nope", "`forebay fs ls`"][..],
+        &["/data/link", "symbolic link to a.txt"],
+        &["/data/sub", "directory", "fs get -r"],
+    ]) {
+        assert!(told.iter().all(|word| line.contains(word)), "{told:?} not in: {line}");
+    }
+}
+
+#[test]
+fn errors_about_what_is_not_there_say_where_to_look() {
+    let (folder, _, mount) = source();
+    let cluster = Local::start(&folder.path().join("state"), &[mount]);
+    assert!(cluster.run(&["load", "/data"]).status.success());
+    for (arguments, told) in [
+        (&["fs", "stat", "/nope"][..], "`forebay fs ls`"),
+        (&["fs", "ls", "/data/a.txt/below"], "`forebay fs ls`"),
+        (&["fs", "locate", "/data/sub"], "it is a directory"),
+        (&["unmount", "/nope"], "`forebay mounts`"),
+        (&["job", "cancel", "1"], "`forebay job status 1`"),
+    ] {
+        let said = cluster.refusal(arguments);
+        assert!(said.contains(told), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_file_cannot_be_the_root_of_a_mount() {
+    let (folder, _, mount) = source();
+    let cluster = Local::start(&folder.path().join("state"), &[mount]);
+    let at = folder.path().join("at");
+    let said = cluster.refusal(&["fuse", "mount", &at.display().to_string(), "--path", "/data/a.txt"]);
+    let last = said.lines().last().unwrap_or_default();
+    assert!(last.starts_with("error: cannot mount /data/a.txt: it is a file"), "{said}");
 }

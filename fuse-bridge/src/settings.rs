@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_types::InodeId;
+use forebay_types::{InodeId, parse_duration, parse_positive_duration};
 use prometheus::Registry;
 use tokio::runtime::Handle;
 
@@ -187,8 +187,6 @@ impl FuseOptions {
     /// Takes `key=value` over, or says why not.
     fn set_value(&mut self, key: &str, value: &str) -> Result<(), String> {
         let number = || value.parse::<u32>().map_err(|_| "write a number".to_owned());
-        let duration =
-            || humantime::parse_duration(value).map_err(|_| "write a duration such as 5s or 2h".to_owned());
         match key {
             "uid" => self.uid = Some(number()?),
             "gid" => self.gid = Some(number()?),
@@ -203,18 +201,14 @@ impl FuseOptions {
                     _ => return Err("write auto or off".to_owned()),
                 }
             }
-            "freshness" => self.freshness = Some(duration()?),
+            "freshness" => self.freshness = Some(parse_duration(value).map_err(|error| error.to_string())?),
             "read_ahead_kib" => self.read_ahead_kib = number()?,
             "threads" => {
                 let threads = value.parse().ok().filter(|threads| (1..=THREADS_MAX).contains(threads));
                 self.threads = threads.ok_or_else(|| format!("write a number from 1 to {THREADS_MAX}"))?;
             }
             "deadline" => {
-                let deadline = duration()?;
-                if deadline.is_zero() {
-                    return Err("write a duration longer than nothing".to_owned());
-                }
-                self.deadline = deadline;
+                self.deadline = parse_positive_duration(value).map_err(|error| error.to_string())?;
             }
             // Whose mount it is, as mount(8) writes it down.
             "user" | "comment" => {}
@@ -263,6 +257,13 @@ mod tests {
     }
 
     #[test]
+    fn a_freshness_of_zero_needs_no_unit() {
+        for text in ["freshness=0", "freshness=0s"] {
+            assert_eq!(text.parse::<FuseOptions>().expect(text).freshness, Some(Duration::ZERO));
+        }
+    }
+
+    #[test]
     fn the_last_word_about_a_right_counts_and_user_takes_them_all() {
         let rights = |text: &str| {
             let FileRights { exec, suid, dev } = text.parse::<FuseOptions>().expect(text).rights;
@@ -295,10 +296,13 @@ mod tests {
             "umask=999",
             "umask=7777",
             "freshness=soon",
+            "freshness=101years",
             "passthrough=yes",
             "threads=0",
             "threads=33",
             "deadline=0s",
+            "deadline=0",
+            "deadline=500000000000000m",
             "colour=red",
             "colour",
             "noexec=1",

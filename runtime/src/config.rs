@@ -16,7 +16,6 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use toml::{Table, Value};
 
-pub use adapter::{DurationError, parse_duration};
 pub use key::{Key, KeyKind, keys};
 
 use crate::limits::CONFIG_LENGTH_MAX;

@@ -10,6 +10,7 @@ use forebay_types::ErrorKind;
 use thiserror::Error;
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// How a log line looks.
@@ -29,7 +30,9 @@ pub enum LogError {
     #[error("log format `{0}` is not known: write text or json")]
     Format(String),
     /// The filter is not understood.
-    #[error("log level `{filter}` is not understood: {reason}; write error, warn, info, debug or trace")]
+    #[error(
+        "log level `{filter}` is not understood: {reason}; write error, warn, info, debug or trace, or a filter such as warn,forebay_worker=debug"
+    )]
     Filter {
         /// What was asked for.
         filter: String,
@@ -96,6 +99,12 @@ where
     if filter.trim().is_empty() {
         return Err(refuse("it is empty".to_owned()));
     }
+    // The library takes any other word alone for the name of a target, so that a slip would silence everything.
+    let is_slip =
+        |word: &&str| !word.contains(['=', '[', ']', '{', '}']) && word.parse::<LevelFilter>().is_err();
+    if let Some(slip) = filter.split(',').map(str::trim).filter(|word| !word.is_empty()).find(is_slip) {
+        return Err(refuse(format!("`{slip}` is no level")));
+    }
     let directives = EnvFilter::builder().parse(filter).map_err(|error| refuse(error.to_string()))?;
     let builder = tracing_subscriber::fmt().with_env_filter(directives).with_writer(writer);
     Ok(match format {
@@ -150,8 +159,18 @@ mod tests {
     }
 
     #[test]
+    fn levels_and_targets_with_levels_are_filters() {
+        for filter in
+            ["off", "WARN", "info,openraft=warn", "warn,forebay_worker=debug", "info,[read{ino=7}]=trace"]
+        {
+            let taken = subscriber(LogFormat::Text, filter, false, io::sink);
+            assert!(taken.is_ok(), "{filter}");
+        }
+    }
+
+    #[test]
     fn what_is_no_filter_or_format_is_refused() {
-        for filter in ["", "info,=", "forebay_worker=loud"] {
+        for filter in ["", "info,=", "forebay_worker=loud", "bogus", "info,forebay_worker", "warn, inof"] {
             let error = subscriber(LogFormat::Text, filter, false, io::sink).err().expect(filter);
             assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         }

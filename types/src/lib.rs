@@ -5,6 +5,7 @@
 
 mod capability;
 mod cluster_map;
+mod duration;
 mod error_kind;
 mod fingerprint;
 mod id;
@@ -20,6 +21,9 @@ pub mod limits;
 
 pub use capability::{BlockCapability, CapabilityError, CapabilityKey};
 pub use cluster_map::{ClusterMap, WorkerEntry, WorkerState};
+pub use duration::{
+    DURATION_MAX, DURATION_YEARS_MAX, DurationError, parse_duration, parse_positive_duration,
+};
 pub use error_kind::ErrorKind;
 pub use fingerprint::{Fingerprint, LocalIdentity};
 pub use id::{

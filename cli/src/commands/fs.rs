@@ -8,11 +8,12 @@ mod walk;
 use std::ffi::OsString;
 
 use forebay_client::{Client, Entry};
-use forebay_types::NamespacePath;
+use forebay_types::{EntryKind, NamespacePath};
 
 use super::session::{Session, TypedPath};
 use crate::args::{FsCommand, GlobalArguments};
 use crate::failure::Failure;
+use crate::output::shown;
 
 /// A path that was typed, and what is there.
 struct Found {
@@ -44,6 +45,20 @@ pub(crate) async fn run(global: &GlobalArguments, command: FsCommand) -> Result<
             source.client.close().await;
             done
         }
+    }
+}
+
+/// Why an entry has no bytes to read, and what to do; `None` for a file.
+fn why_no_file(at: &NamespacePath, entry: &Entry) -> Option<String> {
+    match entry.kind {
+        EntryKind::File => None,
+        EntryKind::Directory => Some(format!(
+            "it is a directory; `forebay fs ls {at}` shows what is in it, and `forebay fs get -r` copies it"
+        )),
+        EntryKind::Symlink => Some(format!(
+            "it is a symbolic link to {}, and links are not followed here; give the path of the file itself",
+            shown(&entry.symlink_target)
+        )),
     }
 }
 

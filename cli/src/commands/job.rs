@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use forebay_client::{Client, Job};
-use forebay_types::{ByteCount, JobFailure, JobId, JobState, NamespacePath};
+use forebay_types::{ByteCount, ErrorKind, JobFailure, JobId, JobState, NamespacePath};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -39,7 +39,16 @@ pub(crate) async fn run(global: &GlobalArguments, command: JobCommand) -> Result
         JobCommand::Cancel(arguments) => {
             let id = chosen(client, arguments).await?;
             let job = client.cancel_job(id).await;
-            let job = job.map_err(|error| Failure::client(format!("cancel job {}", id.get()), &error))?;
+            let job = job.map_err(|error| {
+                let number = id.get();
+                let remedy = format!("`forebay job status {number}` shows how it ended");
+                Failure::client_or(
+                    format!("cancel job {number}"),
+                    &error,
+                    &[ErrorKind::InvalidArgument],
+                    remedy,
+                )
+            })?;
             print(global, &job)
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use forebay_client::{Client, Coherence, Freshness, MountEntry, MountRequest, OptionSource};
-use forebay_types::UnderStoreUri;
+use forebay_types::{ErrorKind, UnderStoreUri, parse_duration};
 use forebay_under_store::{is_secret, resolve_options};
 use serde_json::{Value, json};
 
@@ -49,7 +49,10 @@ pub(crate) async fn unmount(global: &GlobalArguments, arguments: UnmountArgument
     let at = path(&arguments.path)?;
     let session = Session::begin(global).await?;
     let done = session.client.unmount(&at).await;
-    done.map_err(|error| Failure::client(format!("unmount {at}"), &error))?;
+    done.map_err(|error| {
+        let remedy = "`forebay mounts` shows what is mounted where";
+        Failure::client_or(format!("unmount {at}"), &error, &[ErrorKind::NotFound], remedy)
+    })?;
     output::print_line(&format!("unmounted: {at}"))
 }
 
@@ -111,11 +114,8 @@ fn freshness(text: &str) -> Result<Freshness, Failure> {
     if text == "immutable" {
         return Ok(Freshness::Immutable);
     }
-    if text == "0" {
-        return Ok(Freshness::Bound(std::time::Duration::ZERO));
-    }
-    let wrong = |error| Failure::usage(format!("--freshness {text}: {error}; write 60s, 2m, 0 or immutable"));
-    humantime::parse_duration(text).map(Freshness::Bound).map_err(wrong)
+    let wrong = |error| Failure::usage(format!("--freshness: {error}, or immutable"));
+    parse_duration(text).map(Freshness::Bound).map_err(wrong)
 }
 
 fn coherence(text: &str) -> Result<Coherence, Failure> {
@@ -159,7 +159,28 @@ pub(crate) fn options(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn a_freshness_is_a_duration_or_immutable() {
+        for (text, expected) in [
+            ("0", Freshness::Bound(Duration::ZERO)),
+            ("0s", Freshness::Bound(Duration::ZERO)),
+            ("2m", Freshness::Bound(Duration::from_mins(2))),
+            ("immutable", Freshness::Immutable),
+        ] {
+            assert_eq!(freshness(text).expect(text), expected, "{text}");
+        }
+        for (text, told) in
+            [("500000000000000m", "100 years"), ("60", "such as 500ms"), ("never", "immutable")]
+        {
+            let refused = freshness(text).expect_err(text);
+            assert!(refused.to_string().contains(told), "{refused}");
+            assert_eq!(refused.exit_code(), crate::failure::USAGE);
+        }
+    }
 
     #[test]
     fn secrets_of_the_environment_travel_as_secrets_and_references_as_references() {

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use forebay_client::{Client, ClientSettings, Entry};
-use forebay_types::{EntryKind, NamespacePath, Principal};
+use forebay_types::{EntryKind, ErrorKind, NamespacePath, Principal};
 
 use crate::args::GlobalArguments;
 use crate::failure::Failure;
@@ -67,7 +67,11 @@ impl TypedPath {
     pub(crate) async fn resolve(&self, client: &Client) -> Result<Entry, Failure> {
         let at = &self.path;
         let found = client.resolve(at).await;
-        let (entry, _) = found.map_err(|error| Failure::client(format!("look up {at}"), &error))?;
+        let (entry, _) = found.map_err(|error| {
+            let kinds = [ErrorKind::NotFound, ErrorKind::NotADirectory];
+            let remedy = "`forebay fs ls` shows what is there";
+            Failure::client_or(format!("look up {at}"), &error, &kinds, remedy)
+        })?;
         self.check(entry.kind).map(|()| entry)
     }
 

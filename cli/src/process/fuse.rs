@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use forebay_runtime::Shutdown;
+use forebay_types::EntryKind;
 
 use super::mounted::{self, FuseMount};
 use super::{Pages, background, flags};
@@ -41,6 +42,12 @@ async fn begin(settings: &Settings, shutdown: &Shutdown, mount_point: &Path) -> 
     let client = session::connect(settings, settings.masters.clone()).await?;
     let root = client.resolve(&path).await;
     let (root, _) = root.map_err(|error| Failure::client(format!("mount {path}"), &error))?;
+    if root.kind != EntryKind::Directory {
+        return Err(Failure::new(format!(
+            "cannot mount {path}: it is a {}, and only a directory can be the root of a mount; give one with --path",
+            root.kind.to_string().to_lowercase()
+        )));
+    }
     // Several mounts on one machine are usual, so only an address that was asked for must be free.
     let (listener, http) = match &settings.http {
         Some(http) => super::listen("--http", http, settings.insecure).await?,
@@ -51,6 +58,7 @@ async fn begin(settings: &Settings, shutdown: &Shutdown, mount_point: &Path) -> 
     };
     let mount = FuseMount {
         mount_point: mount_point.to_owned(),
+        path,
         root: root.inode,
         options,
         cache_directories: Vec::new(),

@@ -28,6 +28,7 @@ pub(crate) fn run(global: &GlobalArguments, arguments: LocalArguments) -> Result
 async fn begin(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> {
     let config = &settings.local;
     let mounts = config.mounts.iter().map(|text| parse_mount(text)).collect::<Result<Vec<_>, _>>()?;
+    check_beside(&mounts)?;
     let fuse_options = mounted::options(&config.fuse_options)?;
     let dir = config.dir.clone().map_or_else(|| data_folder(settings), Ok)?;
     let tiers = Tiers::choose(&dir, config.ram, &config.tiers)?;
@@ -62,8 +63,8 @@ async fn begin(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> 
     let mut parts = vec![("listen", address.to_string()), ("mounts", mounted.len().to_string())];
     if let Some(mount_point) = config.fuse.clone() {
         let registry = pages.registry.clone();
-        let root = InodeId::ROOT;
-        let fuse = FuseMount { mount_point, root, options: fuse_options, cache_directories, registry };
+        let (path, root, options) = (NamespacePath::default(), InodeId::ROOT, fuse_options);
+        let fuse = FuseMount { mount_point, path, root, options, cache_directories, registry };
         parts.push(("fuse", fuse.mount(&client, &fuse_stage, shutdown).await?));
     }
     mounted::close_with(&client_stage, client);
@@ -80,6 +81,24 @@ fn parse_mount(text: &str) -> Result<(NamespacePath, UnderStoreUri), Failure> {
     let path = path.parse().map_err(|error| wrong(format!("{error}")))?;
     let uri = uri.parse().map_err(|error| wrong(format!("{error}")))?;
     Ok((path, uri))
+}
+
+/// Refuses mounts that cannot stand beside each other, before the first of them is made: it would stay.
+fn check_beside(mounts: &[(NamespacePath, UnderStoreUri)]) -> Result<(), Failure> {
+    for (position, (path, uri)) in mounts.iter().enumerate() {
+        let mut before = mounts[..position].iter().filter(|(at, from)| (at, from) != (path, uri));
+        let why = match before.find(|(at, from)| at == path || from.overlaps(uri)) {
+            None => continue,
+            Some((at, from)) if at == path => {
+                format!("{from} is to be mounted there too; choose another path")
+            }
+            Some((at, from)) => format!(
+                "it overlaps {from}, which is to be mounted at {at}; leave one of them out, since a file would be shown twice"
+            ),
+        };
+        return Err(Failure::usage(format!("--mount {path}={uri}: {why}")));
+    }
+    Ok(())
 }
 
 /// `XDG_DATA_HOME`, else where the specification of it says.
@@ -125,4 +144,36 @@ fn request(settings: &Settings, path: &NamespacePath, uri: &UnderStoreUri) -> Re
         options: mount::options(uri, &[], &settings.environment)?,
         check_only: false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(mounts: &[&str]) -> Result<(), Failure> {
+        check_beside(&mounts.iter().map(|text| parse_mount(text)).collect::<Result<Vec<_>, _>>()?)
+    }
+
+    #[test]
+    fn mounts_that_cannot_stand_beside_each_other_are_refused_with_both() {
+        for mounts in [
+            &["/a=file:///x", "/b=file:///y"][..],
+            &["/a=file:///x", "/a=file:///x"],
+            &["/a=file:///x", "/b=file:///xy", "/a/b=s3://x"],
+        ] {
+            assert!(check(mounts).is_ok(), "{mounts:?}");
+        }
+        for mounts in [
+            ["/a=file:///x", "/b=file:///x/sub"],
+            ["/a=file:///x/sub", "/b=file:///x"],
+            ["/a=file:///x", "/b=file:///x"],
+            ["/a=file:///x", "/a=file:///y"],
+        ] {
+            let refused = check(&mounts).expect_err("they overlap");
+            let said = refused.to_string();
+            let (_, first) = mounts[0].split_once('=').expect("a mount");
+            assert!(said.contains(mounts[1]) && said.contains(first), "{mounts:?}: {said}");
+            assert_eq!(refused.exit_code(), crate::failure::USAGE);
+        }
+    }
 }

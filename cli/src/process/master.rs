@@ -25,14 +25,17 @@ async fn begin(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> 
         .dir
         .clone()
         .ok_or_else(|| Failure::usage("say with --dir where the master keeps its state"))?;
+    let slot = config.id.unwrap_or(1);
+    if slot == 0 {
+        return Err(Failure::usage("--id 0: slots are counted from 1; write 1 or more"));
+    }
     let listen = config.listen.as_deref().unwrap_or(MASTER_ADDRESS);
     let (listener, address) = super::listen("--listen", listen, settings.insecure).await?;
     let serving = shutdown.stage("serving");
     let pages = Pages::default();
     let all = pages.readiness.add("master");
     let advertised = advertised(config.advertise.as_ref(), address)?;
-    let master =
-        start(settings, &dir, Vec::new(), config.id.unwrap_or(1), &advertised, &pages, shutdown).await?;
+    let master = start(settings, &dir, Vec::new(), slot, &advertised, &pages, shutdown).await?;
     let routes = master.add_routes(pages.begin(settings, &serving, shutdown).await?);
     super::serve(listener, routes, &serving, shutdown);
     all.set(true);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use forebay_client::Client;
 use forebay_fuse::{FuseOptions, MountSettings};
 use forebay_runtime::{Shutdown, Stage};
-use forebay_types::InodeId;
+use forebay_types::{InodeId, NamespacePath};
 
 use crate::failure::Failure;
 
@@ -17,6 +17,8 @@ const UNMOUNT_DEADLINE: Duration = Duration::from_secs(3);
 /// What is to be mounted where.
 pub(super) struct FuseMount {
     pub(super) mount_point: PathBuf,
+    /// What is mounted, as people call it.
+    pub(super) path: NamespacePath,
     pub(super) root: InodeId,
     pub(super) options: FuseOptions,
     /// Where the local worker's cache files lie, as far as it is known.
@@ -42,7 +44,8 @@ impl FuseMount {
             registry: self.registry,
             cache_directories: self.cache_directories,
         });
-        let mounted = mounted.await.map_err(|error| Failure::start("cannot mount", error))?;
+        let what = format!("cannot mount {} of the namespace", self.path);
+        let mounted = mounted.await.map_err(|error| Failure::start(what, error))?;
         let shown = mounted.mount_point().display().to_string();
         let (token, shutdown) = (stage.token(), shutdown.clone());
         stage.spawn(async move {

@@ -36,6 +36,7 @@ impl Tiers {
         }
         let disks = tiers.iter().enumerate().map(|(position, text)| disk(position, text));
         let mut disks = disks.collect::<Result<Vec<_>, _>>()?;
+        check_apart(&disks)?;
         fit(&mut disks);
         match ram {
             Some(memory) if !disks.is_empty() || memory > ByteCount::ZERO => Ok(Self { memory, disks }),
@@ -65,6 +66,33 @@ fn disk(position: usize, text: &str) -> Result<TierSettings, Failure> {
     }
     let name = if position == 0 { "disk".to_owned() } else { format!("disk{}", position + 1) };
     Ok(TierSettings::new(name, PathBuf::from(dir), TierKind::Disk, size))
+}
+
+/// Refuses tiers of which one lies in the other: each would take what it finds there for its own.
+fn check_apart(disks: &[TierSettings]) -> Result<(), Failure> {
+    let places: Vec<_> = disks.iter().map(|tier| place_of(&tier.directory)).collect();
+    for (position, place) in places.iter().enumerate() {
+        let other =
+            places[..position].iter().position(|other| place.starts_with(other) || other.starts_with(place));
+        if let Some(other) = other {
+            let [this, other] = [position, other].map(|position| disks[position].directory.display());
+            return Err(Failure::usage(format!(
+                "--tier {this}: it is the folder of --tier {other}, or one lies in the other; give each tier a folder \
+                 of its own"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Where a folder lies or will be made, without links as far as it is there.
+fn place_of(directory: &Path) -> PathBuf {
+    let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    let there = absolute.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    let place = there.and_then(|(above, place)| {
+        absolute.strip_prefix(above).ok().map(|rest| place.components().chain(rest.components()).collect())
+    });
+    place.unwrap_or(absolute)
 }
 
 /// Cuts a tier that is larger than its file system to that, and says so. All that lie on the same one may together be
@@ -160,6 +188,26 @@ mod tests {
         assert_eq!(sizes(&[tier("not/there/yet", length.get())]), [length]);
         assert_eq!(sizes(&[tier("a", length.get() + 1), tier("b", PAGE_LENGTH)]), [length, PAGE]);
         assert_eq!(sizes(&[tier("a", u64::MAX), tier("b", u64::MAX)]), [length, length]);
+    }
+
+    #[test]
+    fn tiers_within_each_other_are_refused_also_through_a_link() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(dir.path().join("real")).expect("made");
+        std::os::unix::fs::symlink("real", dir.path().join("link")).expect("linked");
+        let choose = |names: [&str; 2]| {
+            let tiers = names.map(|name| format!("{}:1MiB", dir.path().join(name).display()));
+            Tiers::choose(dir.path(), None, &tiers)
+        };
+        for apart in [["a", "b"], ["a", "ab"], ["real/a", "link/b"]] {
+            assert!(choose(apart).is_ok(), "{apart:?}");
+        }
+        for nested in [["a", "a/sub"], ["a/sub", "a"], ["a", "a/"], ["a", "a"], ["real", "link/new"]] {
+            let refused = choose(nested).expect_err("nested");
+            assert_eq!(refused.exit_code(), crate::failure::USAGE);
+            let said = refused.to_string();
+            assert!(nested.iter().all(|name| said.contains(name)), "{said}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Starts a master: opens its folder, forms the cluster where there is none, and gives the routes to serve.
 
+mod slot;
+
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -39,7 +41,7 @@ pub struct MasterSettings {
     pub dir: PathBuf,
     /// Other folders in which this process keeps its own files; like `dir` never mounted.
     pub private_folders: Vec<PathBuf>,
-    /// This master's place in the configuration; only a name.
+    /// This master's place in the configuration; only a name, and the same at each start in `dir`.
     pub slot: u32,
     /// Host and port at which others find it.
     pub address: String,
@@ -67,6 +69,26 @@ pub enum StartError {
         path: PathBuf,
         /// What the kernel said.
         source: std::io::Error,
+    },
+    /// The folder is another master's.
+    #[error(
+        "{path} is the folder of the master in slot {kept}, not {slot}: start it with --id {kept}, or give it a folder of its own with --dir"
+    )]
+    Slot {
+        /// The folder.
+        path: PathBuf,
+        /// The slot that is kept there.
+        kept: u32,
+        /// The slot that was asked for.
+        slot: u32,
+    },
+    /// The file in which the folder keeps its slot is not ours, or damaged.
+    #[error(
+        "{path} has no number of a slot: write the number that belongs to this folder into it, or remove it to take the one of --id"
+    )]
+    NoSlot {
+        /// The file.
+        path: PathBuf,
     },
     /// The log or the state.
     #[error(transparent)]
@@ -101,8 +123,12 @@ impl Master {
         // State, log and key are the owner's alone: whoever reads them can read everything.
         DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
         let own_folders = private_folders.into_iter().chain([dir.clone()]).collect();
+        let kept = slot::check(&dir, slot)?;
         let sealing = SealingKey::open_or_create(&dir.join("cluster.key"))?;
         let (raft, effects) = start_raft(&dir, slot, &address, &clock).await?;
+        if kept.is_none() {
+            slot::keep(&dir, slot).map_err(failed)?;
+        }
         let view = raft.read(Instant::now() + START_DEADLINE).await?;
         let identity = query::identity(&view.moment()).map_err(MasterError::from)?;
         let identity = identity.ok_or(MasterError::Rejected(forebay_metadata::Rejection::NotFormatted))?;

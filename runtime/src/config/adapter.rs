@@ -1,29 +1,12 @@
 //! How sizes and durations are written in settings: `"64MiB"`, `"5s"`. For serde's `deserialize_with`.
 //!
-//! A whole number is taken as bytes. A bare number is refused as a duration, since nobody can see its unit.
+//! A whole number is taken as bytes. What a duration is, the crate of types knows.
 
 use std::fmt;
 use std::time::Duration;
 
-use forebay_types::ByteCount;
+use forebay_types::{ByteCount, parse_duration, parse_positive_duration};
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
-use thiserror::Error as ThisError;
-
-/// Text that is no duration.
-#[derive(Clone, Debug, PartialEq, Eq, ThisError)]
-#[error("`{0}` is no duration: write a number with its unit, such as 500ms, 5s or 2m")]
-pub struct DurationError(String);
-
-/// Reads `500ms`, `5s`, `2m`, `1h 30m`, as flags and files have it.
-///
-/// # Errors
-/// [`DurationError`] for anything else, a bare number included.
-pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
-    // humantime takes a bare zero, and would leave its unit open.
-    let duration =
-        humantime::parse_duration(text).ok().filter(|_| text.bytes().any(|byte| !byte.is_ascii_digit()));
-    duration.ok_or_else(|| DurationError(text.to_owned()))
-}
 
 /// Reads `"64MiB"` or a number of bytes.
 ///
@@ -46,7 +29,7 @@ pub fn optional_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 /// # Errors
 /// The deserializer's, with what a duration looks like.
 pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    deserializer.deserialize_any(DurationVisitor)
+    deserializer.deserialize_any(DurationVisitor { may_be_zero: true })
 }
 
 /// Reads a duration for an `Option`; use together with `default`.
@@ -57,8 +40,20 @@ pub fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
     duration(deserializer).map(Some)
 }
 
+/// As [`optional_duration`], of what is waited for: zero is refused.
+///
+/// # Errors
+/// As [`duration`].
+pub fn optional_positive_duration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    deserializer.deserialize_any(DurationVisitor { may_be_zero: false }).map(Some)
+}
+
 struct SizeVisitor;
-struct DurationVisitor;
+struct DurationVisitor {
+    may_be_zero: bool,
+}
 
 impl Visitor<'_> for SizeVisitor {
     type Value = ByteCount;
@@ -89,22 +84,16 @@ impl Visitor<'_> for DurationVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
-        parse_duration(text).map_err(E::custom)
+        let parse = if self.may_be_zero { parse_duration } else { parse_positive_duration };
+        parse(text).map_err(E::custom)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    // A bare number of a file or a variable, so that its mistake is told as that of a flag.
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Duration, E> {
+        self.visit_str(&number.to_string())
+    }
 
-    #[test]
-    fn durations_are_read_with_their_unit_only() {
-        for (text, millis) in [("500ms", 500), ("5s", 5_000), ("2m", 120_000), ("1m 30s", 90_000), ("0s", 0)]
-        {
-            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
-        }
-        for text in ["", "0", "5", "s", "-5s", "5 parsecs", "99999999999999999999s"] {
-            assert_eq!(parse_duration(text), Err(DurationError(text.to_owned())), "{text}");
-        }
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Duration, E> {
+        self.visit_str(&number.to_string())
     }
 }

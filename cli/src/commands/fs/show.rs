@@ -6,8 +6,8 @@ use forebay_client::{Client, Entry, Location, Named};
 use forebay_types::{ByteCount, EntryKind, NamespacePath, Timestamp, VersionDescriptor};
 use serde_json::{Value, json};
 
-use super::Found;
 use super::walk::{Pages, Walk};
+use super::{Found, why_no_file};
 use crate::args::{GlobalArguments, OutputFormat};
 use crate::failure::Failure;
 use crate::output::{named, print_json, print_line, print_listed, print_table, shown};
@@ -109,7 +109,8 @@ pub(super) async fn stat(global: &GlobalArguments, found: &Found) -> Result<(), 
 pub(super) async fn locate(global: &GlobalArguments, found: &Found) -> Result<(), Failure> {
     let Found { client, at, entry } = found;
     let Some((version, _)) = &entry.version else {
-        return Err(Failure::new(format!("cannot locate {at}: it is no file")));
+        let why = why_no_file(at, entry).unwrap_or_else(|| "it has no content yet; try again".to_owned());
+        return Err(Failure::new(format!("cannot locate {at}: {why}")));
     };
     let blocks = blocks(version, &locations(client, at, version).await?);
     if global.output == OutputFormat::Json {
