@@ -15,6 +15,7 @@ use crate::error::ClientError;
 use crate::hold::{Hold, LocalWorkers};
 use crate::limits::{CLOSE_DEADLINE, READAHEAD_BYTES_MAX, REPORT_DEADLINE, REPORT_INTERVAL};
 use crate::master_channel::MasterChannel;
+use crate::outages::Outages;
 use crate::route::Route;
 use crate::session::{Session, random_number};
 use crate::settings::ClientSettings;
@@ -37,6 +38,7 @@ pub(crate) struct Inner {
     pub(crate) workers: Arc<WorkerChannels>,
     pub(crate) local: LocalWorkers,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) outages: Outages,
     /// A permit is a byte that is read ahead.
     pub(crate) readahead: Arc<Semaphore>,
     pub(crate) tracker: TaskTracker,
@@ -73,6 +75,7 @@ impl Client {
             workers,
             local: LocalWorkers::new(tracker.clone(), token.clone()),
             counters,
+            outages: Outages::default(),
             readahead: Arc::new(Semaphore::new(READAHEAD_BYTES_MAX)),
             tracker,
             _stop: token.clone().drop_guard(),

@@ -101,6 +101,8 @@ pub(crate) enum Answer {
     /// One chunk, then an error.
     Breaks(ErrorKind),
     Fails(ErrorKind),
+    /// No word at all.
+    Silent,
 }
 
 /// A worker that serves bytes that follow from their offset.
@@ -168,8 +170,10 @@ impl Blocks for Worker {
             if answers.len() > 1 { answers.remove(0) } else { answers[0] }
         };
         self.requests.lock().push(request.clone());
-        if let Answer::Fails(kind) = answer {
-            return Err(to_status(kind, "as the test wants it"));
+        match answer {
+            Answer::Fails(kind) => return Err(to_status(kind, "as the test wants it")),
+            Answer::Silent => std::future::pending().await,
+            Answer::Good | Answer::Damaged | Answer::Short | Answer::Breaks(_) => {}
         }
         let fill_sequence = self.fill_sequence.load(Ordering::Relaxed);
         let end = request.offset + request.length;
@@ -193,7 +197,7 @@ impl Blocks for Worker {
                 chunks.truncate(1);
                 chunks.push(Err(to_status(kind, "as the test wants it")));
             }
-            Answer::Good | Answer::Fails(_) => {}
+            Answer::Good | Answer::Fails(_) | Answer::Silent => {}
         }
         Ok(Response::new(Box::pin(futures::stream::iter(chunks))))
     }

@@ -24,6 +24,7 @@ use crate::answer::error_of;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::limits::{BLOCKS_IN_FLIGHT_MAX, CHUNK_DEADLINE, RETRY_PAUSE_MAX};
+use crate::outages::Patience;
 use crate::retry::{Asked, Attempts, Policy};
 use crate::route::Route;
 use crate::verify::Verified;
@@ -117,6 +118,8 @@ impl Fetch {
         mut sink: impl FnMut(Bytes) + Send,
     ) -> Result<(), ClientError> {
         let begun = Instant::now();
+        let (mount, outages) = (self.version.mount, &self.client.0.outages);
+        let mut patience = outages.patience(mount, self.client.settings().read_deadline);
         let mut verified = Verified::new(range.start, range.end);
         let (mut attempts, mut renewed) = (Attempts::new(POLICY, deadline), false);
         let mut last = None;
@@ -125,8 +128,11 @@ impl Fetch {
                 return Err(ClientError::Closed);
             }
             let (seen, before) = (Instant::now(), verified.at());
-            let failed = self.pass(&mut verified, deadline, &mut sink).await;
-            let Err(Failed { error, kind }) = failed else { return Ok(()) };
+            let failed = self.pass(&mut verified, deadline, &mut patience, &mut sink).await;
+            let Err(Failed { error, kind }) = failed else {
+                outages.over(mount, &patience);
+                return Ok(());
+            };
             if kind == ErrorKind::Unauthenticated && !renewed && self.renewed_by.get().is_some() {
                 renewed = true;
                 self.renew(deadline).await?;
@@ -135,10 +141,20 @@ impl Fetch {
             if verified.at() > before {
                 attempts.begin_anew();
             }
-            if !attempts.again(kind).await {
+            let is_futile = kind.is_retryable() && patience.is_over();
+            if is_futile {
+                outages.note(mount, &patience);
+            }
+            if is_futile || !attempts.again(kind).await {
                 // An attempt that the end of the time cut off says less than the one before.
                 let cut_off = kind == ErrorKind::TimedOut && Instant::now() >= deadline;
                 let (telling, kind) = if cut_off { last.unwrap_or((error, kind)) } else { (error, kind) };
+                // Workers that were not reached beside one that asked the under-store are not what was missing.
+                if kind.is_retryable()
+                    && let Some(word) = patience.word()
+                {
+                    return Err(word);
+                }
                 return Err(self.give_up(telling, kind, verified.at(), begun));
             }
             last = Some((error, kind));
@@ -153,6 +169,7 @@ impl Fetch {
         &self,
         verified: &mut Verified,
         deadline: Instant,
+        patience: &mut Patience,
         sink: &mut (impl FnMut(Bytes) + Send),
     ) -> Result<(), Failed> {
         self.client.refresh_in_background();
@@ -160,13 +177,20 @@ impl Fetch {
         let route = &self.client.0.route;
         let mut failures = Failures::default();
         for worker in route.by_trust(&owners) {
-            let error = match self.stream(worker, verified, deadline, sink).await {
+            let (before, limit) = (verified.at(), patience.limit(deadline));
+            let error = match self.stream(worker, verified, (limit, deadline), sink).await {
                 Ok(()) => {
                     route.trust(worker.id);
                     return Ok(());
                 }
                 Err(error) => error,
             };
+            if verified.at() > before {
+                patience.begin_anew();
+            }
+            if error.kind() == ErrorKind::UnderStore {
+                patience.hear(&error);
+            }
             match next(error.kind()) {
                 Next::GiveUp => return Err(error.into()),
                 Next::Elsewhere => {
@@ -178,19 +202,19 @@ impl Fetch {
                     failures.add(worker, error);
                 }
             }
-            if failures.are_enough() || Instant::now() >= deadline {
+            if failures.are_enough() || patience.is_over() || Instant::now() >= deadline {
                 break;
             }
         }
         Err(failures.most_telling())
     }
 
-    /// Reads what is missing from one worker.
+    /// Reads what is missing from one worker, which must begin and end by `limit` and `deadline`.
     async fn stream(
         &self,
         worker: &WorkerEntry,
         verified: &mut Verified,
-        deadline: Instant,
+        (mut limit, deadline): (Instant, Instant),
         sink: &mut (impl FnMut(Bytes) + Send),
     ) -> Result<(), ClientError> {
         let mut blocks = self.client.0.workers.blocks(&worker.address)?;
@@ -205,16 +229,17 @@ impl Fetch {
         };
         let mut request = Request::new(message);
         request.set_timeout(deadline.saturating_duration_since(Instant::now()));
-        let mut stream = within(worker, deadline, blocks.read(request)).await?.into_inner();
+        let mut stream = within(worker, limit, blocks.read(request)).await?.into_inner();
         let mut is_first = opened_at_fill.is_none();
         loop {
-            let chunk = match within(worker, deadline, stream.message()).await {
+            let chunk = match within(worker, limit, stream.message()).await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break,
                 // All is here and verified: what the worker says afterwards changes nothing.
                 Err(_) if verified.is_complete() => break,
                 Err(error) => return Err(error),
             };
+            limit = deadline;
             if std::mem::take(&mut is_first) {
                 self.opened_at_fill.lock().entry(worker.id).or_insert(chunk.fill_sequence);
             }
@@ -309,7 +334,11 @@ async fn within<T>(
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(status)) => {
             let mut error = error_of(status);
-            error.message = format!("{} at {}: {}", worker.id, worker.address, error.message);
+            error.message = match error.kind {
+                // The worker only passes it on.
+                ErrorKind::UnderStore => format!("{} (asked by {})", error.message, worker.id),
+                _ => format!("{} at {}: {}", worker.id, worker.address, error.message),
+            };
             Err(error.into())
         }
         Err(_) => {

@@ -14,6 +14,7 @@ mod limits;
 mod master_channel;
 mod mounts;
 mod names;
+mod outages;
 mod prefetch;
 mod reader;
 mod retry;

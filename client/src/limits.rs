@@ -30,8 +30,18 @@ pub(crate) const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// good: damaged bytes, an under-store that answers with errors.
 pub(crate) const FUTILE_PASSES_MAX: u32 = 3;
 
-/// A worker that sends no chunk for this long is given up, and another one is asked.
-pub(crate) const CHUNK_DEADLINE: Duration = Duration::from_secs(20);
+/// A worker that sends no chunk for this long is given up, and another one is asked. Longer than the 30 s that one call
+/// of a worker to its under-store may take: what comes of that says more than the silence before.
+pub(crate) const CHUNK_DEADLINE: Duration = Duration::from_secs(35);
+/// How long a read that gets nothing goes on once a worker said that the under-store fails; the next workers have the
+/// rest of it.
+pub(crate) const UNDER_STORE_PATIENCE: Duration = Duration::from_secs(20);
+/// The same for reads that follow one that used all of it in vain.
+pub(crate) const UNDER_STORE_PATIENCE_AGAIN: Duration = Duration::from_secs(5);
+/// Neither is more than this part of a read's whole wait.
+pub(crate) const UNDER_STORE_PATIENCE_PART: u32 = 3;
+/// For how long reads follow such a one.
+pub(crate) const UNDER_STORE_MEMORY: Duration = Duration::from_secs(15);
 
 /// Connections to each worker, since one does not carry all that two machines can.
 pub(crate) const CONNECTIONS_PER_WORKER: usize = 2;

@@ -121,7 +121,8 @@ impl Answers {
             Failure::Refused(errno) => return *errno,
             Failure::Failed(error) => error,
         };
-        if error.kind != ErrorKind::NotFound {
+        // That a name is missing is an answer; that what is open has no mount any more is none.
+        if error.kind != ErrorKind::NotFound || operation == Operation::Read {
             self.metrics.error(operation);
             let left_out = self.log.lock().turn(Instant::now());
             if let Some(left_out) = left_out {
@@ -207,6 +208,24 @@ mod tests {
         let (outcome, _) = outcome_of(&answers, waits(1100)).await;
         let Err(failure) = outcome else { panic!("answered after its deadline") };
         assert_eq!(answers.refuse(Operation::Read, &"file", &failure), errno::of(ErrorKind::TimedOut));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_found_is_an_error_to_a_read_and_an_answer_to_a_lookup() {
+        let ((metrics, collectors), registry) = (Metrics::new().expect("legal"), prometheus::Registry::new());
+        collectors.register(&registry).expect("a new registry");
+        let answers = Answers::new(Handle::current(), metrics);
+        let message = "mount:7 is not mounted".to_owned();
+        let failure = Failure::Failed(NamespaceError { kind: ErrorKind::NotFound, message });
+        for operation in [Operation::Lookup, Operation::Read] {
+            assert_eq!(answers.refuse(operation, &"file", &failure), errno::NO_ENTRY);
+        }
+        let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).expect("written");
+        let count = |operation: &str| {
+            let line = format!("forebay_fuse_errors_total{{operation=\"{operation}\"}} ");
+            text.lines().find_map(|of| of.strip_prefix(&line).map(str::to_owned))
+        };
+        assert_eq!((count("read").as_deref(), count("lookup").as_deref()), (Some("1"), Some("0")), "{text}");
     }
 
     #[tokio::test]

@@ -24,7 +24,7 @@ use crate::listing::OpenDirectory;
 use crate::metrics::{Metrics, Operation};
 use crate::namespace::{Namespace, NamespaceError};
 use crate::node_id::NodeId;
-use crate::nodes::{NodeTable, NodeView, Verdict};
+use crate::nodes::{Content, NodeTable, NodeView, Verdict};
 use crate::passthrough::{Backing, PassthroughState};
 use crate::settings::MountSettings;
 use crate::ttl::{TtlRule, Validity};
@@ -82,14 +82,14 @@ impl<N: Namespace> Shared<N> {
 
     /// Takes an answer about a node over if it is still about that node. If the node was superseded, or its file is
     /// gone, the verdict says whether to go on with what the node itself remembers.
-    fn judge(
+    async fn judge(
         &self,
         view: &NodeView,
         pid: u32,
         asked: Instant,
         answer: Result<(Entry, Duration), NamespaceError>,
     ) -> Result<Judged, Failure> {
-        match answer {
+        let is_lost = match answer {
             Ok((entry, valid)) => {
                 let facts = self.nodes.facts(&entry);
                 if view.is_current_in(&facts) {
@@ -98,15 +98,32 @@ impl<N: Namespace> Shared<N> {
                     let view = NodeView { facts, validity, ..view.clone() };
                     return Ok(Judged::Current { view, entry: Box::new(entry) });
                 }
+                false
             }
-            Err(error) if error.kind == ErrorKind::NotFound => {}
+            Err(error) if error.kind == ErrorKind::NotFound => self.is_lost(view).await,
             Err(error) => return Err(error.into()),
-        }
-        // The kernel's request came when it was asked about; a slow master must not make its last lookup look old.
-        match self.nodes.verdict(view.id, pid, asked) {
+        };
+        let verdict = if is_lost {
+            self.nodes.verdict_of_lost(view.id, pid)
+        } else {
+            // The kernel's request came when it was asked about; a slow master must not make its last lookup look old.
+            self.nodes.verdict(view.id, pid, asked)
+        };
+        match verdict {
             Verdict::Serve => Ok(Judged::Superseded),
             Verdict::Refuse => Err(crate::errno::STALE.into()),
         }
+    }
+
+    /// Whether a node that is gone is a directory or went with its own, as all of a mount does when it is unmounted. A
+    /// file alone may be one that is replaced again and again, and is there each time that it is looked up.
+    async fn is_lost(&self, view: &NodeView) -> bool {
+        if matches!(view.facts.content, Content::Directory) {
+            return true;
+        }
+        let Some(directory) = self.nodes.view(view.parent) else { return false };
+        let answer = self.namespace.attributes(directory.facts.inode).await;
+        answer.is_err_and(|error| error.kind == ErrorKind::NotFound)
     }
 }
 

@@ -285,11 +285,13 @@ impl<B> NodeTable<B> {
         let mut shard = self.shard(id);
         let Some(node) = shard.get_mut(&id) else { return Verdict::Refuse };
         let trusted = now.saturating_duration_since(node.looked_up) <= LOOKUP_TRUST;
-        if trusted || node.refused.contains(&pid) || node.refused.len() >= REFUSED_MAX {
-            return Verdict::Serve;
-        }
-        node.refused.push(pid);
-        Verdict::Refuse
+        if trusted { Verdict::Serve } else { node.refuse_once(pid) }
+    }
+
+    /// The same for a node whose directory is gone, or that is one: the path leads to it no more, however short a time
+    /// ago it did.
+    pub(crate) fn verdict_of_lost(&self, id: NodeId, pid: u32) -> Verdict {
+        self.shard(id).get_mut(&id).map_or(Verdict::Refuse, |node| node.refuse_once(pid))
     }
 
     /// What fixes the mode of a handle that is opened now.
@@ -333,6 +335,15 @@ impl<B> NodeTable<B> {
 }
 
 impl<B> Node<B> {
+    /// Sends each thread back once.
+    fn refuse_once(&mut self, pid: u32) -> Verdict {
+        if self.refused.contains(&pid) || self.refused.len() >= REFUSED_MAX {
+            return Verdict::Serve;
+        }
+        self.refused.push(pid);
+        Verdict::Refuse
+    }
+
     /// Answers may overtake each other; the newest stays.
     fn update(&mut self, facts: &Facts, validity: Validity) {
         if validity.asked >= self.validity.asked {

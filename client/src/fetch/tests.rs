@@ -230,6 +230,43 @@ async fn a_live_worker_that_may_come_back_is_waited_for_where_the_others_say_no(
     assert_eq!(read(&lab.reader(), 0, 100).await.unwrap(), content(0, 100));
 }
 
+/// What the double says of its under-store, without a word on workers.
+fn is_the_under_stores_own(error: &ClientError) -> bool {
+    matches!(error, ClientError::Answer { kind: ErrorKind::UnderStore, message, .. }
+        if message.starts_with("as the test wants it"))
+}
+
+#[tokio::test]
+async fn an_under_store_that_fails_is_told_in_its_own_words() {
+    let failing = &[Answer::Fails(ErrorKind::UnderStore)];
+    let lab = lab(&[failing, failing]).await;
+    let error = read(&lab.reader(), 0, 100).await.unwrap_err();
+    assert!(is_the_under_stores_own(&error), "{error}");
+    assert_eq!(lab.asked(), 2 * crate::limits::FUTILE_PASSES_MAX as usize);
+}
+
+#[tokio::test]
+async fn after_the_under_stores_word_the_next_worker_has_the_rest_of_a_named_time_only() {
+    let lab = lab(&[&[Answer::Silent], &[Answer::Silent]]).await;
+    lab.ranked()[0].now_answers([Answer::Fails(ErrorKind::UnderStore)]);
+    let deadline = Duration::from_secs(15);
+    let masters = [lab._at_master.address];
+    let client =
+        Client::connect(ClientSettings { read_deadline: deadline, ..settings(&masters) }).await.unwrap();
+    let begun = Instant::now();
+    let error = read(&client.reader(version(FILE), capability()), 0, 100).await.unwrap_err();
+    assert!(is_the_under_stores_own(&error), "{error}");
+    assert!(begun.elapsed() < deadline * 2 / 3, "it took {:?}", begun.elapsed());
+    assert_eq!(lab.ranked()[1].requests.lock().len(), 1, "it was asked");
+}
+
+#[tokio::test]
+async fn a_worker_that_reaches_what_another_one_does_not_is_read_from() {
+    let lab = lab(&[&[Answer::Good], &[Answer::Good]]).await;
+    lab.ranked()[0].now_answers([Answer::Fails(ErrorKind::UnderStore)]);
+    assert_eq!(read(&lab.reader(), 0, 1 << 20).await.unwrap(), content(0, 1 << 20));
+}
+
 #[tokio::test]
 async fn a_lost_worker_is_not_waited_for_where_the_others_say_no() {
     let (worker, nobody) = (Worker::new([Answer::Fails(ErrorKind::InvalidArgument)]), Nobody::new());

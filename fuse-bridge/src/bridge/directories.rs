@@ -27,11 +27,11 @@ impl<N: Namespace> Shared<N> {
         self.answers.metrics.request(Operation::Opendir);
         let Some(view) = self.nodes.view(node) else { return reply.error(errno::STALE) };
         let directory = OpenDirectory::new(node, view.facts.inode, view.parent);
-        let (shared, asked) = (Arc::clone(self), Instant::now());
+        let shared = Arc::clone(self);
         let work = async move {
             match directory.begin(&*shared.namespace, shared.ttl).await {
                 Err(error) if error.kind == ErrorKind::NotFound => {
-                    match shared.nodes.verdict(node, pid, asked) {
+                    match shared.nodes.verdict_of_lost(node, pid) {
                         Verdict::Serve => Err(error.into()),
                         Verdict::Refuse => Err(errno::STALE.into()),
                     }

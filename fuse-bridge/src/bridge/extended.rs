@@ -55,7 +55,7 @@ impl<N: Namespace> Shared<N> {
         let asked = Instant::now();
         let answer = self.namespace.attributes(view.facts.inode).await;
         // Nobody knows these of a version that was superseded.
-        let Judged::Current { view, entry } = self.judge(view, pid, asked, answer)? else {
+        let Judged::Current { view, entry } = self.judge(view, pid, asked, answer).await? else {
             return Err(errno::NO_ATTRIBUTE.into());
         };
         match attribute {

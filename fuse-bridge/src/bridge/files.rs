@@ -71,7 +71,7 @@ impl<N: Namespace> Shared<N> {
         let asked = Instant::now();
         // The node's version is most often still the current one, so the worker is asked for it meanwhile.
         let (answer, early) = tokio::join!(self.namespace.open(view.facts.inode), self.hold_early(&view));
-        let view = match self.judge(&view, pid, asked, answer)? {
+        let view = match self.judge(&view, pid, asked, answer).await? {
             Judged::Current { view, .. } => view,
             Judged::Superseded => view,
         };

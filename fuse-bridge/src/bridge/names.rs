@@ -59,9 +59,18 @@ impl<N: Namespace> Shared<N> {
     /// none is counted that the kernel will not be told of.
     async fn look_up(&self, directory: &NodeView, name: &EntryName) -> Result<(FileAttr, Validity), Failure> {
         let asked = Instant::now();
-        let found = self.namespace.lookup(directory.facts.inode, name).await?;
+        let found = self.namespace.lookup(directory.facts.inode, name).await;
+        let found = found.map_err(|error| match error.kind {
+            // The directory is, and what has taken its place may have the name.
+            ErrorKind::NotFound => errno::STALE.into(),
+            _ => Failure::from(error),
+        })?;
         let validity = self.ttl.validity(asked, found.valid);
-        let Some(entry) = found.entry else { return Ok((nothing(), validity)) };
+        let Some(entry) = found.entry else {
+            // Where a mount may appear, its name is not remembered to be missing.
+            let is_in_mount = directory.facts.has_under_store;
+            return Ok((nothing(), if is_in_mount { validity } else { already_over(asked) }));
+        };
         let facts = self.nodes.facts(&entry);
         let place = Place { parent: directory.id, name: name.as_bytes() };
         let id = self.nodes.remember(&facts, place, validity, Instant::now())?;
@@ -85,7 +94,7 @@ impl<N: Namespace> Shared<N> {
         let work = async move {
             let asked = Instant::now();
             let answer = shared.namespace.attributes(view.facts.inode).await;
-            match shared.judge(&view, pid, asked, answer)? {
+            match shared.judge(&view, pid, asked, answer).await? {
                 Judged::Current { view, .. } => Ok(view),
                 Judged::Superseded => Ok(NodeView { validity: already_over(asked), ..view }),
             }

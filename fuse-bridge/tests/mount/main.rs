@@ -2,6 +2,7 @@
 
 mod extended;
 mod fixture;
+mod gone_directories;
 mod lifecycle;
 mod listing;
 mod names;

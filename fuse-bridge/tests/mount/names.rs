@@ -53,19 +53,29 @@ fn names_need_not_be_text() {
 #[test]
 fn an_answer_is_remembered_for_as_long_as_it_holds() {
     let tree = Tree::new();
-    tree.write("f", content(1, 1));
+    tree.write("dir/f", content(1, 1));
+    tree.edit("dir", |entry| entry.under_store_uri = "s3://bucket/dir".to_owned());
     let fixture = Fixture::new(&tree);
     for _ in 0..5 {
-        assert!(std::fs::metadata(fixture.path("f")).is_ok());
-        assert_eq!(errno(std::fs::metadata(fixture.path("g"))), Errno::NOENT);
+        assert!(std::fs::metadata(fixture.path("dir/f")).is_ok());
+        assert_eq!(errno(std::fs::metadata(fixture.path("dir/g"))), Errno::NOENT);
     }
     assert_eq!(
         (count(&tree.counts.lookups), count(&tree.counts.attributes)),
-        (2, 1),
+        (3, 1),
         "one of them at the mount"
     );
-    tree.write("g", content(1, 1));
-    assert_eq!(errno(std::fs::metadata(fixture.path("g"))), Errno::NOENT);
+    tree.write("dir/g", content(1, 1));
+    assert_eq!(errno(std::fs::metadata(fixture.path("dir/g"))), Errno::NOENT);
+}
+
+#[test]
+fn a_mount_is_seen_at_once_where_its_name_was_missing_before() {
+    let tree = Tree::new();
+    let fixture = Fixture::new(&tree);
+    assert_eq!(errno(std::fs::metadata(fixture.path("new"))), Errno::NOENT);
+    tree.write("new/f", content(1, 1));
+    assert!(std::fs::metadata(fixture.path("new")).is_ok(), "the root lies in no under-store");
 }
 
 #[test]

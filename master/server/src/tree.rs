@@ -54,7 +54,11 @@ pub(crate) async fn attributes(
     shared: &Arc<Shared>,
     inode: InodeId,
 ) -> Result<(Entry, Duration), MasterError> {
-    let seen = shared.query(|state| look_at(shared, state, existing(state, inode)?, None)).await?;
+    let look = |state: &dyn StateReader| {
+        let (inode, mount) = living(state, inode)?;
+        look_at(shared, state, inode, mount)
+    };
+    let seen = shared.query(look).await?;
     answered(shared, seen, |state| described(shared, state, inode)).await
 }
 
@@ -100,7 +104,7 @@ pub(crate) async fn list_on(
 ) -> Result<(Vec<Named>, bool), MasterError> {
     shared
         .query(|state| {
-            existing(state, directory)?;
+            living(state, directory)?;
             page(shared, state, directory, Some(after), limit)
         })
         .await
@@ -263,6 +267,13 @@ impl Place {
 
 fn existing(state: &dyn StateReader, inode: InodeId) -> Result<Inode, MasterError> {
     query::attributes(state, inode)?.ok_or(MasterError::NoInode(inode))
+}
+
+/// An inode that one can come to, and its mount if it lies in one.
+fn living(state: &dyn StateReader, inode: InodeId) -> Result<(Inode, Option<MountRecord>), MasterError> {
+    let inode = existing(state, inode)?;
+    let mount = inode.mount.map(|id| mounted(state, &inode, id)).transpose()?;
+    Ok((inode, mount))
 }
 
 /// The mount of an inode. Without its mount the inode only waits to be reaped: nobody can come to it any more.

@@ -121,6 +121,9 @@ pub(crate) enum ReadError {
     /// No master told of the mount.
     #[error("{0} is not known to this worker (yet, or any more)")]
     UnknownMount(MountId),
+    /// Still none after the worker had time to hear of it.
+    #[error("{0} is not mounted (any more); look at `forebay mounts` and open the file again")]
+    NoMount(MountId),
     /// The mount's under-store cannot be set up here.
     #[error("{mount} cannot be read by this worker: {reason}")]
     BrokenMount { mount: MountId, kind: ErrorKind, reason: Arc<str> },
@@ -152,6 +155,7 @@ impl ReadError {
         match self {
             Self::Refused { .. } => ErrorKind::Unauthenticated,
             Self::Starting | Self::UnknownMount(_) | Self::Stopping => ErrorKind::Unavailable,
+            Self::NoMount(_) => ErrorKind::NotFound,
             Self::BrokenMount { kind, .. } => *kind,
             Self::UnderStore(error) => error.kind(),
             Self::Store(error) => error.kind(),

@@ -78,5 +78,7 @@ pub const REFERENCES_PATIENCE: Duration = Duration::from_secs(2);
 pub const REFERENCE_FILE_MAX: u64 = 64 << 10;
 /// First and longest pause between attempts at the same thing: to reach a master, or to get a page that was cut short.
 pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// A mount that is still unknown for so long after it was first asked for is gone: lists of mounts come each second.
+pub const UNKNOWN_MOUNT_PATIENCE: Duration = Duration::from_secs(3);
 /// Shortest time between two looks for a mount that a reader wants and the worker does not know.
 pub const MOUNTS_WANTED_PAUSE: Duration = Duration::from_millis(20);

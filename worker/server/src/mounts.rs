@@ -12,12 +12,13 @@ use std::sync::Arc;
 
 use forebay_proto::{OptionSource, v1};
 use forebay_types::{ErrorKind, MountId, limits::MOUNTS_MAX};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::disk::DiskPool;
 use crate::error::ReadError;
-use crate::limits::{MOUNTS_WANTED_PAUSE, REFERENCES_INTERVAL};
+use crate::limits::{MOUNTS_WANTED_PAUSE, REFERENCES_INTERVAL, UNKNOWN_MOUNT_PATIENCE};
 
 pub(crate) use connected::ConnectedMount;
 use origin::Origin;
@@ -41,12 +42,19 @@ pub(crate) struct MountTable {
     environment: Arc<BTreeMap<String, String>>,
     /// Somebody asked for a mount that is not in the table; the master may know of it.
     wanted: Notify,
+    /// When each mount that is not in the table was first asked for, of at most [`MOUNTS_MAX`]. Taken after `rows`.
+    missed: Mutex<BTreeMap<MountId, Instant>>,
 }
 
 impl MountTable {
     /// An empty table; `environment` is the process's, for references and for defaults of credentials.
     pub(crate) fn new(environment: BTreeMap<String, String>) -> Self {
-        Self { rows: RwLock::default(), environment: Arc::new(environment), wanted: Notify::new() }
+        Self {
+            rows: RwLock::default(),
+            environment: Arc::new(environment),
+            wanted: Notify::new(),
+            missed: Mutex::default(),
+        }
     }
 
     /// The mount to read from.
@@ -54,13 +62,28 @@ impl MountTable {
         let rows = self.rows.read();
         let row = rows.get(&id).ok_or_else(|| {
             self.wanted.notify_one();
-            ReadError::UnknownMount(id)
+            self.miss(id)
         })?;
         row.mount.clone().map_err(|Broken { kind, reason }| ReadError::BrokenMount {
             mount: id,
             kind,
             reason,
         })
+    }
+
+    /// What is said of a mount that is not in the table: that it may come, and after a while that it is gone.
+    fn miss(&self, id: MountId) -> ReadError {
+        let (mut missed, now) = (self.missed.lock(), Instant::now());
+        if !missed.contains_key(&id) && missed.len() >= MOUNTS_MAX {
+            // Ids rise, so this is the one that was unmounted the longest ago.
+            missed.pop_first();
+        }
+        let since = *missed.entry(id).or_insert(now);
+        if now.saturating_duration_since(since) < UNKNOWN_MOUNT_PATIENCE {
+            ReadError::UnknownMount(id)
+        } else {
+            ReadError::NoMount(id)
+        }
     }
 
     /// Ends when the table ought to be asked for anew, at most once in [`MOUNTS_WANTED_PAUSE`]. A mount is read within
@@ -93,7 +116,10 @@ impl MountTable {
             all_work &= row.mount.is_ok();
             rows.insert(id, row);
         }
-        *self.rows.write() = rows;
+        let mut current = self.rows.write();
+        self.missed.lock().retain(|id, _| !rows.contains_key(id));
+        *current = rows;
+        drop(current);
         all_work
     }
 
@@ -267,6 +293,31 @@ mod tests {
             () = table.keep_fresh(&disk) => unreachable!("it goes on for ever"),
         }
         assert!(begun.elapsed() <= REFERENCES_INTERVAL * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mount_that_stays_unknown_is_gone_until_the_master_tells_of_it() {
+        let (table, id) = (table(&[]), MountId::new(7));
+        let error = || table.get(id).expect_err("nobody told of it");
+        assert_eq!(error().kind(), ErrorKind::Unavailable, "it may be on its way");
+        tokio::time::advance(UNKNOWN_MOUNT_PATIENCE / 2).await;
+        assert_eq!(error().kind(), ErrorKind::Unavailable);
+        tokio::time::advance(UNKNOWN_MOUNT_PATIENCE / 2).await;
+        assert_eq!(error().kind(), ErrorKind::NotFound);
+        assert!(error().to_string().contains("mount:7 "), "{}", error());
+        assert!(table.replace(vec![mount(7, &[])]));
+        assert!(table.get(id).is_ok());
+        assert!(table.replace(Vec::new()));
+        assert_eq!(error().kind(), ErrorKind::Unavailable, "it was known meanwhile");
+    }
+
+    #[test]
+    fn so_many_unknown_mounts_are_remembered_and_no_more() {
+        let table = table(&[]);
+        for id in 1..=2 * u32::try_from(MOUNTS_MAX).expect("few") {
+            assert!(table.get(MountId::new(id)).is_err());
+        }
+        assert_eq!(table.missed.lock().len(), MOUNTS_MAX);
     }
 
     #[tokio::test]
