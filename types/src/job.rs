@@ -24,7 +24,7 @@ pub enum JobState {
     Cancelled,
 }
 
-/// What was done of a job so far. A job that is begun anew counts from zero again.
+/// What was done of a job so far. A job that is resumed after a restart goes on from what was written down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobProgress {
     /// Files found so far, each counted once however often it is named.

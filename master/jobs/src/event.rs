@@ -73,6 +73,13 @@ pub enum Event {
         map: ClusterMap,
         /// Whether all workers had the time to make themselves known.
         is_settled: bool,
+        /// Bytes that those who live can hold, where file systems have less than the quotas too.
+        room_bytes: u64,
+    },
+    /// The same workers can hold more or less than before.
+    Room {
+        /// Bytes that those who live can hold.
+        room_bytes: u64,
     },
     /// The answer to [`Action::ReadPaths`].
     Paths {
@@ -108,6 +115,13 @@ pub enum Event {
         task: TaskId,
         /// How.
         outcome: Result<Loaded, Fault>,
+    },
+    /// The answer to [`Action::Look`].
+    Looked {
+        /// The question.
+        request: RequestId,
+        /// Whether all of the version is cached.
+        is_whole: bool,
     },
     /// The answer to [`Action::Persist`].
     Persisted {
@@ -163,6 +177,13 @@ pub enum Action {
         offset: u64,
         /// Its length.
         length: u64,
+    },
+    /// Look whether all of a version is cached by workers that live, as they told last. Nothing is loaded for it.
+    Look {
+        /// The question.
+        request: RequestId,
+        /// The version.
+        version: VersionDescriptor,
     },
     /// Write down how far the job is.
     Persist {

@@ -1,11 +1,12 @@
 //! One file of a job: the blocks that are to be loaded, and what became of those that were.
 
 use forebay_types::{
-    ClusterMap, Epoch, FileOffset, InodeId, NamespacePath, VersionDescriptor, WorkerId, WorkerState,
+    ClusterMap, Epoch, ErrorKind, FileOffset, InodeId, NamespacePath, VersionDescriptor, WorkerEntry,
+    WorkerId, WorkerState,
 };
 
 use crate::event::Fault;
-use crate::limits::PART_LENGTH_MAX;
+use crate::limits::{PART_LENGTH_MAX, REFUSALS_MAX};
 use crate::retry::Retry;
 
 /// A file that is being loaded, or waits for it.
@@ -21,14 +22,29 @@ pub(crate) struct FileWork {
     target: Option<(Epoch, WorkerId)>,
     /// Loads under way.
     pub(crate) tasks: usize,
-    /// Why this attempt failed.
-    pub(crate) fault: Option<Fault>,
-    /// Bytes that were not there when this attempt asked.
-    pub(crate) missing: u64,
+    /// Why this attempt failed, and at whom.
+    pub(crate) fault: Option<(WorkerId, Fault)>,
+    /// Workers that are asked no more: what they said will not pass, but others may do better.
+    avoided: Vec<WorkerId>,
+    /// What says most of what they said.
+    refusal: Option<Fault>,
     /// Bytes that this attempt has verified.
     pub(crate) loaded: u64,
     pub(crate) retry: Retry,
     pub(crate) renewals: u32,
+    /// How the pass came by it.
+    pub(crate) met: Met,
+}
+
+/// What was known of a file when a pass came by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Met {
+    /// Nothing: it was not there before.
+    New,
+    /// It is as it was counted, or as it was loaded in an earlier pass.
+    Known,
+    /// It was counted or loaded in an earlier version.
+    Replaced,
 }
 
 /// A range of a file, and who is to load it.
@@ -40,7 +56,7 @@ pub(crate) struct Part {
 }
 
 impl FileWork {
-    pub(crate) fn new(path: NamespacePath, inode: InodeId, version: VersionDescriptor) -> Self {
+    pub(crate) fn new(path: NamespacePath, inode: InodeId, version: VersionDescriptor, met: Met) -> Self {
         Self {
             path,
             inode,
@@ -50,10 +66,12 @@ impl FileWork {
             target: None,
             tasks: 0,
             fault: None,
-            missing: 0,
+            avoided: Vec::new(),
+            refusal: None,
             loaded: 0,
             retry: Retry::default(),
             renewals: 0,
+            met,
         }
     }
 
@@ -68,7 +86,8 @@ impl FileWork {
             return Some(worker);
         }
         let block = self.version.block_at(FileOffset::new(self.next))?;
-        let owner = map.owners(block).first().filter(|worker| worker.state == WorkerState::Live)?.id;
+        let owners = map.owners(block);
+        let owner = owners.into_iter().find(|worker| self.may_ask(worker))?.id;
         self.target = Some((map.epoch, owner));
         Some(owner)
     }
@@ -99,6 +118,38 @@ impl FileWork {
     /// Begins the next attempt, from the first byte: what is there already is verified at once.
     pub(crate) fn begin_anew(&mut self) {
         (self.next, self.is_asked_whole, self.target, self.fault) = (0, false, None, None);
-        (self.missing, self.loaded) = (0, 0);
+        self.loaded = 0;
+    }
+
+    fn may_ask(&self, worker: &WorkerEntry) -> bool {
+        worker.state == WorkerState::Live && !self.avoided.contains(&worker.id)
+    }
+
+    /// Asks a worker no more that refused the file, if others are left; whether that is so.
+    pub(crate) fn avoid(&mut self, worker: WorkerId, fault: &Fault, map: &ClusterMap) -> bool {
+        if self.refusal.as_ref().is_none_or(|known| telling(fault.kind) > telling(known.kind)) {
+            self.refusal = Some(fault.clone());
+        }
+        let is_left = map.workers.iter().any(|other| other.id != worker && self.may_ask(other));
+        let may_avoid = is_left && self.avoided.len() + 1 < REFUSALS_MAX;
+        if may_avoid {
+            self.avoided.push(worker);
+        }
+        may_avoid
+    }
+
+    /// What is told of a file that is given up for `fault`: what a worker refused it for says more than who was away.
+    pub(crate) fn most_telling<'a>(&'a self, fault: &'a Fault) -> &'a Fault {
+        self.refusal.as_ref().filter(|known| telling(known.kind) >= telling(fault.kind)).unwrap_or(fault)
+    }
+}
+
+/// How much a failure says: an under-store's own word more than a worker's that cannot ask it.
+const fn telling(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::PermissionDenied => 3,
+        ErrorKind::NotFound => 2,
+        ErrorKind::InvalidArgument => 1,
+        _ => 0,
     }
 }

@@ -21,12 +21,19 @@ pub const ATTEMPTS_MAX: u32 = 4;
 pub const ATTEMPTS_WITHIN: Duration = Duration::from_secs(10);
 /// How long somebody who cannot be reached is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long there must be too little room before a load is given up for it, where that may pass: a worker is lost, or a
+/// file system has less than the tier's quota.
+pub const ROOM_PATIENCE: Duration = Duration::from_secs(5);
+/// How long after the last load workers have told for sure what they hold of it.
+pub const LOOK_AFTER: Duration = Duration::from_secs(3);
+/// Workers that may refuse one file before it is given up.
+pub const REFUSALS_MAX: usize = 3;
 /// The first and the longest pause between attempts.
 pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// How often one file may turn out to have changed since it was listed.
 pub const RENEWALS_MAX: u32 = 4;
 /// How often all files are gone through: once to load, once to see that all is still there, and again while something
-/// is not.
+/// is not. What was missing in the last one too is looked for once more, without loading it.
 pub const PASSES_MAX: u32 = 4;
 /// How often progress is written down at most.
 pub const PERSIST_INTERVAL: Duration = Duration::from_secs(1);

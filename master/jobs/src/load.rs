@@ -3,23 +3,29 @@
 //! Two walks go through the paths at once. One counts, so that the total is known and a job that cannot fit is refused
 //! early; the other hands out work in the order of the list. When all work is done the second one goes again, until a
 //! pass finds every byte in its place: only such a pass lets the job succeed.
+//!
+//! Where that cannot be (something is evicted each time, or a worker went and took its room along), the walk goes a last
+//! time and only looks what workers hold: what is whole is done, and the rest is named.
 
+mod look;
 mod report;
+mod workers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use forebay_types::{
-    ByteCount, ClusterMap, ErrorKind, InodeId, JobState, NamespacePath, VersionDescriptor, WorkerId,
-    WorkerState,
+    ByteCount, ErrorKind, InodeId, JobProgress, JobState, NamespacePath, VersionDescriptor, WorkerId,
 };
 
 use crate::event::{Action, Event, Fault, Found, Loaded, RequestId, TaskId};
-use crate::file::{FileWork, Part};
-use crate::limits::{FILES_MAX, PASSES_MAX, PATIENCE, RENEWALS_MAX, TASKS_MAX, TASKS_PER_WORKER_MAX};
+use crate::file::{FileWork, Met, Part};
+use crate::limits::{FILES_MAX, PASSES_MAX, PATIENCE, RENEWALS_MAX, ROOM_PATIENCE, TASKS_MAX};
 use crate::visited::Visited;
 use crate::walk::{Ids, Step, Walk};
+use look::Look;
 use report::Report;
+use workers::Workers;
 
 /// The number of a file that is worked on; grows with the order of the list.
 type FileKey = u64;
@@ -31,13 +37,16 @@ pub struct LoadJob {
     workers: Workers,
     /// `None` when all was counted.
     counting: Option<Walk>,
+    /// Files that either walk has found.
+    known: Visited,
+    /// Their versions, as they were counted or handed out.
     counted: Visited,
     /// `None` when this pass has handed out all.
     walk: Option<Walk>,
-    /// What this pass has come by.
+    /// Files that this pass has come by.
     seen: Visited,
-    /// What was done and counted, in whichever pass.
-    done: Visited,
+    /// Files that were given up.
+    given_up: Visited,
     pass: u32,
     /// Bytes that this pass did not find in their place.
     pass_missing: u64,
@@ -45,22 +54,15 @@ pub struct LoadJob {
     /// Files with parts that nobody was asked for.
     ready: VecDeque<FileKey>,
     waiting: BTreeSet<(Duration, FileKey)>,
-    renewing: BTreeMap<RequestId, FileKey>,
+    /// Which, and at which worker it failed.
+    renewing: BTreeMap<RequestId, (FileKey, WorkerId)>,
     tasks: BTreeMap<TaskId, Task>,
+    /// Whether a worker was ever asked for anything.
+    has_asked: bool,
+    look: Option<Look>,
     report: Report,
     too_large_since: Option<Duration>,
     is_over: bool,
-}
-
-/// Who can be asked.
-#[derive(Debug, Default)]
-struct Workers {
-    map: ClusterMap,
-    live: usize,
-    capacity: u64,
-    is_settled: bool,
-    busy: BTreeMap<WorkerId, usize>,
-    nobody_since: Option<Duration>,
 }
 
 /// A load at a worker.
@@ -79,10 +81,11 @@ impl LoadJob {
             ids: Ids::default(),
             workers: Workers::default(),
             counting: Some(Walk::new()),
+            known: Visited::default(),
             counted: Visited::default(),
             walk: Some(Walk::new()),
             seen: Visited::default(),
-            done: Visited::default(),
+            given_up: Visited::default(),
             pass: 1,
             pass_missing: 0,
             files: BTreeMap::new(),
@@ -90,10 +93,18 @@ impl LoadJob {
             waiting: BTreeSet::new(),
             renewing: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            has_asked: false,
+            look: None,
             report: Report::default(),
             too_large_since: None,
             is_over: false,
         }
+    }
+
+    /// A load that goes on after `before` was written down of it. What is in the cache is seen at once, not fetched.
+    #[must_use]
+    pub fn resuming(before: JobProgress) -> Self {
+        Self { report: Report::resuming(before), ..Self::new() }
     }
 
     /// Takes what happened at `now`, which is counted from any fixed moment, and gives what is to be done.
@@ -122,7 +133,7 @@ impl LoadJob {
 
     /// How far the load is now, parts of files included.
     #[must_use]
-    pub fn progress(&self) -> forebay_types::JobProgress {
+    pub fn progress(&self) -> JobProgress {
         let parts =
             self.tasks.values().map(|task| task.cached).chain(self.files.values().map(|file| file.loaded));
         self.report.progress(if self.pass == 1 { parts.sum() } else { 0 })
@@ -131,11 +142,14 @@ impl LoadJob {
     fn take(&mut self, now: Duration, event: Event, actions: &mut Vec<Action>) {
         match event {
             Event::Tick => {}
-            Event::Workers { map, is_settled } => self.workers.learn(map, is_settled),
+            Event::Workers { map, is_settled, room_bytes } => {
+                self.workers.learn(map, is_settled, room_bytes);
+            }
+            Event::Room { room_bytes } => self.workers.room = room_bytes,
             Event::Paths { request, paths } => self.each_walk(|walk| walk.paths(now, request, &paths)),
             Event::Listed { request, page } => self.each_walk(|walk| walk.listed(now, request, &page)),
             Event::Found { request, found } => match self.renewing.remove(&request) {
-                Some(key) => self.renewed(now, key, found),
+                Some(asked) => self.renewed(now, asked, found),
                 None => self.each_walk(|walk| walk.found(now, request, &found)),
             },
             Event::Loading { task, cached_bytes } => {
@@ -144,6 +158,7 @@ impl LoadJob {
                 }
             }
             Event::Loaded { task, outcome } => self.task_ended(now, task, outcome, actions),
+            Event::Looked { request, is_whole } => self.looked(request, is_whole),
             Event::Persisted { is_durable } => self.report.persisted(is_durable),
         }
     }
@@ -156,8 +171,9 @@ impl LoadJob {
     fn count(&mut self, now: Duration, actions: &mut Vec<Action>) {
         while let Some(walk) = &mut self.counting {
             match walk.next(now, &mut self.ids, actions) {
-                Step::File { version, .. } => {
-                    if self.counted.insert(version.file) {
+                Step::File { inode, version, .. } => {
+                    if self.known.insert(inode) {
+                        self.counted.insert(version.file);
                         self.report.found(version.length());
                     }
                 }
@@ -182,35 +198,56 @@ impl LoadJob {
 
     /// Takes files from the walk while there is room for more.
     fn fetch_work(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if self.look.as_ref().is_some_and(|look| !look.may_ask(now)) {
+            return;
+        }
         while self.files.len() < FILES_MAX
             && !self.is_too_large()
             && let Some(walk) = &mut self.walk
         {
             match walk.next(now, &mut self.ids, actions) {
                 Step::File { path, inode, version } => {
-                    if self.seen.insert(version.file) {
-                        self.add_file(path, inode, version);
+                    if self.seen.insert(inode) {
+                        self.add_file(path, inode, version, actions);
                     }
                 }
-                Step::Failed { path, fault } => self.report.failed(path, &fault),
+                Step::Failed { path, fault } => self.report.path_failed(path, &fault),
                 Step::Wait => return,
                 Step::End => self.walk = None,
             }
         }
     }
 
-    fn add_file(&mut self, path: NamespacePath, inode: InodeId, version: VersionDescriptor) {
-        if self.counted.insert(version.file) {
-            self.report.found(version.length());
+    fn add_file(
+        &mut self,
+        path: NamespacePath,
+        inode: InodeId,
+        version: VersionDescriptor,
+        actions: &mut Vec<Action>,
+    ) {
+        let (is_new, is_uncounted) = (self.known.insert(inode), self.counted.insert(version.file));
+        let met = match (is_new, is_uncounted) {
+            (true, _) => Met::New,
+            (false, true) => Met::Replaced,
+            (false, false) => Met::Known,
+        };
+        match met {
+            Met::New => self.report.found(version.length()),
+            Met::Replaced => self.report.replaced(),
+            Met::Known => {}
         }
+        self.report.met(version.length());
         let key = self.ids.next();
-        self.files.insert(key, FileWork::new(path, inode, version));
-        self.ready.push_back(key);
+        match &mut self.look {
+            None => self.ready.push_back(key),
+            Some(look) => actions.push(look.ask(RequestId(self.ids.next()), key, version.clone())),
+        }
+        self.files.insert(key, FileWork::new(path, inode, version, met));
     }
 
     /// Asks workers to load what is ready, in the order of the list, as far as they may be asked.
     fn hand_out(&mut self, actions: &mut Vec<Action>) {
-        if self.is_too_large() {
+        if self.is_too_large() || self.look.is_some() {
             return;
         }
         let mut kept = VecDeque::new();
@@ -228,6 +265,7 @@ impl LoadJob {
                 let (version, Part { offset, length, .. }) = (file.version.clone(), part);
                 actions.push(Action::Load { task, worker, version, offset, length });
                 self.tasks.insert(task, Task { file: key, part, cached: 0 });
+                self.has_asked = true;
             }
             if file.has_more() {
                 kept.push_back(key);
@@ -251,81 +289,79 @@ impl LoadJob {
         match outcome {
             Ok(loaded) => {
                 file.loaded += part.length;
-                file.missing = file.missing.saturating_add(loaded.missing_bytes);
                 self.pass_missing = self.pass_missing.saturating_add(loaded.missing_bytes);
                 self.report.fetched(loaded.under_store_bytes);
             }
             // The first fault of an attempt is told; those that follow often follow from it.
-            Err(fault) => file.fault = file.fault.take().or(Some(fault)),
+            Err(fault) => file.fault = file.fault.take().or(Some((part.worker, fault))),
         }
         if !file.is_over() {
             return;
         }
         match file.fault.take() {
             None => self.file_done(key),
-            Some(fault) => self.file_faulted(now, key, fault, actions),
+            Some((worker, fault)) => self.file_faulted(now, key, worker, fault, actions),
         }
     }
 
     fn file_done(&mut self, key: FileKey) {
         let Some(file) = self.files.remove(&key) else { return };
-        if self.pass == PASSES_MAX && file.missing > 0 {
-            let reason = "was loaded and evicted again each time: the cache has no room for all that is loaded and read";
-            self.give_up(&file, &Fault::new(ErrorKind::NoSpace, reason));
-        } else if self.done.insert(file.version.file) {
-            self.report.done(file.version.length());
-        }
+        let is_first_time = self.pass == 1 || file.met == Met::New;
+        self.report.done(file.version.length(), is_first_time);
     }
 
     /// Another attempt, a look for the file's new version, or the end of it.
-    fn file_faulted(&mut self, now: Duration, key: FileKey, fault: Fault, actions: &mut Vec<Action>) {
+    fn file_faulted(
+        &mut self,
+        now: Duration,
+        key: FileKey,
+        worker: WorkerId,
+        fault: Fault,
+        actions: &mut Vec<Action>,
+    ) {
         let Some(file) = self.files.get_mut(&key) else { return };
         if matches!(fault.kind, ErrorKind::Stale | ErrorKind::NotFound) && file.renewals < RENEWALS_MAX {
             file.renewals += 1;
             let request = RequestId(self.ids.next());
             actions.push(Action::Renew { request, inode: file.inode });
-            self.renewing.insert(request, key);
+            self.renewing.insert(request, (key, worker));
+            return;
+        }
+        // It may be this worker alone that lacks the key or the folder.
+        if matches!(fault.kind, ErrorKind::InvalidArgument | ErrorKind::PermissionDenied)
+            && file.avoid(worker, &fault, &self.workers.map)
+        {
+            file.begin_anew();
+            self.ready.push_front(key);
             return;
         }
         match file.retry.again(now, fault.kind) {
             Some(at) => {
                 self.waiting.insert((at, key));
             }
-            None => {
-                if let Some(file) = self.files.remove(&key) {
-                    self.give_up(&file, &fault);
-                }
-            }
+            None => self.give_up(key, &fault),
         }
     }
 
     /// What a file is now that its version could not be read any more.
-    fn renewed(&mut self, now: Duration, key: FileKey, found: Result<Found, Fault>) {
+    fn renewed(&mut self, now: Duration, (key, worker): (FileKey, WorkerId), found: Result<Found, Fault>) {
         let Some(file) = self.files.get_mut(&key) else { return };
-        let before = (file.version.file, file.version.length());
         let fault = match found {
-            Ok(Found { version: Some(version), .. }) if version.file != before.0 => {
-                let length = version.length();
-                let (is_counted, is_seen) =
-                    (!self.counted.insert(version.file), !self.seen.insert(version.file));
+            Ok(Found { version: Some(version), .. }) if version.file != file.version.file => {
+                self.counted.insert(version.file);
+                self.report.changed(file.version.length(), version.length());
                 file.version = version;
                 file.begin_anew();
-                if self.done.remove(before.0) {
-                    self.report.undone(before.1);
-                }
-                self.report.changed(before.1, length, is_counted);
-                if is_seen {
-                    // Another walk came by the new version already, and it is loaded there.
-                    self.files.remove(&key);
-                } else {
-                    self.ready.push_front(key);
-                }
+                self.ready.push_front(key);
                 return;
             }
-            Ok(Found { version: Some(_), .. }) => Fault::new(
-                ErrorKind::UnderStore,
-                "cannot be read: the under-store says that it has changed and that it has not",
-            ),
+            Ok(Found { version: Some(_), .. }) => {
+                let reason = "cannot be read: the under-store says that it has changed and that it has not";
+                let fault = Fault::new(ErrorKind::UnderStore, reason);
+                // It may be this worker alone that sees another folder; where there is no other it is asked again.
+                file.avoid(worker, &fault, &self.workers.map);
+                fault
+            }
             Ok(_) => Fault::new(ErrorKind::NotFound, "is no file any more"),
             Err(fault) => fault,
         };
@@ -333,53 +369,68 @@ impl LoadJob {
             Some(at) => {
                 self.waiting.insert((at, key));
             }
-            None => {
-                if let Some(file) = self.files.remove(&key) {
-                    self.give_up(&file, &fault);
-                }
-            }
+            None => self.give_up(key, &fault),
         }
     }
 
-    fn give_up(&mut self, file: &FileWork, fault: &Fault) {
-        if self.done.remove(file.version.file) {
+    fn give_up(&mut self, key: FileKey, fault: &Fault) {
+        let Some(file) = self.files.remove(&key) else { return };
+        if self.pass > 1 && file.met != Met::New {
             self.report.undone(file.version.length());
         }
-        self.report.failed(file.path.clone(), fault);
+        if self.given_up.insert(file.inode) {
+            self.report.failed(file.path.clone(), file.most_telling(fault));
+        }
     }
 
     /// Whether what was counted is more than the workers can hold, as far as they are known.
     fn is_too_large(&self) -> bool {
-        self.report.bytes_total() > self.workers.capacity
+        self.look.is_none() && self.report.bytes_total() > self.workers.room
+    }
+
+    /// Why no more can be loaded, once that is certain.
+    fn obstacle(&mut self, now: Duration) -> Option<String> {
+        if self.workers.is_missing_since(now) > PATIENCE && self.has_work() {
+            return Some("no worker is there to load anything; start one".to_owned());
+        }
+        if !self.is_too_large() {
+            self.too_large_since = None;
+            return None;
+        }
+        // A worker that fell silent may be on its way back, and a file system may be full for a moment.
+        let since = *self.too_large_since.get_or_insert(now);
+        let may_pass = self.workers.has_lost() || self.report.bytes_total() <= self.workers.quota;
+        let is_final = !may_pass || now.saturating_sub(since) >= ROOM_PATIENCE;
+        let is_known = self.workers.is_settled && self.workers.live > 0 && self.counting.is_none();
+        (is_known && is_final).then(|| self.missing_room())
     }
 
     /// Whether and how the load ends now.
     fn verdict(&mut self, now: Duration) -> Option<(JobState, Option<String>)> {
-        if self.workers.is_missing_since(now) > PATIENCE && self.has_work() {
-            return Some((
-                JobState::Failed,
-                Some("no worker is there to load anything; start one".to_owned()),
-            ));
+        if self.look.is_none()
+            && let Some(reason) = self.obstacle(now)
+        {
+            if !self.has_asked {
+                return Some((JobState::Failed, Some(reason)));
+            }
+            self.begin_look(now, Some(reason));
         }
-        if self.is_too_large() {
-            // A worker that fell silent may be on its way back.
-            let since = *self.too_large_since.get_or_insert(now);
-            let is_final = !self.workers.has_lost() || now.saturating_sub(since) > PATIENCE;
-            let is_known = self.workers.is_settled && self.workers.live > 0 && self.counting.is_none();
-            return (is_known && is_final).then(|| (JobState::Failed, Some(self.missing_room())));
-        }
-        self.too_large_since = None;
-        if self.has_work() || self.counting.is_some() {
+        if self.has_work() || self.counting.is_some() || self.is_too_large() {
             return None;
         }
+        self.report.settle();
         if self.report.has_failures() {
-            return Some((JobState::Failed, None));
+            let reason = self.look.as_ref().and_then(Look::reason);
+            return Some((JobState::Failed, reason));
         }
         if self.pass_missing == 0 {
             return Some((JobState::Succeeded, None));
         }
-        assert!(self.pass < PASSES_MAX, "what is missing in the last pass is a failure");
-        self.begin_pass();
+        if self.pass < PASSES_MAX {
+            self.begin_pass();
+        } else {
+            self.begin_look(now, None);
+        }
         None
     }
 
@@ -392,16 +443,18 @@ impl LoadJob {
         self.pass_missing = 0;
         self.walk = Some(Walk::new());
         self.seen = Visited::default();
+        self.report.begin_pass();
     }
 
     fn missing_room(&self) -> String {
-        let (needed, capacity) = (self.report.bytes_total(), self.workers.capacity);
-        let missing = needed - capacity;
+        let (needed, room) = (self.report.bytes_total(), self.workers.room);
+        let missing = needed.saturating_sub(room);
+        let holding = if room < self.workers.quota { "have room on their file systems for" } else { "hold" };
         format!(
-            "the files have {} and all tiers together {}: {missing} bytes ({}) are missing; add a tier or a worker, or \
-             load less",
+            "the files have {} and all tiers together {holding} {}: {missing} bytes ({}) are missing; add a tier or a \
+             worker, or load less",
             ByteCount::new(needed),
-            ByteCount::new(capacity),
+            ByteCount::new(room),
             ByteCount::new(missing),
         )
     }
@@ -410,50 +463,6 @@ impl LoadJob {
 impl Default for LoadJob {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl Workers {
-    fn learn(&mut self, map: ClusterMap, is_settled: bool) {
-        let live = || map.workers.iter().filter(|worker| worker.state == WorkerState::Live);
-        self.live = live().count();
-        self.capacity = live().fold(0, |sum, worker| sum.saturating_add(worker.capacity.get()));
-        self.is_settled = is_settled;
-        self.map = map;
-    }
-
-    /// How long nobody could be asked.
-    fn is_missing_since(&mut self, now: Duration) -> Duration {
-        if self.live > 0 {
-            self.nobody_since = None;
-            return Duration::ZERO;
-        }
-        now.saturating_sub(*self.nobody_since.get_or_insert(now))
-    }
-
-    fn has_lost(&self) -> bool {
-        self.live < self.map.workers.len()
-    }
-
-    /// Whether somebody can be asked for more.
-    fn has_place(&self) -> bool {
-        self.busy.values().filter(|busy| **busy >= TASKS_PER_WORKER_MAX).count() < self.live
-    }
-
-    fn take_place(&mut self, worker: WorkerId) -> bool {
-        let busy = self.busy.entry(worker).or_default();
-        let is_free = *busy < TASKS_PER_WORKER_MAX;
-        *busy += usize::from(is_free);
-        is_free
-    }
-
-    fn give_place(&mut self, worker: WorkerId) {
-        if let Some(busy) = self.busy.get_mut(&worker) {
-            *busy = busy.saturating_sub(1);
-            if *busy == 0 {
-                self.busy.remove(&worker);
-            }
-        }
     }
 }
 

@@ -1,21 +1,39 @@
-//! Which files a walk has come by, in a bit each: ids of one directory's files lie close together.
+//! Which files or versions a walk has come by, in a bit each: ids of one directory's files lie close together.
 
 use std::collections::BTreeMap;
 
-use forebay_types::{FileId, Incarnation};
+use forebay_types::{FileId, Incarnation, InodeId};
 
 use crate::limits::VISITED_WORDS_MAX;
 
-/// A set of versions.
+/// What has an id that the set can take. One set holds ids of one kind.
+pub(crate) trait Numbered {
+    fn number(self) -> (Incarnation, u64);
+}
+
+/// A set of files or of versions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Visited {
     words: BTreeMap<(Incarnation, u64), u64>,
 }
 
+impl Numbered for FileId {
+    fn number(self) -> (Incarnation, u64) {
+        (self.incarnation, self.counter)
+    }
+}
+
+impl Numbered for InodeId {
+    fn number(self) -> (Incarnation, u64) {
+        (Incarnation::default(), self.get())
+    }
+}
+
 impl Visited {
-    /// Adds a version; whether it is new. When the set is full, a version that it cannot take counts as new.
-    pub(crate) fn insert(&mut self, file: FileId) -> bool {
-        let (key, bit) = place(file);
+    /// Adds an id; whether it is new. When the set is full, an id that it cannot take counts as new.
+    pub(crate) fn insert(&mut self, id: impl Numbered) -> bool {
+        let (incarnation, number) = id.number();
+        let (key, bit) = ((incarnation, number / 64), 1_u64 << (number % 64));
         if self.words.len() >= VISITED_WORDS_MAX && !self.words.contains_key(&key) {
             return true;
         }
@@ -24,19 +42,6 @@ impl Visited {
         *word |= bit;
         is_new
     }
-
-    /// Takes a version out; whether it was in.
-    pub(crate) fn remove(&mut self, file: FileId) -> bool {
-        let (key, bit) = place(file);
-        let Some(word) = self.words.get_mut(&key) else { return false };
-        let was_in = *word & bit != 0;
-        *word &= !bit;
-        was_in
-    }
-}
-
-const fn place(file: FileId) -> ((Incarnation, u64), u64) {
-    ((file.incarnation, file.counter / 64), 1 << (file.counter % 64))
 }
 
 #[cfg(test)]
@@ -52,7 +57,8 @@ mod tests {
             assert!(!visited.insert(file(1, counter)));
             assert!(visited.insert(file(2, counter)), "another incarnation");
         }
-        assert!(visited.remove(file(1, 63)) && !visited.remove(file(1, 63)) && !visited.remove(file(3, 0)));
-        assert!(visited.insert(file(1, 63)) && !visited.insert(file(1, 64)));
+        let mut visited = Visited::default();
+        assert!(visited.insert(InodeId::new(64)) && visited.insert(InodeId::new(63)));
+        assert!(!visited.insert(InodeId::new(64)));
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use forebay_metadata::{Command, EndJob, JobRecord, query};
 use forebay_raft::Role;
-use forebay_types::{JobId, JobState};
+use forebay_types::JobState;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -56,7 +56,7 @@ async fn look(shared: &Arc<Shared>, cancelled: &CancellationToken) -> Result<(),
     jobs.live.lock().iter().filter(|(id, _)| !ids.contains(id)).for_each(|(_, live)| live.token.cancel());
     for job in active {
         if job.is_listed {
-            begin(shared, job.id, cancelled);
+            begin(shared, &job, cancelled);
         } else {
             end_if_abandoned(shared, &job).await?;
         }
@@ -65,7 +65,8 @@ async fn look(shared: &Arc<Shared>, cancelled: &CancellationToken) -> Result<(),
 }
 
 /// Begins to work on a job, unless it is worked on or as many as may be are.
-fn begin(shared: &Arc<Shared>, job: JobId, cancelled: &CancellationToken) {
+fn begin(shared: &Arc<Shared>, record: &JobRecord, cancelled: &CancellationToken) {
+    let (job, before) = (record.id, record.progress);
     let live = Arc::new(LiveJob { progress: Mutex::default(), token: cancelled.child_token() });
     let mut all = shared.jobs.live.lock();
     if all.contains_key(&job) || all.len() >= limits::JOBS_RUNNING_MAX {
@@ -76,7 +77,7 @@ fn begin(shared: &Arc<Shared>, job: JobId, cancelled: &CancellationToken) {
     tracing::info!(%job, "job begins");
     let worker = Arc::clone(shared);
     shared.background.spawn(async move {
-        driver::drive(&worker, job, &live).await;
+        driver::drive(&worker, job, before, &live).await;
         worker.jobs.live.lock().remove(&job);
         worker.jobs.wake();
     });

@@ -38,6 +38,8 @@ pub(crate) struct Registration {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Heartbeat {
     pub(crate) tiers: Vec<v1::TierUsage>,
+    /// What each of them can hold as its file system is; empty where the worker does not say.
+    pub(crate) usable: Vec<u64>,
     pub(crate) reads: v1::ReadCounters,
     /// Shared, so that a report can sum them up after it let the registry go.
     pub(crate) mounts: Arc<Vec<v1::MountCounters>>,
@@ -249,6 +251,18 @@ impl Registry {
     /// The workers by rising id.
     pub(crate) fn workers(&self) -> impl Iterator<Item = &Registered> {
         self.workers.values()
+    }
+
+    /// What all workers that live can hold: their quotas, or less where they say that file systems have less.
+    pub(crate) fn room(&self) -> u64 {
+        let live = self.workers.values().filter(|worker| worker.entry.state == WorkerState::Live);
+        let tiers = live.flat_map(|worker| {
+            let usable = worker.latest.usable.iter().copied().map(Some).chain(std::iter::repeat(None));
+            worker.latest.tiers.iter().zip(usable)
+        });
+        tiers
+            .map(|(tier, usable)| tier.capacity_bytes.min(usable.unwrap_or(u64::MAX)))
+            .fold(0, u64::saturating_add)
     }
 
     /// Room and what is used of it, over all workers that live.

@@ -209,6 +209,12 @@ impl BlockStore {
         self.inner.state.lock().index.changes_since(cursor)
     }
 
+    /// Looks at what the file systems have free; [`TierUsage::free`](crate::TierUsage) says it then. The store itself
+    /// looks now and then while it is filled. May block on a disk that does not answer.
+    pub fn look_at_free_space(&self) {
+        self.inner.look_at_free_space();
+    }
+
     /// What each tier has and holds, fastest first.
     #[must_use]
     pub fn usage(&self) -> Vec<TierUsage> {

@@ -10,6 +10,8 @@ use forebay_block_store::TierUsage;
 use forebay_proto::{WireError, header, v1};
 use forebay_runtime::Condition;
 use forebay_types::{CapabilityKey, ClusterId, Epoch, ErrorKind, FileId, Principal, WorkerId};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::contents::Contents;
@@ -54,6 +56,30 @@ pub(crate) struct Reporter<F> {
     /// Called at that moment.
     announce: Option<F>,
     is_reached: bool,
+    free_space: FreeSpaceLook,
+}
+
+/// Has the store look now and then at what its file systems have free, beside the heartbeats, so that a disk that does
+/// not answer holds up none.
+#[derive(Default)]
+struct FreeSpaceLook(Option<BoxFuture<'static, ()>>);
+
+impl FreeSpaceLook {
+    /// Begins a look unless one goes on.
+    fn go_on(&mut self, core: &Arc<WorkerCore>) {
+        let look = self.0.get_or_insert_with(|| {
+            let core = Arc::clone(core);
+            async move {
+                let store = core.path.cache.store().clone();
+                // A process that is stopping reports no more.
+                let _ = core.disk.run(move || store.look_at_free_space()).await;
+            }
+            .boxed()
+        });
+        if look.now_or_never().is_some() {
+            self.0 = None;
+        }
+    }
 }
 
 /// Registers with the first master that takes the worker. Tries until it does, or until `cancel`.
@@ -165,6 +191,7 @@ impl<F: FnOnce() + Send> Reporter<F> {
             condition,
             announce: Some(announce),
             is_reached: true,
+            free_space: FreeSpaceLook::default(),
         }
     }
 
@@ -210,17 +237,21 @@ impl<F: FnOnce() + Send> Reporter<F> {
             core.mounts.connected().iter().map(|mount| mount.report(core.shares.cached(mount.id))).collect();
         let under_store_bytes = mounts.iter().map(|mount| mount.under_store_read_bytes).sum();
         let asked = self.mounts.ask(core.clock.boot_instant());
+        let tiers = core.path.cache.store().usage();
+        self.free_space.go_on(core);
+        let usable_bytes = tiers.iter().map(|tier| tier.usable().get()).collect();
         let request = v1::HeartbeatRequest {
             header: Some(request_header()),
             worker: self.registered.identity.worker.get(),
             registration: self.registered.registration,
-            tiers: core.path.cache.store().usage().iter().map(tier_message).collect(),
+            tiers: tiers.iter().map(tier_message).collect(),
             versions,
             reads: Some(core.path.counts.report(under_store_bytes)),
             mounts,
             mounts_revision: asked.known,
             forget_taken: Some(self.forgetting.taken()),
             mounts_place: asked.place,
+            usable_bytes,
         };
         let answer =
             self.link.call(request, async |mut client, request| client.heartbeat(request).await).await?;

@@ -1,5 +1,9 @@
 //! What a load has done and given up, and when that is written down.
+//!
+//! A file may be replaced between two walks, so while they go on the totals are what is known by then. At the end of a
+//! pass they are what that pass came by: each file once, with the bytes of the version that was loaded.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use forebay_types::limits::JOB_FAILURES_KEPT_MAX;
@@ -12,6 +16,11 @@ use crate::limits::{PERSIST_FAILURES, PERSIST_FILES, PERSIST_INTERVAL};
 #[derive(Debug, Default)]
 pub(super) struct Report {
     progress: JobProgress,
+    /// What an earlier master wrote down of this job, which is shown until this one has done as much.
+    before: JobProgress,
+    pass: Pass,
+    /// Paths that cannot be gone through, the first of them: each is told once.
+    paths: BTreeSet<NamespacePath>,
     /// Failures that were not written down, oldest first.
     failures: Vec<JobFailure>,
     /// How many of them are on their way.
@@ -25,32 +34,74 @@ pub(super) struct Report {
     has_begun: bool,
 }
 
+/// What the pass that goes on has come by and done.
+#[derive(Debug, Default)]
+struct Pass {
+    files: u64,
+    bytes: u64,
+    files_done: u64,
+    bytes_done: u64,
+}
+
 impl Report {
+    /// Goes on from what was written down of the job before.
+    pub(super) fn resuming(before: JobProgress) -> Self {
+        let progress = JobProgress { under_store_bytes: before.under_store_bytes, ..JobProgress::default() };
+        Self { progress, before, ..Self::default() }
+    }
+
+    /// A walk found a file that none had found before.
     pub(super) const fn found(&mut self, length: ByteCount) {
         self.progress.files_total += 1;
         self.progress.add_total(length);
     }
 
-    pub(super) const fn done(&mut self, length: ByteCount) {
-        self.progress.files_done += 1;
-        self.progress.bytes_done = self.progress.bytes_done.saturating_add(length.get());
+    /// This pass came by a file.
+    pub(super) const fn met(&mut self, length: ByteCount) {
+        self.pass.files += 1;
+        self.pass.bytes = self.pass.bytes.saturating_add(length.get());
     }
 
-    /// What was done was lost again.
+    /// This pass saw a file in its place.
+    pub(super) const fn done(&mut self, length: ByteCount, is_first_time: bool) {
+        self.pass.files_done += 1;
+        self.pass.bytes_done = self.pass.bytes_done.saturating_add(length.get());
+        if is_first_time {
+            self.progress.files_done += 1;
+            self.progress.bytes_done = self.progress.bytes_done.saturating_add(length.get());
+        }
+    }
+
+    /// What an earlier pass had done was lost again.
     pub(super) const fn undone(&mut self, length: ByteCount) {
         self.progress.files_done = self.progress.files_done.saturating_sub(1);
         self.progress.bytes_done = self.progress.bytes_done.saturating_sub(length.get());
     }
 
-    /// A file has another version than was listed.
-    pub(super) const fn changed(&mut self, before: ByteCount, after: ByteCount, is_counted: bool) {
+    /// A file has another version than when it was counted.
+    pub(super) const fn replaced(&mut self) {
+        self.progress.files_changed += 1;
+    }
+
+    /// A file that this pass came by has another version now.
+    pub(super) const fn changed(&mut self, before: ByteCount, after: ByteCount) {
         self.progress.files_changed += 1;
         self.progress.bytes_total = self.progress.bytes_total.saturating_sub(before.get());
-        if is_counted {
-            self.progress.files_total = self.progress.files_total.saturating_sub(1);
-        } else {
-            self.progress.add_total(after);
-        }
+        self.progress.add_total(after);
+        self.pass.bytes = self.pass.bytes.saturating_sub(before.get()).saturating_add(after.get());
+    }
+
+    /// Another pass begins.
+    pub(super) fn begin_pass(&mut self) {
+        self.pass = Pass::default();
+    }
+
+    /// A pass is over, so it is known what there is and what of it is done.
+    pub(super) fn settle(&mut self) {
+        let Pass { files, bytes, files_done, bytes_done } = self.pass;
+        self.progress =
+            JobProgress { files_total: files, bytes_total: bytes, files_done, bytes_done, ..self.progress };
+        self.before = JobProgress::default();
     }
 
     pub(super) const fn fetched(&mut self, bytes: u64) {
@@ -65,6 +116,17 @@ impl Report {
         }
     }
 
+    /// A path or directory cannot be gone through.
+    pub(super) fn path_failed(&mut self, path: NamespacePath, fault: &Fault) {
+        if self.paths.contains(&path) {
+            return;
+        }
+        if self.paths.len() < JOB_FAILURES_KEPT_MAX {
+            self.paths.insert(path.clone());
+        }
+        self.failed(path, fault);
+    }
+
     pub(super) const fn has_failures(&self) -> bool {
         self.progress.files_failed > 0
     }
@@ -74,13 +136,21 @@ impl Report {
     }
 
     /// The counts, with what is `under_way` of files that are not done.
-    pub(super) const fn progress(&self, under_way: u64) -> JobProgress {
+    pub(super) fn progress(&self, under_way: u64) -> JobProgress {
         let mut progress = self.progress;
         progress.bytes_done = progress.bytes_done.saturating_add(under_way);
         if progress.bytes_done > progress.bytes_total {
             progress.bytes_done = progress.bytes_total;
         }
-        progress
+        let before = self.before;
+        JobProgress {
+            files_total: progress.files_total.max(before.files_total),
+            files_done: progress.files_done.max(before.files_done),
+            files_changed: progress.files_changed.max(before.files_changed),
+            bytes_total: progress.bytes_total.max(before.bytes_total),
+            bytes_done: progress.bytes_done.max(before.bytes_done),
+            ..progress
+        }
     }
 
     /// What is to be written down now.
@@ -88,21 +158,21 @@ impl Report {
         if self.is_sending {
             return None;
         }
-        let begins = !self.has_begun;
+        let (begins, progress) = (!self.has_begun, self.progress(0));
         if let Some((at, sent)) = &self.sent {
-            let is_news = begins || self.progress != *sent || !self.failures.is_empty();
+            let is_news = begins || progress != *sent || !self.failures.is_empty();
             let is_time = now.saturating_sub(*at) >= PERSIST_INTERVAL;
-            let is_much = self.progress.files_done.abs_diff(sent.files_done) >= PERSIST_FILES
+            let is_much = progress.files_done.abs_diff(sent.files_done) >= PERSIST_FILES
                 || self.failures.len() >= PERSIST_FAILURES;
             if !(is_news && is_time || is_much) {
                 return None;
             }
         }
         self.is_sending = true;
-        self.sent = Some((now, self.progress));
+        self.sent = Some((now, progress));
         self.failures_sent = self.failures.len().min(PERSIST_FAILURES);
         let failures = self.failures[..self.failures_sent].to_vec();
-        Some(Action::Persist { begins, progress: self.progress, failures })
+        Some(Action::Persist { begins, progress, failures })
     }
 
     /// What was to be written down is, or is not.

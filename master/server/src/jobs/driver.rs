@@ -5,7 +5,7 @@ use std::sync::Arc;
 use forebay_jobs::{Action, Event, Fault, Found, LoadJob, NamedFound, Page};
 use forebay_metadata::{AdvanceJob, Command, EndJob, query};
 use forebay_proto::{Entry, Named};
-use forebay_types::{Epoch, JobId, JobState};
+use forebay_types::{Epoch, JobId, JobProgress, JobState};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -26,16 +26,16 @@ struct Driver<'a> {
     lookup: Arc<PathLookup>,
     under_way: FuturesUnordered<BoxFuture<'static, Event>>,
     loading: mpsc::Sender<Event>,
-    /// What the engine knows of the workers.
-    known: Option<(Epoch, bool)>,
+    /// What the engine knows of the workers: the map, whether it is settled, and their room.
+    known: Option<(Epoch, bool, u64)>,
 }
 
-/// Works on a job until it is over, somebody stops it, or the process ends.
-pub(super) async fn drive(shared: &Arc<Shared>, job: JobId, live: &LiveJob) {
+/// Works on a job, of which `before` is written down, until it is over, somebody stops it, or the process ends.
+pub(super) async fn drive(shared: &Arc<Shared>, job: JobId, before: JobProgress, live: &LiveJob) {
     let (loading, mut news) = mpsc::channel(limits::JOB_NEWS_MAX);
     let lookup = Arc::<PathLookup>::default();
     let mut driver = Driver { shared, job, lookup, under_way: FuturesUnordered::new(), loading, known: None };
-    let mut engine = LoadJob::new();
+    let mut engine = LoadJob::resuming(before);
     let mut ticks = tokio::time::interval(limits::JOB_TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -67,14 +67,18 @@ impl Driver<'_> {
     fn workers_or_tick(&mut self) -> Event {
         let is_settled = self.shared.jobs.is_settled(self.shared.clock.boot_instant());
         let registry = self.shared.registry.lock();
-        if self.known == Some((registry.epoch(), is_settled)) {
-            return Event::Tick;
+        let room_bytes = registry.room();
+        let before = self.known.replace((registry.epoch(), is_settled, room_bytes));
+        if before.is_some_and(|(epoch, settled, _)| (epoch, settled) == (registry.epoch(), is_settled)) {
+            return match before == self.known {
+                true => Event::Tick,
+                false => Event::Room { room_bytes },
+            };
         }
-        self.known = Some((registry.epoch(), is_settled));
         let map = registry.map();
         drop(registry);
         self.shared.jobs.channels.retain(&map);
-        Event::Workers { map, is_settled }
+        Event::Workers { map, is_settled, room_bytes }
     }
 
     fn carry_out(&self, action: Action) {
@@ -111,6 +115,10 @@ impl Driver<'_> {
                     let outcome = load(&shared, worker, &version, (offset, length), tell).await;
                     Event::Loaded { task, outcome }
                 })
+            }
+            Action::Look { request, version } => {
+                let is_whole = shared.registry.lock().locations.is_whole(&version);
+                Box::pin(std::future::ready(Event::Looked { request, is_whole }))
             }
             Action::Persist { begins, progress, failures } => Box::pin(async move {
                 let command = Command::AdvanceJob(AdvanceJob { job, begins, progress, failures });

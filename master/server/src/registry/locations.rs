@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use forebay_types::{ByteCount, FileId, WorkerId};
+use forebay_types::{ByteCount, FileId, VersionDescriptor, WorkerId};
 
 /// What one worker holds of one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,16 @@ impl Locations {
     /// Whether a worker holds something.
     pub(crate) fn holds_any(&self, worker: WorkerId) -> bool {
         self.held.get(&worker).is_some_and(|held| *held > 0)
+    }
+
+    /// Whether all of a version is cached, as far as workers told. One of several blocks may be spread over them.
+    pub(crate) fn is_whole(&self, version: &VersionDescriptor) -> bool {
+        let length = version.length();
+        let sum =
+            || self.of(version.file).map(|(_, holding)| holding.cached.get()).fold(0, u64::saturating_add);
+        length == ByteCount::ZERO
+            || self.of(version.file).any(|(_, holding)| holding.complete)
+            || length > version.block_length && sum() >= length.get()
     }
 
     /// The most that one worker holds of a version: what is cached at least once.

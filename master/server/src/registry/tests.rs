@@ -1,7 +1,7 @@
 //! Lives of workers as the registry sees them, with a clock that the test moves.
 
 use super::*;
-use forebay_types::Incarnation;
+use forebay_types::{Fingerprint, Incarnation, MountId, Timestamp, UnderStoreKey, VersionDescriptor};
 
 fn at(seconds: u64) -> BootInstant {
     BootInstant::from_boot(Duration::from_secs(seconds))
@@ -88,6 +88,52 @@ fn registering_again_unchanged_moves_no_block() {
     assert_eq!(registry.epoch(), epoch);
     register(&mut registry, at(2), WorkerId::new(1), "a:9");
     assert!(registry.epoch() > epoch);
+}
+
+#[test]
+fn the_room_is_what_live_workers_can_hold_as_far_as_they_say() {
+    let mut registry = Registry::new(1);
+    let (one, two) = (WorkerId::new(1), WorkerId::new(2));
+    let life = register(&mut registry, at(0), one, "a:1");
+    register(&mut registry, at(5), two, "a:2");
+    assert_eq!(registry.room(), 20, "nobody has said how full file systems are");
+    let tiers = registration("a:1").tiers;
+    let beat = |usable| Heartbeat { tiers: tiers.clone(), usable, ..Heartbeat::default() };
+    let epoch = registry.epoch();
+    assert!(registry.heartbeat(at(1), one, life, beat(vec![4]), &[]));
+    assert_eq!(registry.room(), 14);
+    assert!(registry.heartbeat(at(1), one, life, beat(vec![40]), &[]));
+    assert_eq!((registry.room(), registry.epoch()), (20, epoch), "no block is placed otherwise for it");
+    registry.tick(at(12), LOST_AFTER);
+    assert_eq!(registry.room(), 10);
+}
+
+#[test]
+fn a_version_is_whole_where_one_worker_has_all_of_it_or_several_have_its_blocks() {
+    let mut locations = Locations::default();
+    let version = |length, block| VersionDescriptor {
+        file: file(1),
+        mount: MountId::new(1),
+        key: UnderStoreKey::default(),
+        fingerprint: Fingerprint {
+            tag: None,
+            version_id: None,
+            length: ByteCount::new(length),
+            modified: Timestamp::default(),
+            local: None,
+        },
+        block_length: ByteCount::new(block),
+    };
+    let part = |cached, complete| Holding { cached: ByteCount::new(cached), complete };
+    assert!(!locations.is_whole(&version(10, 10)) && locations.is_whole(&version(0, 10)));
+    locations.record(WorkerId::new(1), file(1), part(6, false));
+    locations.record(WorkerId::new(2), file(1), part(4, false));
+    assert!(!locations.is_whole(&version(10, 10)), "both may have the same part of the one block");
+    assert!(locations.is_whole(&version(10, 5)));
+    locations.record(WorkerId::new(2), file(1), part(10, true));
+    assert!(locations.is_whole(&version(10, 10)));
+    locations.set_lost(WorkerId::new(2), true);
+    assert!(!locations.is_whole(&version(10, 10)));
 }
 
 const LOST_AFTER: Duration = Duration::from_secs(10);

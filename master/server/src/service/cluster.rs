@@ -82,8 +82,12 @@ impl v1::cluster_server::Cluster for ClusterService {
                 Holding { cached: ByteCount::new(report.cached_bytes), complete: report.complete },
             ));
         }
+        if request.usable_bytes.len() > limits::TIERS_MAX {
+            return Err(MasterError::Invalid("more usable rooms than a worker has tiers".to_owned()).into());
+        }
         let beat = Heartbeat {
             tiers: request.tiers,
+            usable: request.usable_bytes,
             reads: request.reads.unwrap_or_default(),
             mounts: Arc::new(request.mounts),
         };

@@ -70,7 +70,7 @@ fn what_waits_for_the_reaper_after_an_unmount_does_not_exist_any_more() {
     let directory = Place::of(&log.store, left, None).err().expect("unmounted");
     let file = file_in_mount(&log.store, file.id).expect_err("unmounted");
     assert_eq!((directory.kind(), file.kind()), (ErrorKind::NotFound, ErrorKind::NotFound));
-    let root = living(&log.store, data.id).err().expect("unmounted");
+    let root = living(&log.store, data.id).expect_err("unmounted");
     assert_eq!(root.kind(), ErrorKind::NotFound, "its attributes are those of nothing");
     assert!(living(&log.store, InodeId::ROOT).is_ok_and(|(_, mount)| mount.is_none()));
 }

@@ -46,6 +46,15 @@ pub struct TierUsage {
     pub versions: u64,
 }
 
+impl TierUsage {
+    /// What the tier can hold: its quota, or what it holds and what its file system gives beyond that, if that is less.
+    #[must_use]
+    pub fn usable(&self) -> ByteCount {
+        let beyond = self.free.map_or(u64::MAX, ByteCount::get);
+        self.capacity.min(ByteCount::new(self.used.get().saturating_add(beyond)))
+    }
+}
+
 /// The counts of a tier that change, see [`TierUsage`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TierCounts {

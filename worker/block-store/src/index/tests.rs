@@ -386,3 +386,23 @@ fn generations_of_one_version_never_share_a_name() {
         delete(&mut index, action);
     }
 }
+
+#[test]
+fn a_tier_can_hold_its_quota_or_what_it_has_and_its_file_system_gives() {
+    let usable = |used: u64, free: Option<u64>| {
+        let usage = TierUsage {
+            name: String::new(),
+            directory: "/".into(),
+            kind: TierKind::Disk,
+            capacity: ByteCount::new(1000),
+            used: ByteCount::new(used),
+            held: ByteCount::ZERO,
+            free: free.map(ByteCount::new),
+            versions: 0,
+        };
+        usage.usable().get()
+    };
+    assert_eq!((usable(0, Some(176)), usable(100, Some(76))), (176, 176), "its own bytes change nothing");
+    assert_eq!(usable(100, Some(0)), 100, "others filled the file system");
+    assert_eq!((usable(0, Some(5000)), usable(0, None)), (1000, 1000));
+}

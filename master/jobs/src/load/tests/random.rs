@@ -31,7 +31,8 @@ impl Fate {
             Self::Passing(kind) => vec![Trick::Fail(kind); 2],
             Self::Changes => vec![Trick::Change(2 * MIB)],
             Self::Evicted => vec![Trick::Evict],
-            Self::Refused => vec![Trick::Fail(ErrorKind::PermissionDenied)],
+            // By each of the two workers.
+            Self::Refused => vec![Trick::Fail(ErrorKind::PermissionDenied); 2],
             Self::Goes => vec![Trick::Vanish],
         }
     }

@@ -170,7 +170,7 @@ fn before_the_workers_are_known_nothing_is_refused_for_want_of_room() {
     world.lists = vec![vec![path("/d")]];
     let mut small = world.map.clone();
     small.workers.clear();
-    world.tell(Event::Workers { map: small.clone(), is_settled: false });
+    world.tell(Event::Workers { map: small.clone(), is_settled: false, room_bytes: 0 });
     (0..20).for_each(|_| {
         while !world.waiting.is_empty() {
             world.step(0);
@@ -179,7 +179,7 @@ fn before_the_workers_are_known_nothing_is_refused_for_want_of_room() {
         world.tell(Event::Tick);
     });
     assert_eq!((&world.end, world.loads.len()), (&None, 0));
-    world.tell(Event::Workers { map: world.map.clone(), is_settled: false });
+    world.tell_workers(false);
     assert_eq!(world.run(), JobState::Succeeded);
 }
 

@@ -41,6 +41,14 @@ pub(super) struct World {
     pub(super) list_faults: BTreeMap<NamespacePath, VecDeque<ErrorKind>>,
     /// By version and offset.
     cached: BTreeSet<(FileId, u64)>,
+    /// The same, the longest unused first.
+    by_use: VecDeque<(FileId, u64)>,
+    /// How many of them there is room for.
+    pub(super) cached_max: usize,
+    /// What the workers say that they can hold, if that is not what their quotas say.
+    pub(super) room: Option<u64>,
+    /// Workers that refuse each load, and how.
+    pub(super) refusing: BTreeMap<WorkerId, ErrorKind>,
     pub(super) map: ClusterMap,
     pub(super) now: Duration,
     pub(super) engine: LoadJob,
@@ -79,6 +87,10 @@ impl World {
             tricks: BTreeMap::new(),
             list_faults: BTreeMap::new(),
             cached: BTreeSet::new(),
+            by_use: VecDeque::new(),
+            cached_max: usize::MAX,
+            room: None,
+            refusing: BTreeMap::new(),
             map: ClusterMap { epoch: Epoch::new(1), workers },
             now: Duration::from_secs(100),
             engine: LoadJob::new(),
@@ -157,14 +169,43 @@ impl World {
     /// Begins with what the shell says first.
     pub(super) fn begin(&mut self, paths: &[&str]) {
         self.lists = vec![paths.iter().map(|text| path(text)).collect()];
+        self.durable.0 = JobProgress::default();
         self.restart();
     }
 
     /// A new master begins anew.
     pub(super) fn restart(&mut self) {
-        self.engine = LoadJob::new();
+        self.engine = LoadJob::resuming(self.durable.0);
         self.waiting.clear();
-        self.tell(Event::Workers { map: self.map.clone(), is_settled: true });
+        self.tell_workers(true);
+    }
+
+    pub(super) fn tell_workers(&mut self, is_settled: bool) {
+        let live = self.map.workers.iter().filter(|worker| worker.state == WorkerState::Live);
+        let quota = live.map(|worker| worker.capacity.get()).sum();
+        let room_bytes = self.room.unwrap_or(quota);
+        self.tell(Event::Workers { map: self.map.clone(), is_settled, room_bytes });
+    }
+
+    /// A worker is lost with all that it holds.
+    pub(super) fn lose(&mut self, id: u32) {
+        let loads = self.loads.iter().filter(|(_, worker, _)| worker.get() == id);
+        let lost: BTreeSet<_> = loads.map(|(path, ..)| self.version(&path.to_string())).collect();
+        self.cached.retain(|(file, _)| !lost.contains(file));
+        let worker = self.map.workers.iter_mut().find(|worker| worker.id.get() == id).unwrap();
+        worker.state = WorkerState::Lost;
+        self.map.epoch = self.map.epoch.next();
+        self.tell_workers(true);
+    }
+
+    pub(super) fn remove(&mut self, at: &NamespacePath) {
+        self.nodes.remove(at);
+    }
+
+    /// Somebody writes another content of this length.
+    pub(super) fn replace(&mut self, at: &str, length: u64) {
+        let version = self.new_version(length);
+        self.nodes.get_mut(&path(at)).unwrap().version = Some(version);
     }
 
     pub(super) fn tell(&mut self, event: Event) {
@@ -232,6 +273,10 @@ impl World {
                 let outcome = self.load(worker, &version, offset, length);
                 Event::Loaded { task, outcome }
             }
+            Action::Look { request, version } => {
+                let is_whole = self.cached.iter().any(|(file, _)| *file == version.file);
+                Event::Looked { request, is_whole }
+            }
             Action::Persist { begins, progress, failures } => {
                 if begins {
                     self.durable.1.clear();
@@ -285,7 +330,10 @@ impl World {
             return Err(Fault::new(ErrorKind::Stale, "it was replaced"));
         };
         self.loads.push((at.clone(), worker, offset));
-        let is_missing = self.cached.insert((version.file, offset));
+        if let Some(kind) = self.refusing.get(&worker) {
+            return Err(Fault::new(*kind, format!("{}: says this worker", kind.name())));
+        }
+        let is_missing = self.cache((version.file, offset));
         let fetched = if is_missing { length } else { 0 };
         let loaded = Loaded { under_store_bytes: fetched, missing_bytes: fetched };
         match self.tricks.get_mut(&at).and_then(VecDeque::pop_front) {
@@ -306,5 +354,17 @@ impl World {
         }
         self.cached.remove(&(version.file, offset));
         Err(Fault::new(ErrorKind::Stale, "it was replaced"))
+    }
+
+    /// Caches a block, for which the longest unused one may have to go; whether it was missing.
+    fn cache(&mut self, block: (FileId, u64)) -> bool {
+        self.by_use.retain(|used| *used != block);
+        self.by_use.push_back(block);
+        let is_missing = self.cached.insert(block);
+        while self.by_use.len() > self.cached_max {
+            let Some(gone) = self.by_use.pop_front() else { break };
+            self.cached.remove(&gone);
+        }
+        is_missing
     }
 }
