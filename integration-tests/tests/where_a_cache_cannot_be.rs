@@ -165,11 +165,16 @@ fn without_root_the_ram_tier_lies_in_shared_memory_and_serves() {
     fs::remove_dir_all(&folder).expect("removed");
 }
 
-/// Runs the binary where there are no devices, and then shows what is mounted there.
+/// Runs the binary where there are no devices, and then shows what is mounted there. Only `/dev` is made private, since
+/// the root of a chroot is no mount whose propagation could be changed.
 fn run_without_devices(arguments: &[&str]) -> Output {
-    let script = "mount -t tmpfs none /dev && { \"$@\"; code=$?; cat /proc/self/mounts; exit $code; }";
+    let script = "mount --make-private /dev && mount -t tmpfs none /dev && \
+                  { \"$@\"; code=$?; cat /proc/self/mounts; exit $code; }";
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", script, "sh"]).arg(forebay()).args(arguments);
+    command
+        .args(["--mount", "--propagation", "unchanged", "sh", "-c", script, "sh"])
+        .arg(forebay())
+        .args(arguments);
     output(&mut command)
 }
 
