@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use forebay_under_store::conformance::RawWriter;
 use http::header::{CONTENT_LENGTH, HeaderValue};
-use http::{Method, Uri};
+use http::{Method, StatusCode, Uri};
 use object_store::ClientOptions;
 use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::{HttpClient, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector};
@@ -42,6 +42,9 @@ impl RawWriter for DirectoryWriter {
     }
 }
 
+/// How often a write is sent at most.
+const ATTEMPTS: usize = 5;
+
 /// Writes objects into a bucket.
 pub(crate) struct BucketWriter {
     base: String,
@@ -60,12 +63,28 @@ impl BucketWriter {
         }
     }
 
-    /// Sends one request; `target` follows the base URL.
+    /// Sends one request; `target` follows the base URL. A server's own trouble is met as S3 clients meet it, by asking
+    /// again: rclone answers 500 to some of many writes that come at once into a new folder.
     pub(crate) async fn send(&self, method: Method, target: &str, content: Bytes) {
+        let mut answers = Vec::new();
+        while answers.len() < ATTEMPTS {
+            let (status, body) = self.attempt(&method, target, content.clone()).await;
+            if status.is_success() {
+                return;
+            }
+            answers.push(format!("{status} {body}"));
+            if !status.is_server_error() {
+                break;
+            }
+        }
+        panic!("{target}: {answers:?}");
+    }
+
+    async fn attempt(&self, method: &Method, target: &str, content: Bytes) -> (StatusCode, String) {
         let length = HeaderValue::from(content.len());
         let mut request = HttpRequest::new(HttpRequestBody::from(content));
         request.headers_mut().insert(CONTENT_LENGTH, length);
-        *request.method_mut() = method;
+        *request.method_mut() = method.clone();
         *request.uri_mut() = format!("{}{target}", self.base).parse::<Uri>().expect("a legal URI");
         AwsAuthorizer::new(&self.credential, "s3", "us-east-1")
             .try_authorize(&mut request, None)
@@ -74,7 +93,7 @@ impl BucketWriter {
             self.client.execute(request).await.unwrap_or_else(|problem| panic!("{target}: {problem:?}"));
         let (head, body) = answer.into_parts();
         let body = body.bytes().await.expect("a body");
-        assert!(head.status.is_success(), "{target}: {} {}", head.status, String::from_utf8_lossy(&body));
+        (head.status, String::from_utf8_lossy(&body).into_owned())
     }
 
     fn target(key: &[u8]) -> String {
