@@ -67,7 +67,7 @@ pub fn endpoint(address: &str) -> Result<Endpoint, WireError> {
 
 /// Serves gRPC services and plain HTTP pages on one port until `cancel`, then finishes the calls that have begun.
 ///
-/// Each call runs in a span at the level INFO with the field `rpc`, such as `Blocks/Read`, so that log lines within it
+/// Each call runs in a span at the level DEBUG with the field `rpc`, such as `Blocks/Read`, so that log lines within it
 /// say what they belong to.
 ///
 /// # Errors

@@ -1,7 +1,8 @@
 //! One span for each request that a server answers, from its head to the end of its answer's body.
 //!
-//! The span has the field `rpc` and the level INFO, which is what a process logs unless told otherwise: a warning then
-//! says which request it belongs to. Plain pages, such as /metrics, have no span.
+//! The span has the field `rpc` and the level DEBUG: at the level INFO it made opening and closing a cached file slower by
+//! 3.5 %. Where nobody asked for that level, a request costs two comparisons more. Plain pages, such as /metrics, have no
+//! span.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -70,7 +71,7 @@ where
 }
 
 fn span_of(path: &str) -> Span {
-    path.strip_prefix(PACKAGE).map_or_else(Span::none, |rpc| tracing::info_span!("request", rpc))
+    path.strip_prefix(PACKAGE).map_or_else(Span::none, |rpc| tracing::debug_span!("request", rpc))
 }
 
 impl<B: Body + Unpin> Body for SpannedBody<B> {

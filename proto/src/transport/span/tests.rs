@@ -79,7 +79,7 @@ async fn lines_of(path: &str, filter: &str) -> Vec<(String, Option<String>)> {
 async fn each_line_of_a_request_says_its_rpc_to_the_end_of_the_body_where_somebody_asked_for_that_level() {
     let rpc = "/forebay.v1.Blocks/Read";
     for (path, filter, expected) in
-        [(rpc, "info", Some("Blocks/Read")), (rpc, "warn", None), ("/metrics", "info", None)]
+        [(rpc, "debug", Some("Blocks/Read")), (rpc, "info", None), ("/metrics", "debug", None)]
     {
         let expected =
             ["asked", "left behind", "made"].map(|message| (message.to_owned(), expected.map(str::to_owned)));
