@@ -59,7 +59,7 @@ impl LoadJob {
             return;
         }
         let reason = match (&look.reason, self.files.get(&key).map(|file| file.met)) {
-            (Some(_), _) => "is not in the cache, which has no room for all files",
+            (Some(_), _) => "is not known to be whole in the cache, which has no room for all files",
             (None, Some(Met::Known)) => {
                 "was loaded and evicted again each time: the cache has no room for all that is loaded and read"
             }

@@ -77,14 +77,10 @@ impl Locations {
         self.held.get(&worker).is_some_and(|held| *held > 0)
     }
 
-    /// Whether all of a version is cached, as far as workers told. One of several blocks may be spread over them.
+    /// Whether one worker told that it has all of a version. Of one that is spread over several it cannot be told, since
+    /// they say how much they hold and not which part: two may hold the same.
     pub(crate) fn is_whole(&self, version: &VersionDescriptor) -> bool {
-        let length = version.length();
-        let sum =
-            || self.of(version.file).map(|(_, holding)| holding.cached.get()).fold(0, u64::saturating_add);
-        length == ByteCount::ZERO
-            || self.of(version.file).any(|(_, holding)| holding.complete)
-            || length > version.block_length && sum() >= length.get()
+        version.length() == ByteCount::ZERO || self.of(version.file).any(|(_, holding)| holding.complete)
     }
 
     /// The most that one worker holds of a version: what is cached at least once.

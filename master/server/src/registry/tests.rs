@@ -109,7 +109,7 @@ fn the_room_is_what_live_workers_can_hold_as_far_as_they_say() {
 }
 
 #[test]
-fn a_version_is_whole_where_one_worker_has_all_of_it_or_several_have_its_blocks() {
+fn a_version_is_known_to_be_whole_where_one_worker_has_all_of_it() {
     let mut locations = Locations::default();
     let version = |length, block| VersionDescriptor {
         file: file(1),
@@ -128,8 +128,7 @@ fn a_version_is_whole_where_one_worker_has_all_of_it_or_several_have_its_blocks(
     assert!(!locations.is_whole(&version(10, 10)) && locations.is_whole(&version(0, 10)));
     locations.record(WorkerId::new(1), file(1), part(6, false));
     locations.record(WorkerId::new(2), file(1), part(4, false));
-    assert!(!locations.is_whole(&version(10, 10)), "both may have the same part of the one block");
-    assert!(locations.is_whole(&version(10, 5)));
+    assert!(!locations.is_whole(&version(10, 5)), "both may have the same part");
     locations.record(WorkerId::new(2), file(1), part(10, true));
     assert!(locations.is_whole(&version(10, 10)));
     locations.set_lost(WorkerId::new(2), true);
