@@ -97,6 +97,18 @@ impl ErrorKind {
         )
     }
 
+    /// How much a refusal says of what is wrong, where several workers refused: an under-store's own word more than that
+    /// of a worker which cannot ask it, and that more than the rest.
+    #[must_use]
+    pub const fn telling(self) -> u8 {
+        match self {
+            Self::PermissionDenied => 3,
+            Self::NotFound => 2,
+            Self::InvalidArgument => 1,
+            _ => 0,
+        }
+    }
+
     /// The kind's name on the wire and in logs: upper case, as JSON output has it.
     #[must_use]
     pub const fn name(self) -> &'static str {

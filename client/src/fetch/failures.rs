@@ -45,7 +45,7 @@ impl Failures {
             return;
         }
         self.lasting_count += 1;
-        if self.lasting.as_ref().is_none_or(|lasting| telling(kind) > telling(lasting.kind())) {
+        if self.lasting.as_ref().is_none_or(|lasting| kind.telling() > lasting.kind().telling()) {
             self.lasting = Some(error);
         }
     }
@@ -71,14 +71,5 @@ impl Failures {
 impl From<ClientError> for Failed {
     fn from(error: ClientError) -> Self {
         Self { kind: error.kind(), error }
-    }
-}
-
-/// How much a failure that will not pass says: an under-store's own word more than a worker's that cannot ask it.
-const fn telling(kind: ErrorKind) -> u8 {
-    match kind {
-        ErrorKind::PermissionDenied => 2,
-        ErrorKind::NotFound => 1,
-        _ => 0,
     }
 }

@@ -1,8 +1,8 @@
 //! One file of a job: the blocks that are to be loaded, and what became of those that were.
 
 use forebay_types::{
-    ClusterMap, Epoch, ErrorKind, FileOffset, InodeId, NamespacePath, VersionDescriptor, WorkerEntry,
-    WorkerId, WorkerState,
+    ClusterMap, Epoch, FileOffset, InodeId, NamespacePath, VersionDescriptor, WorkerEntry, WorkerId,
+    WorkerState,
 };
 
 use crate::event::Fault;
@@ -127,7 +127,7 @@ impl FileWork {
 
     /// Asks a worker no more that refused the file, if others are left; whether that is so.
     pub(crate) fn avoid(&mut self, worker: WorkerId, fault: &Fault, map: &ClusterMap) -> bool {
-        if self.refusal.as_ref().is_none_or(|known| telling(fault.kind) > telling(known.kind)) {
+        if self.refusal.as_ref().is_none_or(|known| fault.kind.telling() > known.kind.telling()) {
             self.refusal = Some(fault.clone());
         }
         let is_left = map.workers.iter().any(|other| other.id != worker && self.may_ask(other));
@@ -140,16 +140,6 @@ impl FileWork {
 
     /// What is told of a file that is given up for `fault`: what a worker refused it for says more than who was away.
     pub(crate) fn most_telling<'a>(&'a self, fault: &'a Fault) -> &'a Fault {
-        self.refusal.as_ref().filter(|known| telling(known.kind) >= telling(fault.kind)).unwrap_or(fault)
-    }
-}
-
-/// How much a failure says: an under-store's own word more than a worker's that cannot ask it.
-const fn telling(kind: ErrorKind) -> u8 {
-    match kind {
-        ErrorKind::PermissionDenied => 3,
-        ErrorKind::NotFound => 2,
-        ErrorKind::InvalidArgument => 1,
-        _ => 0,
+        self.refusal.as_ref().filter(|known| known.kind.telling() >= fault.kind.telling()).unwrap_or(fault)
     }
 }
