@@ -15,6 +15,7 @@ mod error;
 mod key;
 mod options;
 mod port;
+mod reference;
 mod statistics;
 
 #[cfg(feature = "file")]
@@ -30,4 +31,5 @@ pub use connect::connect;
 pub use error::UnderStoreError;
 pub use options::{is_secret, known_options, resolve_options};
 pub use port::{ListedObject, ListedPage, ObjectStatus, PageToken, ReadStream, UnderStore};
+pub use reference::{ReferenceError, follow_reference, reads_a_file};
 pub use statistics::{UnderStoreCounts, UnderStoreStatistics};

@@ -10,6 +10,8 @@ pub const CONCURRENCY_DEFAULT: usize = 64;
 pub const CONCURRENCY_MAX: usize = 1024;
 /// Longest value of one option, in bytes: a session token or a certificate fits.
 pub const OPTION_LENGTH_MAX: usize = 16 << 10;
+/// Longest content of a file that an option refers to, in bytes.
+pub const REFERENCE_LENGTH_MAX: u64 = 64 << 10;
 
 /// Time that one call may take for all its attempts, from its first request to the begin of the answer's body. One
 /// attempt may use all of it, since some servers hash a large object before they answer. The wait for a place among the

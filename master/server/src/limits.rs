@@ -41,8 +41,6 @@ pub(crate) const UNDER_STORE_DEADLINE: Duration = Duration::from_secs(45);
 /// Longest wait for all under-stores that are looked at before a mount is made. With the log's it is below the 60 s that
 /// a client waits.
 pub(crate) const MOUNT_LOOK_DEADLINE: Duration = Duration::from_secs(40);
-/// Longest content of a file that an option of a mount refers to, in bytes; the same for workers.
-pub(crate) const REFERENCE_LENGTH_MAX: u64 = 64 << 10;
 /// How often the files that options refer to are read again.
 pub(crate) const REFERENCES_READ_EVERY: Duration = Duration::from_secs(60);
 /// The shortest time between two such readings, also when an under-store refuses what it is given.

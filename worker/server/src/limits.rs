@@ -74,8 +74,6 @@ pub const MOUNTS_PATIENCE: Duration = Duration::from_secs(2);
 pub const REFERENCES_INTERVAL: Duration = Duration::from_secs(60);
 /// How long such a reading is waited for.
 pub const REFERENCES_PATIENCE: Duration = Duration::from_secs(2);
-/// Length of a file that an option of a mount refers to.
-pub const REFERENCE_FILE_MAX: u64 = 64 << 10;
 /// First and longest pause between attempts at the same thing: to reach a master, or to get a page that was cut short.
 pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// A mount that is still unknown for so long after it was first asked for is gone: lists of mounts come each second.

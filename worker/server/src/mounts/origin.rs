@@ -2,17 +2,13 @@
 //! machine.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::sync::Arc;
 
 use forebay_proto::OptionSource;
 use forebay_types::{ErrorKind, UnderStoreUri};
-use forebay_under_store::{UnderStore, connect};
+use forebay_under_store::{UnderStore, connect, follow_reference};
 
 use super::Broken;
-use crate::limits::REFERENCE_FILE_MAX;
 
 /// What the master said of a mount, and the process's environment.
 #[derive(Clone, PartialEq, Eq)]
@@ -48,29 +44,9 @@ impl Origin {
             OptionSource::Plain(value) | OptionSource::Secret(value) => return Ok(value.clone()),
             OptionSource::Reference(reference) => reference,
         };
-        let broken = |problem: &dyn fmt::Display| {
-            Broken::new(ErrorKind::InvalidArgument, &format_args!("option `{name}`: {problem}"))
-        };
-        match reference.split_once(':') {
-            Some(("env", variable)) => self.environment.get(variable).cloned().ok_or_else(|| {
-                broken(&format_args!(
-                    "the worker has no environment variable `{variable}`; set it and restart"
-                ))
-            }),
-            Some(("file", path)) => {
-                let mut text = String::new();
-                let read = File::open(path)
-                    .and_then(|file| file.take(REFERENCE_FILE_MAX + 1).read_to_string(&mut text));
-                match read {
-                    Ok(length) if length as u64 > REFERENCE_FILE_MAX => {
-                        Err(broken(&format_args!("{path} is longer than {REFERENCE_FILE_MAX} bytes")))
-                    }
-                    // Editors and `echo` leave a line break at the end, which is no part of a secret.
-                    Ok(_) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
-                    Err(error) => Err(broken(&format_args!("{path} cannot be read on the worker: {error}"))),
-                }
-            }
-            _ => Err(broken(&format_args!("`{reference}` is no reference; write env:NAME or file:PATH"))),
-        }
+        follow_reference(reference, &self.environment).map_err(|error| {
+            let problem = format_args!("the option `{name}` refers to `{reference}`, which {error}");
+            Broken::new(ErrorKind::InvalidArgument, &problem)
+        })
     }
 }

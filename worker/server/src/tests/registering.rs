@@ -1,10 +1,15 @@
 //! The worker's life with its master: known again after a restart, loyal to its cluster, heard in full.
 
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use forebay_proto::{OptionSource, v1};
 use forebay_runtime::Shutdown;
 use forebay_types::{ClusterId, ErrorKind, WorkerId};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::fixture::{House, MIB, MOUNT, Started, content, eventually};
 use crate::WorkerError;
@@ -164,29 +169,51 @@ async fn mounts_and_keys_follow_the_master() {
     worker.stop().await;
 }
 
+/// A FUSE file system whose server answers nothing until it dies. Mounting it needs root.
+struct HangingFileSystem {
+    at: PathBuf,
+    server: Option<File>,
+}
+
+impl HangingFileSystem {
+    fn mount(at: PathBuf) -> Self {
+        std::fs::create_dir(&at).expect("made");
+        let server = File::options().read(true).write(true).open("/dev/fuse").expect("FUSE is there");
+        let data = format!("fd={},rootmode=40000,user_id=0,group_id=0", server.as_raw_fd());
+        let data = CString::new(data).expect("no zero byte");
+        mount("forebay-test", &at, "fuse", MountFlags::empty(), data.as_c_str()).expect("mounted");
+        Self { at, server: Some(server) }
+    }
+}
+
+impl Drop for HangingFileSystem {
+    fn drop(&mut self) {
+        // Whoever waits for an answer is told that there is nobody any more.
+        drop(self.server.take());
+        unmount(&self.at, UnmountFlags::DETACH).expect("unmounted");
+    }
+}
+
 #[tokio::test]
 async fn a_reference_to_a_file_that_hangs_stops_no_heartbeat() {
     let house = House::new().await;
     let worker = house.start().await;
     house.write("f", &content(MIB, 7));
     let version = house.version("f", 1).await;
-    let pipe = house.folder.path().join("secret");
-    let (owner, kind) = (rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR, rustix::fs::FileType::Fifo);
-    rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, owner, 0).expect("a pipe");
-    let reference = OptionSource::Reference(format!("file:{}", pipe.display()));
+    let hanging = HangingFileSystem::mount(house.folder.path().join("hangs"));
+    let reference = OptionSource::Reference(format!("file:{}", hanging.at.join("secret").display()));
     {
         let mut script = house.master.script.lock();
         let options = [("secret".to_owned(), reference.into())].into();
         script.mounts.push(v1::MountCredentials { mount: 99, uri: "s3://bucket".to_owned(), options });
         script.mounts_revision = 2;
     }
-    // Nobody writes to the pipe, so whoever opens it waits.
     for _ in 0..3 {
         house.master.next_beat().await;
     }
     worker.read(&version, 0, MIB).await.expect("the mounts that were known serve on");
     assert_eq!(house.master.script.lock().latest.mounts_revision, 1);
-    tokio::task::spawn_blocking(move || std::fs::write(pipe, "x")).await.expect("runs").expect("written");
+    drop(hanging);
     eventually("the list is taken in", || house.master.script.lock().latest.mounts_revision != 1).await;
     worker.stop().await;
 }
