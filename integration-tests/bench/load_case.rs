@@ -1,16 +1,19 @@
 //! `forebay load` from an S3 server into an empty cache, beside a plain parallel download of the same objects.
 //!
-//! Both write to the same file system. The download knows all keys and lengths beforehand, which `load` has to list.
+//! Both write to the same file system. The download knows all keys and lengths beforehand, which `load` has to list. Small
+//! objects are downloaded with object_store. It refuses ranges of this server, which sends them with the status 200, so
+//! the large object is downloaded in ranges by a client that does nothing but that.
 
 use std::fs::{File, create_dir_all};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use forebay_integration_tests::{Cluster, KEY_ID, Rclone, SECRET_KEY, write_file};
+use forebay_integration_tests::{Cluster, KEY_ID, Rclone, S3Client, SECRET_KEY, write_file};
 use futures::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectStoreExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
-use object_store::{GetOptions, GetRange, ObjectStore};
 use tempfile::TempDir;
 
 use crate::comparison::{Effort, Row, Side};
@@ -24,7 +27,8 @@ const SMALL_LENGTH: usize = 110_000;
 const REQUESTS: usize = 16;
 /// Larger objects are downloaded in ranges of this length.
 const RANGE_LENGTH: u64 = 16 * MIB;
-const DOWNLOAD: &str = "parallel object_store download to files";
+const BY_OBJECT_STORE: &str = "parallel object_store download to files";
+const BY_RANGES: &str = "parallel download of ranges to a file";
 
 /// One object, or a range of it.
 #[derive(Clone)]
@@ -56,40 +60,34 @@ pub(crate) fn run(effort: Effort) -> Vec<Row> {
         .map(|index| Part { key: format!("small/f{index}"), offset: 0, length: SMALL_LENGTH as u64 })
         .collect();
     // The server computes the sum of each object when it is first asked for.
-    download(&server, &large);
-    download(&server, &small);
+    download_ranges(&server, &large);
+    download_objects(&server, &small);
+    let row = |case, folder, unit, amount: f64, parts: &[Part], by, download: Download| {
+        Row::measure(effort, case, unit, by, |side| {
+            let seconds = match side {
+                Side::Ours => load(&server, folder, parts.iter().map(|part| part.length).sum()),
+                Side::Baseline => download(&server, parts),
+            };
+            amount / seconds
+        })
+    };
+    let length = large_length as f64 / MIB as f64;
     vec![
+        row("load of one large object", "large", "MiB/s", length, &large, BY_RANGES, download_ranges),
         row(
-            effort,
-            &server,
-            "load of one large object",
-            "large",
-            "MiB/s",
-            &large,
-            large_length as f64 / MIB as f64,
+            "load of small objects",
+            "small",
+            "files/s",
+            small_count as f64,
+            &small,
+            BY_OBJECT_STORE,
+            download_objects,
         ),
-        row(effort, &server, "load of small objects", "small", "files/s", &small, small_count as f64),
     ]
 }
 
-/// `amount` in `unit` is what the parts are together.
-fn row(
-    effort: Effort,
-    server: &Rclone,
-    case: &str,
-    folder: &str,
-    unit: &'static str,
-    parts: &[Part],
-    amount: f64,
-) -> Row {
-    Row::measure(effort, case, unit, DOWNLOAD, |side| {
-        let seconds = match side {
-            Side::Ours => load(server, folder, parts.iter().map(|part| part.length).sum()),
-            Side::Baseline => download(server, parts),
-        };
-        amount / seconds
-    })
-}
+/// Seconds for all parts.
+type Download = fn(&Rclone, &[Part]) -> f64;
 
 /// Seconds from the job's begin to its end, as the job itself says.
 fn load(server: &Rclone, folder: &str, length: u64) -> f64 {
@@ -102,8 +100,8 @@ fn load(server: &Rclone, folder: &str, length: u64) -> f64 {
     job["seconds"].as_f64().expect("a number")
 }
 
-/// Seconds for all parts, each written to its place in a file by a program that does nothing else.
-fn download(server: &Rclone, parts: &[Part]) -> f64 {
+/// Each part is a whole object, written to a file by a program that does nothing else.
+fn download_objects(server: &Rclone, parts: &[Part]) -> f64 {
     let folder = TempDir::new().expect("a folder");
     let files: Vec<_> = parts.iter().map(|part| created(&folder.path().join(&part.key))).collect();
     let runtime = tokio::runtime::Runtime::new().expect("threads");
@@ -126,16 +124,36 @@ fn download(server: &Rclone, parts: &[Part]) -> f64 {
 }
 
 async fn fetch(store: AmazonS3, part: Part, file: File) {
-    let range = GetRange::Bounded(part.offset..part.offset + part.length);
-    let options = GetOptions { range: Some(range), ..GetOptions::default() };
-    let answer = store.get_opts(&part.key.as_str().into(), options).await.expect("there");
-    let mut pieces = answer.into_stream();
-    let mut at = part.offset;
+    let answer = store.get(&part.key.as_str().into()).await.expect("there");
+    let (mut pieces, mut at) = (answer.into_stream(), 0);
     while let Some(piece) = pieces.try_next().await.expect("whole") {
         file.write_all_at(&piece, at).expect("room");
         at += piece.len() as u64;
     }
-    assert_eq!(at, part.offset + part.length, "{}", part.key);
+    assert_eq!(at, part.length, "{}", part.key);
+}
+
+/// Each part is a range, written to its place in a file.
+fn download_ranges(server: &Rclone, parts: &[Part]) -> f64 {
+    let folder = TempDir::new().expect("a folder");
+    let files: Vec<_> = parts.iter().map(|part| created(&folder.path().join(&part.key))).collect();
+    let next = AtomicUsize::new(0);
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..REQUESTS {
+            scope.spawn(|| {
+                let mut client = S3Client::new(server.endpoint());
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(Part { key, offset, length }) = parts.get(index) else { return };
+                    client.get_range(BUCKET, key, *offset..offset + length, |at, piece| {
+                        files[index].write_all_at(piece, at).expect("room");
+                    });
+                }
+            });
+        }
+    });
+    begun.elapsed().as_secs_f64()
 }
 
 fn created(path: &Path) -> File {

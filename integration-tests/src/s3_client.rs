@@ -1,10 +1,13 @@
 //! A writer of buckets: puts and deletes objects behind the cluster's back, under any key that a server takes.
 
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
 
 use crate::http_message::{Head, read_body};
 use crate::signature::sign;
+
+/// How much of a body is received at once.
+const PIECE_LENGTH: usize = 1 << 20;
 
 /// One connection to a server, opened when it is needed.
 #[derive(Debug)]
@@ -46,6 +49,37 @@ impl S3Client {
     /// When the server refuses.
     pub fn delete(&mut self, bucket: &str, key: impl AsRef<[u8]>) {
         self.must("DELETE", bucket, key.as_ref(), &[]);
+    }
+
+    /// Reads a part of an object and gives it to `take` piece by piece, with the place of each in the object.
+    ///
+    /// # Panics
+    /// When the server refuses or sends less.
+    pub fn get_range(
+        &mut self,
+        bucket: &str,
+        key: impl AsRef<[u8]>,
+        range: std::ops::Range<u64>,
+        mut take: impl FnMut(u64, &[u8]),
+    ) {
+        let mut request = Head::new(format!("GET /{bucket}/{} HTTP/1.1", escaped(key.as_ref())));
+        request.set("Range", format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
+        sign(&mut request, &self.address);
+        let mut connection = self.connection.take().unwrap_or_else(|| {
+            BufReader::new(TcpStream::connect(&self.address).expect("the server listens"))
+        });
+        request.write(connection.get_mut()).expect("sent");
+        let answer = Head::read(&mut connection).expect("received").expect("an answer");
+        assert_eq!(answer.content_length(), Some(range.end - range.start), "{}", answer.start);
+        let (mut at, mut piece) = (range.start, vec![0; PIECE_LENGTH]);
+        while at < range.end {
+            let most = piece.len().min(usize::try_from(range.end - at).unwrap_or(usize::MAX));
+            let had = connection.read(&mut piece[..most]).expect("received");
+            assert!(had > 0, "the body of {} ended early", answer.start);
+            take(at, &piece[..had]);
+            at += had as u64;
+        }
+        self.connection = (!answer.is_last()).then_some(connection);
     }
 
     fn must(&mut self, method: &str, bucket: &str, key: &[u8], content: &[u8]) {
