@@ -8,7 +8,7 @@ use forebay_types::{ByteCount, GRANULE_LENGTH, PAGE_LENGTH};
 
 use super::Inner;
 use crate::error::StoreError;
-use crate::index::{Committed, Location, Reservation, Slot, Wanted};
+use crate::index::{Committed, Location, Reason, Reservation, Slot, Wanted};
 use crate::io::{is_full, open_for_changing, open_for_writing, set_length, state_of, write_all_at};
 use crate::layout::{
     FileKind, HeaderError, IndexHeader, PageRecord, RecordSeed, record_offset, relative_path,
@@ -80,29 +80,35 @@ pub(super) fn begin(
         },
     };
     inner.sample_free_space();
-    let slot = match inner.reserve(&wanted, page)? {
-        Ok(slot) => slot,
-        Err(start) => {
-            inner.statistics.duplicate_fills.add(1);
-            return Ok(start);
+    let (location, files) = loop {
+        let slot = match inner.reserve(&wanted, page)? {
+            Ok(slot) => slot,
+            Err(start) => {
+                inner.statistics.duplicate_fills.add(1);
+                return Ok(start);
+            }
+        };
+        let opened = inner.open_slot(source, slot);
+        if let Ok(Some(files)) = opened {
+            break (slot.location, files);
         }
+        inner.abort_fill(slot.location, page);
+        opened?;
+        // Somebody let the version go since the place was reserved, or another hand deleted its files. It begins anew,
+        // with files that are made and not looked for, so that this comes again only with another loss.
+        let action = inner.state.lock().index.detach_generation(slot.location.key, Reason::Vanished);
+        inner.perform(action.into_iter().collect());
     };
-    match inner.open_slot(source, slot) {
-        Ok(files) => Ok(FillStart::Writing(Fill {
-            inner: Arc::clone(inner),
-            location: slot.location,
-            page,
-            expected: Geometry::new(length).page_length(page),
-            written: 0,
-            checksums: [0; GRANULES_PER_PAGE],
-            files,
-            is_over: false,
-        })),
-        Err(error) => {
-            inner.abort_fill(slot.location, page);
-            Err(error)
-        }
-    }
+    Ok(FillStart::Writing(Fill {
+        inner: Arc::clone(inner),
+        location,
+        page,
+        expected: Geometry::new(length).page_length(page),
+        written: 0,
+        checksums: [0; GRANULES_PER_PAGE],
+        files,
+        is_over: false,
+    }))
 }
 
 impl Fill {
@@ -216,15 +222,21 @@ impl Inner {
         }
     }
 
-    /// Opens the files to write to, and makes them if this is the version's first page.
-    fn open_slot(&self, source: &VersionSource<'_>, slot: Slot) -> Result<FillFiles, StoreError> {
+    /// Opens the files to write to, and makes them if this is the version's first page. `None`: they were there and are
+    /// no more.
+    fn open_slot(&self, source: &VersionSource<'_>, slot: Slot) -> Result<Option<FillFiles>, StoreError> {
         let Slot { location, records } = slot;
         let root = self.directory(location.tier).root();
         let path = |kind| relative_path(location.key, kind);
         let failed = |kind| move |error| self.write_failed(location, kind, error);
         if let Some(records) = records {
-            let open = |kind| open_for_changing(root, &path(kind)).map_err(failed(kind));
-            return Ok(FillFiles { data: open(FileKind::Data)?, index: open(FileKind::Index)?, records });
+            let open = |kind| match open_for_changing(root, &path(kind)) {
+                Ok(file) => Ok(Some(file)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(failed(kind)(error)),
+            };
+            let both = open(FileKind::Data)?.zip(open(FileKind::Index)?);
+            return Ok(both.map(|(data, index)| FillFiles { data, index, records }));
         }
         let header =
             IndexHeader::new(self.cluster, location.key, source).encode().map_err(|error| match error {
@@ -239,7 +251,7 @@ impl Inner {
         let records = header.len() as u64;
         self.state.lock().index.created(location.key, records);
         self.changed.notify_all();
-        Ok(FillFiles { data, index, records })
+        Ok(Some(FillFiles { data, index, records }))
     }
 
     fn abort_fill(&self, location: Location, page: PageIndex) {

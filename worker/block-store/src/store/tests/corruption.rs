@@ -139,6 +139,25 @@ fn files_that_vanish_under_the_open_store_are_missed() {
 }
 
 #[test]
+fn a_page_is_stored_although_the_files_of_its_version_vanished() {
+    let fixture = Fixture::new(TierKind::Disk, 64 * MIB);
+    let store = fixture.open();
+    let content = Content::new(1, 2 * MIB);
+    let put =
+        |page: u32| store.put_page(&content.source(), PageIndex::new(page), &content.page(page)).unwrap();
+    for extension in ["data", "index"] {
+        assert_eq!(put(0), FillOutcome::Stored);
+        fs::remove_file(fixture.file(extension)).unwrap();
+        assert_eq!(put(1), FillOutcome::Stored, "{extension}");
+        assert_eq!(content.read(&store, 0, 10).missing, range(0, 1), "what vanished is fetched again");
+        content.read(&store, MIB, MIB);
+        store.drop_version(content.file());
+    }
+    let statistics = store.statistics();
+    assert_eq!((statistics.vanished_versions, statistics.io_errors), (2, 0));
+}
+
+#[test]
 fn a_data_file_cut_under_the_open_store_is_missed_where_it_ends() {
     let fixture = Fixture::new(TierKind::Disk, 64 * MIB);
     let store = fixture.open();
