@@ -307,6 +307,8 @@ pub(crate) enum FsCommand {
     Free(PathArguments),
     /// How much of what lies below a path is cached
     Cached(PathArguments),
+    /// Compare a directory or file with its under-store now, whatever its freshness
+    Refresh(RefreshArguments),
 }
 
 /// One path of the namespace.
@@ -314,6 +316,16 @@ pub(crate) enum FsCommand {
 pub(crate) struct PathArguments {
     /// A path of the namespace, such as /data
     pub(crate) path: OsString,
+}
+
+/// `forebay fs refresh`.
+#[derive(Debug, Args)]
+pub(crate) struct RefreshArguments {
+    /// A path of the namespace, such as /data
+    pub(crate) path: OsString,
+    /// Of a directory, also all directories below it
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
 }
 
 /// `forebay fs cat`.

@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::cache::Grants;
 use crate::counters::{Counters, CountersSnapshot};
 use crate::error::ClientError;
 use crate::hold::{Hold, LocalWorkers};
@@ -38,6 +39,7 @@ pub(crate) struct Inner {
     pub(crate) workers: Arc<WorkerChannels>,
     pub(crate) local: LocalWorkers,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) grants: Arc<Grants>,
     pub(crate) outages: Outages,
     /// A permit is a byte that is read ahead.
     pub(crate) readahead: Arc<Semaphore>,
@@ -75,6 +77,7 @@ impl Client {
             workers,
             local: LocalWorkers::new(tracker.clone(), token.clone()),
             counters,
+            grants: Arc::default(),
             outages: Outages::default(),
             readahead: Arc::new(Semaphore::new(READAHEAD_BYTES_MAX)),
             tracker,

@@ -1,5 +1,6 @@
 //! Test doubles of masters and workers: real servers on loopback that answer as a test tells them to.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use forebay_proto::v1::blocks_server::{Blocks, BlocksServer};
 use forebay_proto::v1::cluster_server::{Cluster, ClusterServer};
 use forebay_proto::v1::mounts_server::{Mounts, MountsServer};
 use forebay_proto::v1::namespace_server::{Namespace, NamespaceServer};
-use forebay_proto::{Entry, WireError, to_status, v1};
+use forebay_proto::{Entry, Followed, WireError, to_status, v1};
 use forebay_types::{
     BlockCapability, ByteCount, ClusterMap, EntryKind, Epoch, ErrorKind, FileId, Fingerprint, HostId,
     Incarnation, InodeId, MountId, Principal, Rights, Timestamp, UnderStoreKey, VersionDescriptor,
@@ -21,6 +22,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
@@ -228,15 +230,36 @@ pub(crate) struct Master {
     pub(crate) reports: Mutex<Vec<v1::ReportClientRequest>>,
     pub(crate) lookups: AtomicU64,
     pub(crate) opens: AtomicU64,
+    /// Answers to questions for changes; without one the question waits.
+    news: Mutex<VecDeque<Result<Followed, WireError>>>,
+    told: Notify,
+    /// The places that were asked after.
+    pub(crate) followed_after: Mutex<Vec<Option<u64>>>,
 }
 
 impl Master {
+    /// Answers the next questions for changes so.
+    pub(crate) fn tell(&self, news: impl IntoIterator<Item = Followed>) {
+        self.news.lock().extend(news.into_iter().map(Ok));
+        self.told.notify_one();
+    }
+
+    /// Refuses the next question for changes.
+    pub(crate) fn tell_error(&self, error: WireError) {
+        self.news.lock().push_back(Err(error));
+        self.told.notify_one();
+    }
+
     pub(crate) fn serve(self: &Arc<Self>) -> Serving {
+        self.serve_at(Nobody::new())
+    }
+
+    pub(crate) fn serve_at(self: &Arc<Self>, nobody: Nobody) -> Serving {
         let router = Server::builder()
             .add_service(NamespaceServer::from_arc(Arc::clone(self)))
             .add_service(MountsServer::from_arc(Arc::clone(self)))
             .add_service(ClusterServer::from_arc(Arc::clone(self)));
-        Nobody::new().serve(router)
+        nobody.serve(router)
     }
 
     pub(crate) fn with_workers(workers: &[(u32, &str, SocketAddr)]) -> Arc<Self> {
@@ -288,8 +311,10 @@ fn entry() -> v1::EntryResponse {
         symlink_target: Vec::new(),
         cached: ByteCount::ZERO,
         under_store_uri: String::new(),
+        directory: InodeId::ROOT,
     };
-    v1::EntryResponse { entry: Some(entry.into()), valid_nanos: 5_000_000_000 }
+    let (valid_nanos, granted_nanos) = (5_000_000_000, 60_000_000_000);
+    v1::EntryResponse { entry: Some(entry.into()), valid_nanos, granted_nanos }
 }
 
 #[tonic::async_trait]
@@ -297,12 +322,36 @@ impl Namespace for Master {
     async fn lookup(&self, _: Request<v1::LookupRequest>) -> Result<Response<v1::LookupResponse>, Status> {
         self.lookups.fetch_add(1, Ordering::Relaxed);
         self.turn().await?;
-        Ok(Response::new(v1::LookupResponse { entry: None, valid_nanos: 3_000_000_000 }))
+        Ok(Response::new(v1::LookupResponse {
+            entry: None,
+            valid_nanos: 3_000_000_000,
+            granted_nanos: 60_000_000_000,
+        }))
     }
 
     async fn open(&self, _: Request<v1::OpenRequest>) -> Result<Response<v1::EntryResponse>, Status> {
         self.opens.fetch_add(1, Ordering::Relaxed);
         Ok(Response::new(entry()))
+    }
+
+    async fn refresh(&self, _: Request<v1::RefreshRequest>) -> Result<Response<v1::RefreshResponse>, Status> {
+        unused()
+    }
+
+    async fn follow_changes(
+        &self,
+        request: Request<v1::FollowChangesRequest>,
+    ) -> Result<Response<v1::FollowChangesResponse>, Status> {
+        let after = request.into_inner().after.map(|position| position.index);
+        self.followed_after.lock().push(after);
+        loop {
+            let told = self.told.notified();
+            let next = self.news.lock().pop_front();
+            match next {
+                Some(news) => return Ok(Response::new(news?.into())),
+                None => told.await,
+            }
+        }
     }
 
     async fn resolve(&self, _: Request<v1::ResolveRequest>) -> Result<Response<v1::EntryResponse>, Status> {

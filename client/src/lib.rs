@@ -1,12 +1,15 @@
 //! The Rust SDK of Forebay: how a program looks up names, reads files and mounts under-stores of a cluster.
 //!
 //! It finds the leading master and the owners of blocks, verifies what it receives, reads ahead, and asks elsewhere
-//! when somebody is dead. It keeps no metadata: answers say for how long they hold, and the caller remembers them.
+//! when somebody is dead. Answers say for how long they hold, and the caller remembers them; whoever follows the
+//! changes may use them longer, and asks here which of them still stand.
 
 mod answer;
+mod cache;
 mod client;
 mod counters;
 mod error;
+mod feed;
 mod fetch;
 mod hold;
 mod jobs;
@@ -27,9 +30,11 @@ mod worker_channels;
 #[cfg(test)]
 mod doubles;
 
+pub use cache::Standing;
 pub use client::Client;
 pub use counters::{Counters, CountersSnapshot, MountCounters};
 pub use error::ClientError;
+pub use feed::{Change, Changes};
 pub use hold::Hold;
 pub use jobs::{Job, PathDefect, Submitted};
 pub use mounts::{MountEntry, MountRequest};
@@ -37,4 +42,6 @@ pub use names::{ListingPage, Location, Lookup, Presence, Statistics};
 pub use reader::Reader;
 pub use settings::ClientSettings;
 
-pub use forebay_proto::{Coherence, Entry, Freshness, Named, OptionSource};
+pub use forebay_proto::{
+    ChangedName, ChangedNames, Coherence, DirectoryChange, Entry, Freshness, Named, OptionSource,
+};

@@ -8,6 +8,8 @@ pub(crate) const MASTER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 pub(crate) const READ_DEADLINE_DEFAULT: Duration = Duration::from_secs(60);
 /// Shortest wait for the answer of a master that looks at an under-store before it answers, as for a mount.
 pub(crate) const MOUNT_ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+/// Shortest wait for the answer of a master that lists a directory whatever its size.
+pub(crate) const REFRESH_ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 /// Most paths of one request of a load; so few that the master can look at each of them in time.
 pub(crate) const LOAD_PATHS_PER_REQUEST: usize = 2500;
 /// Longest wait for one report of counters.
@@ -91,3 +93,19 @@ pub(crate) const BEHIND_KEPT: u64 = 1 << 20;
 pub(crate) const READAHEAD_BYTES_MAX: usize = 256 << 20;
 /// A reader may have this part of the free readahead memory: so a few readers get full windows, and many share.
 pub(crate) const READAHEAD_SHARE: usize = 4;
+
+/// How long the master may keep a question for changes while there are none.
+pub(crate) const FOLLOW_WAIT: Duration = Duration::from_secs(1);
+/// For how long an answer about changes vouches for what is granted, from the moment of the question on. With the time
+/// that it takes to tell the kernel it is below the 5 s that answers may be used without a grant.
+pub(crate) const FOLLOW_VOUCHES: Duration = Duration::from_secs(4);
+/// Pause after a failure to hear of changes, or an answer without any that came at once.
+pub(crate) const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
+/// The same where the master is of a release that tells of none.
+pub(crate) const FOLLOW_UNSUPPORTED_PAUSE: Duration = Duration::from_secs(60);
+/// Most directories whose changes wait to be taken up; more of them are everything.
+pub(crate) const CHANGES_PENDING_MAX: usize = 1024;
+/// Most changes that are remembered to void older answers; beyond it all older answers are void.
+pub(crate) const CHANGES_REMEMBERED_MAX: usize = 65_536;
+/// Most directories with a grant.
+pub(crate) const GRANTS_MAX: usize = 262_144;

@@ -1,22 +1,26 @@
 //! Questions about names, attributes and places, which the master answers; and presence, which a worker does.
 //!
-//! Each answer says for how long it may be used without asking again; nothing is remembered here.
+//! Each answer says for how long it may be used without asking again, counted from the moment of the question. Nothing
+//! is remembered here but the grants that came with answers.
 
 use std::time::Duration;
 
 use forebay_proto::v1::namespace_client::NamespaceClient;
-use forebay_proto::{Entry, Named, WireDefect, WireError, v1};
+use forebay_proto::{Entry, Named, Validity, WireDefect, WireError, v1};
 use forebay_types::limits::RPC_LENGTH_MAX;
 use forebay_types::{
     BlockCapability, ByteCount, EntryName, ErrorKind, FileId, FileOffset, InodeId, NamespacePath,
     VersionDescriptor, WorkerId,
 };
+use tokio::time::Instant;
 use tonic::Request;
 use tonic::transport::Channel;
 
 use crate::answer::error_of;
+use crate::cache::Standing;
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::limits::REFRESH_ANSWER_DEADLINE;
 use crate::route::Route;
 
 /// The answer to a lookup.
@@ -82,13 +86,16 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::NotFound`] or [`ErrorKind::NotADirectory`] when `parent` is no directory (any more).
     pub async fn lookup(&self, parent: InodeId, name: &EntryName) -> Result<Lookup, ClientError> {
-        let name = name.as_bytes().to_vec().into();
+        let (name, asked) = (name.as_bytes().to_vec().into(), Instant::now());
         let request = v1::LookupRequest { header: Some(self.header(None)), parent: parent.get(), name };
         let answer = self
             .ask("Lookup", request, |mut names, request| async move { names.lookup(request).await })
             .await?;
-        let entry = answer.entry.map(TryInto::try_into).transpose().map_err(defect("Lookup"))?;
-        Ok(Lookup { entry, valid: Duration::from_nanos(answer.valid_nanos) })
+        let entry: Option<Entry> =
+            answer.entry.map(TryInto::try_into).transpose().map_err(defect("Lookup"))?;
+        let validity = Validity::from_nanos(answer.valid_nanos, answer.granted_nanos);
+        let valid = self.valid(parent, asked, validity);
+        Ok(Lookup { entry, valid })
     }
 
     /// The entry of an inode, and for how long it may be used without asking again. Cancel safe.
@@ -96,15 +103,14 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is no such inode (any more).
     pub async fn attributes(&self, inode: InodeId) -> Result<(Entry, Duration), ClientError> {
+        let asked = Instant::now();
         let request = v1::GetAttributesRequest { header: Some(self.header(None)), inode: inode.get() };
-        self.ask(
-            "GetAttributes",
-            request,
-            |mut names, request| async move { names.get_attributes(request).await },
-        )
-        .await?
-        .try_into()
-        .map_err(defect("GetAttributes"))
+        let answer =
+            self.ask("GetAttributes", request, |mut names, request| async move {
+                names.get_attributes(request).await
+            })
+            .await?;
+        self.entry("GetAttributes", answer, asked)
     }
 
     /// The entry at a path, and for how long it may be used without asking again. Cancel safe.
@@ -112,11 +118,12 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::NotFound`], naming the first part that is missing; [`ErrorKind::NotADirectory`].
     pub async fn resolve(&self, path: &NamespacePath) -> Result<(Entry, Duration), ClientError> {
+        let asked = Instant::now();
         let request = v1::ResolveRequest { header: Some(self.header(None)), path: path_bytes(path) };
-        self.ask("Resolve", request, |mut names, request| async move { names.resolve(request).await })
-            .await?
-            .try_into()
-            .map_err(defect("Resolve"))
+        let answer = self
+            .ask("Resolve", request, |mut names, request| async move { names.resolve(request).await })
+            .await?;
+        self.entry("Resolve", answer, asked)
     }
 
     /// One page of a directory: the entries after the name `after`, at most `limit` of them (0: as many as the master
@@ -131,15 +138,16 @@ impl Client {
         limit: u32,
     ) -> Result<ListingPage, ClientError> {
         let after = after.map(|name| name.as_bytes().to_vec().into()).unwrap_or_default();
-        let header = Some(self.header(None));
+        let (header, asked) = (Some(self.header(None)), Instant::now());
         let request = v1::ListRequest { header, directory: directory.get(), after, limit };
         let answer =
             self.ask("List", request, |mut names, request| async move { names.list(request).await }).await?;
         let entries: Result<_, _> = answer.entries.into_iter().map(TryInto::try_into).collect();
+        let validity = Validity::from_nanos(answer.valid_nanos, answer.granted_nanos);
         Ok(ListingPage {
             entries: entries.map_err(defect("List"))?,
             complete: answer.complete,
-            valid: Duration::from_nanos(answer.valid_nanos),
+            valid: self.valid(directory, asked, validity),
         })
     }
 
@@ -149,11 +157,23 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::IsADirectory`], [`ErrorKind::NotFound`], [`ErrorKind::PermissionDenied`].
     pub async fn open(&self, inode: InodeId) -> Result<(Entry, Duration), ClientError> {
+        let asked = Instant::now();
         let request = v1::OpenRequest { header: Some(self.header(None)), inode: inode.get() };
-        self.ask("Open", request, |mut names, request| async move { names.open(request).await })
-            .await?
-            .try_into()
-            .map_err(defect("Open"))
+        let answer =
+            self.ask("Open", request, |mut names, request| async move { names.open(request).await }).await?;
+        self.entry("Open", answer, asked)
+    }
+
+    /// Compares a directory or a file with its under-store now, whatever its freshness. Of a directory, its own names
+    /// and not what lies deeper. Cancel safe: what was begun goes on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; those of the under-store, also that it is away.
+    pub async fn refresh(&self, inode: InodeId) -> Result<(), ClientError> {
+        let request = v1::RefreshRequest { header: Some(self.header(None)), inode: inode.get() };
+        let send = |channel, request| async move { NamespaceClient::new(channel).refresh(request).await };
+        let called = self.0.master.call("Refresh", REFRESH_ANSWER_DEADLINE, request, send);
+        called.await.outcome().map(drop)
     }
 
     /// Room and counts, for statfs. Never waits for a worker. Cancel safe.
@@ -243,6 +263,36 @@ impl Client {
             cached: ByteCount::new(answer.cached_bytes),
             complete: answer.complete,
         })
+    }
+
+    /// What may be done with an answer that was asked for at `asked` and is remembered: that an entry lies in a
+    /// directory as it was told, or, without an entry, what names the directory has and has not.
+    #[must_use]
+    pub fn standing(
+        &self,
+        entry: Option<InodeId>,
+        directory: InodeId,
+        asked: std::time::Instant,
+    ) -> Standing {
+        self.0.grants.standing(entry, directory, asked, Instant::now().into_std())
+    }
+
+    /// The entry of an answer, and for how long it may be used.
+    fn entry(
+        &self,
+        rpc: &'static str,
+        answer: v1::EntryResponse,
+        asked: Instant,
+    ) -> Result<(Entry, Duration), ClientError> {
+        let (entry, validity): (Entry, Validity) = answer.try_into().map_err(defect(rpc))?;
+        let valid = self.valid(entry.directory, asked, validity);
+        Ok((entry, valid))
+    }
+
+    /// For how long, counted from `asked`, an answer about a directory may be used without a grant; takes the grant.
+    fn valid(&self, directory: InodeId, asked: Instant, validity: Validity) -> Duration {
+        self.0.grants.grant(directory, asked.into_std(), validity, Instant::now().into_std());
+        validity.alone
     }
 
     /// Asks the namespace service of the leading master.

@@ -105,6 +105,18 @@ impl Answers {
         self.tracker.spawn_on(task, &self.runtime);
     }
 
+    /// Works on something until its end or ours.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let token = self.token.clone();
+        let task = async move {
+            tokio::select! {
+                () = work => {}
+                () = token.cancelled() => {}
+            }
+        };
+        self.tracker.spawn_on(task, &self.runtime);
+    }
+
     /// Makes the runtime the current one, as what is dropped or made from a thread of the session may need it.
     pub(crate) fn enter(&self) -> EnterGuard<'_> {
         self.runtime.enter()

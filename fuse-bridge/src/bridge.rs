@@ -12,8 +12,8 @@ mod session;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use forebay_client::Entry;
-use forebay_types::ErrorKind;
+use forebay_client::{Entry, Standing};
+use forebay_types::{ErrorKind, InodeId};
 
 use crate::answers::{Answers, Failure};
 use crate::attributes::Appearance;
@@ -25,6 +25,7 @@ use crate::metrics::{Metrics, Operation};
 use crate::namespace::{Namespace, NamespaceError};
 use crate::node_id::NodeId;
 use crate::nodes::{Content, NodeTable, NodeView, Verdict};
+use crate::notices::{Busy, CanForget};
 use crate::passthrough::{Backing, PassthroughState};
 use crate::settings::MountSettings;
 use crate::ttl::{TtlRule, Validity};
@@ -35,12 +36,14 @@ pub(crate) use session::Bridge;
 #[derive(Debug)]
 pub(crate) struct Shared<N: Namespace> {
     namespace: Arc<N>,
-    nodes: NodeTable<Backing<N::Hold>>,
+    pub(crate) nodes: NodeTable<Backing<N::Hold>>,
     files: HandleTable<files::OpenFile<N::Reader>>,
     directories: HandleTable<OpenDirectory>,
     ttl: TtlRule,
     deadline: Duration,
     read_deadline: Duration,
+    pub(crate) busy: Arc<Busy>,
+    pub(crate) can_forget: CanForget,
     pub(crate) passthrough: Arc<PassthroughState>,
     pub(crate) answers: Arc<Answers>,
 }
@@ -70,6 +73,8 @@ impl<N: Namespace> Shared<N> {
             ttl,
             deadline: options.deadline,
             read_deadline: options.deadline.saturating_mul(READ_DEADLINE_FACTOR),
+            busy: Arc::default(),
+            can_forget: CanForget::default(),
             passthrough: Arc::new(PassthroughState::new(options.passthrough)),
             answers: Arc::new(Answers::new(settings.runtime.clone(), metrics)),
         })
@@ -78,6 +83,42 @@ impl<N: Namespace> Shared<N> {
     /// What the kernel is told of a request about a node that failed. A person is told where the node lies.
     fn refuse(&self, operation: Operation, node: NodeId, failure: &Failure) -> fuser::Errno {
         self.answers.refuse(operation, &self.nodes.path(node), failure)
+    }
+
+    /// For how long what a node remembers may be used from now on without asking.
+    fn left(&self, view: &NodeView, now: Instant) -> Duration {
+        self.left_of(Some(view.facts.inode), view.facts.directory, view.validity, now)
+    }
+
+    /// The same for an answer: about an entry of a directory, or about the directory's names.
+    fn left_of(
+        &self,
+        entry: Option<InodeId>,
+        directory: InodeId,
+        validity: Validity,
+        now: Instant,
+    ) -> Duration {
+        let by_itself = validity.left(now);
+        match self.namespace.standing(entry, directory, validity.asked) {
+            Standing::Void => Duration::ZERO,
+            Standing::Granted(until) if self.ttl.is_the_masters() => {
+                by_itself.max(until.saturating_duration_since(now))
+            }
+            Standing::Granted(_) | Standing::Unknown => by_itself,
+        }
+    }
+
+    /// The same for the kernel, which must be told when a change is heard of. Where it cannot be, it asks every few
+    /// seconds.
+    fn ttl_of(
+        &self,
+        entry: Option<InodeId>,
+        directory: InodeId,
+        validity: Validity,
+        now: Instant,
+    ) -> Duration {
+        let left = self.left_of(entry, directory, validity, now);
+        if self.can_forget.get() { left } else { left.min(validity.left(now)) }
     }
 
     /// Takes an answer about a node over if it is still about that node. If the node was superseded, or its file is

@@ -25,6 +25,7 @@ pub(crate) fn directory(inode: u64) -> Entry {
         symlink_target: Vec::new(),
         cached: ByteCount::ZERO,
         under_store_uri: String::new(),
+        directory: InodeId::ROOT,
     }
 }
 

@@ -8,6 +8,7 @@
 mod answers;
 mod attributes;
 mod bridge;
+mod changes;
 mod errno;
 mod error;
 mod handles;
@@ -21,6 +22,7 @@ mod mounted;
 mod namespace;
 mod node_id;
 mod nodes;
+mod notices;
 mod passthrough;
 mod settings;
 mod ttl;
@@ -33,6 +35,6 @@ pub mod limits;
 
 pub use error::FuseError;
 pub use mounted::{MountedFuse, mount, unmount_at};
-pub use namespace::{Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader};
+pub use namespace::{Changes, Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader};
 pub use passthrough::ReadMode;
 pub use settings::{FileRights, FuseOptions, MountSettings, Passthrough};

@@ -46,3 +46,15 @@ pub const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(1);
 /// What `stat` names as the best length of a read, in bytes. `cp` and `cat` read this much anyway; a longer one would
 /// make stdio and Python allocate and read more than small random reads can use.
 pub const PREFERRED_READ_LENGTH: u32 = 128 << 10;
+/// An open that asks nobody needs a right to read that is no older than this; rights last for half a day.
+pub const CAPABILITY_TRUST: Duration = Duration::from_secs(3600);
+/// Most names of one batch of changes that the kernel is told one by one; of more it is told that all is void.
+pub const NOTICES_MAX: usize = 512;
+/// How long a notice about a name waits for the answers that the kernel waits for in its directory.
+pub const BUSY_PATIENCE: Duration = Duration::from_millis(100);
+/// How often it is looked whether they were given.
+pub const BUSY_PAUSE: Duration = Duration::from_millis(5);
+/// How long the kernel may take for a batch of notices before it is told that all is void, which never waits.
+pub const NOTICE_PATIENCE: Duration = Duration::from_millis(500);
+/// Most batches of notices that wait in the kernel at once.
+pub const NOTICE_THREADS_MAX: usize = 4;

@@ -1,8 +1,12 @@
 //! The figures of one mount, for Prometheus.
 
+use std::time::Duration;
+
 use forebay_types::ByteCount;
 use prometheus::core::Collector;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use crate::modes::Mode;
 
@@ -34,6 +38,8 @@ pub(crate) struct Metrics {
     errors: [IntCounter; OPERATIONS.len()],
     opens: [IntCounter; 2],
     read_bytes: IntCounter,
+    notices: [IntCounter; 2],
+    told_after: Histogram,
     pub(crate) nodes: IntGauge,
     pub(crate) file_handles: IntGauge,
     pub(crate) directory_handles: IntGauge,
@@ -42,6 +48,8 @@ pub(crate) struct Metrics {
 /// The figures as a registry takes them.
 pub(crate) struct Collectors(Vec<Box<dyn Collector>>);
 
+/// Up to the time that a client may lag behind, and beyond.
+const DELAYS: [f64; 10] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 5.0, 10.0];
 /// In the order of their declaration, which is their index.
 const OPERATIONS: [Operation; 15] = [
     Operation::Lookup,
@@ -100,6 +108,16 @@ impl Metrics {
             "forebay_fuse_read_bytes_total",
             "Bytes read through the bridge, passthrough aside",
         )?;
+        let notices = counters(
+            "forebay_fuse_notices_total",
+            "Names that the kernel was told to ask again for, and how often it was told so of all of them, by kind",
+            "kind",
+        )?;
+        let told_after = HistogramOpts::new(
+            "forebay_fuse_change_delay_seconds",
+            "Time from a change of the namespace until the kernel was told of it",
+        );
+        let told_after = Histogram::with_opts(told_after.buckets(DELAYS.to_vec()))?;
         let handles = Opts::new("forebay_fuse_handles_live", "Open files and directories, by kind");
         let handles = IntGaugeVec::new(handles, &["kind"])?;
         let nodes =
@@ -109,6 +127,8 @@ impl Metrics {
             errors: OPERATIONS.map(|operation| errors.with_label_values(&[operation.name()])),
             opens: ["passthrough", "buffered"].map(|mode| opens.with_label_values(&[mode])),
             read_bytes: read_bytes.clone(),
+            notices: ["name", "all"].map(|kind| notices.with_label_values(&[kind])),
+            told_after: told_after.clone(),
             nodes: nodes.clone(),
             file_handles: handles.with_label_values(&["file"]),
             directory_handles: handles.with_label_values(&["directory"]),
@@ -118,6 +138,8 @@ impl Metrics {
             Box::new(errors),
             Box::new(opens),
             Box::new(read_bytes),
+            Box::new(notices),
+            Box::new(told_after),
             Box::new(handles),
             Box::new(nodes),
         ];
@@ -134,6 +156,21 @@ impl Metrics {
 
     pub(crate) fn opened(&self, mode: Mode) {
         self.opens[mode as usize].inc();
+    }
+
+    /// The kernel was told to ask again for so many names.
+    pub(crate) fn told_names(&self, names: u64) {
+        self.notices[0].inc_by(names);
+    }
+
+    /// The kernel was told to ask again for all names.
+    pub(crate) fn told_all(&self) {
+        self.notices[1].inc();
+    }
+
+    /// The kernel was told of changes, the first of which came so long ago.
+    pub(crate) fn told_after(&self, delay: Duration) {
+        self.told_after.observe(delay.as_secs_f64());
     }
 
     pub(crate) fn read(&self, length: ByteCount) {

@@ -32,6 +32,13 @@ pub(crate) fn mount_at(path: &Path) -> io::Result<Option<MountLine>> {
     Ok(lines.rfind(|line| line.mount_point == path))
 }
 
+/// Whether anything is mounted on what lies below `path`, which must be absolute and without links.
+pub(crate) fn has_mounts_below(path: &Path) -> io::Result<bool> {
+    let table = std::fs::read(MOUNT_TABLE)?;
+    let mut lines = table.split(|byte| *byte == b'\n').filter_map(parse);
+    Ok(lines.any(|line| line.mount_point != path && line.mount_point.starts_with(path)))
+}
+
 /// `ID PARENT MAJOR:MINOR ROOT MOUNT_POINT OPTIONS [TAGS...] - TYPE SOURCE OPTIONS`, as proc(5) has it.
 fn parse(line: &[u8]) -> Option<MountLine> {
     let mut fields = line.split(|byte| *byte == b' ');

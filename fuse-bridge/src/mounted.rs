@@ -14,6 +14,7 @@ use tokio::task::spawn_blocking;
 
 use crate::answers::Answers;
 use crate::bridge::{Bridge, Shared};
+use crate::changes::Teller;
 use crate::errno;
 use crate::error::FuseError;
 use crate::kernel_mount::{self, Unmount};
@@ -22,6 +23,7 @@ use crate::metrics::{Collectors, Metrics};
 use crate::mount_point;
 use crate::mount_table::{mount_at, without_links};
 use crate::namespace::Namespace;
+use crate::notices::Notices;
 use crate::passthrough::{PassthroughState, ReadMode, stack_depth};
 use crate::settings::{FuseOptions, MountSettings};
 
@@ -106,6 +108,11 @@ fn attach<N: Namespace>(
     let bridge = Bridge::new(Arc::clone(shared), stack_depth(&settings.cache_directories));
     let session = begin(bridge, device, options).map_err(FuseError::io("beginning the session", path))?;
     shared.passthrough.probe(&session);
+    let notices =
+        Notices::new(&session, path.clone()).map_err(FuseError::io("using the session of", path))?;
+    let teller = Teller::new(Arc::clone(shared), notices);
+    teller.probe();
+    shared.answers.spawn(teller.run(settings.namespace.follow_changes()));
     let serve = move || {
         if let Err(error) = session.run() {
             tracing::warn!(%error, "the FUSE session ended");

@@ -8,10 +8,10 @@ mod client;
 use std::fmt::Debug;
 use std::future::Future;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use forebay_client::{Entry, Named};
+use forebay_client::{Change, Entry, Named, Standing};
 use forebay_types::{
     BlockCapability, ByteCount, EntryName, ErrorKind, FileOffset, InodeId, VersionDescriptor,
 };
@@ -78,6 +78,17 @@ pub trait Namespace: Send + Sync + Debug + 'static {
     /// A complete, verified file of this machine's cache that stays as it is while this lives.
     type Hold: AsFd + Send + Sync + Debug + 'static;
 
+    /// Tells what changes.
+    type Changes: Changes;
+
+    /// Follows the changes from now on. While what is returned lives, answers may be granted for longer than they hold
+    /// by themselves.
+    fn follow_changes(&self) -> Self::Changes;
+
+    /// What may be done with an answer that was asked for at `asked`: that an entry lies in a directory as it was
+    /// told, or, without an entry, what names there are and are not.
+    fn standing(&self, entry: Option<InodeId>, directory: InodeId, asked: Instant) -> Standing;
+
     /// The entry of a name in a directory.
     fn lookup(
         &self,
@@ -128,6 +139,12 @@ pub trait Namespace: Send + Sync + Debug + 'static {
 
     /// Counts an open of a file of this length whose reads will not be seen.
     fn count_passthrough_open(&self, length: ByteCount);
+}
+
+/// Tells what changes in the namespace.
+pub trait Changes: Send + 'static {
+    /// What changed, and how long ago the first of it came about; waits until there is something.
+    fn next(&mut self) -> impl Future<Output = (Vec<Change>, Duration)> + Send;
 }
 
 /// Reads one version.

@@ -43,6 +43,8 @@ pub(crate) enum Content {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) inode: InodeId,
+    /// The directory that it lies in.
+    pub(crate) directory: InodeId,
     pub(crate) attributes: Attributes,
     pub(crate) content: Content,
     /// Whether it comes from an under-store that could be named. The name itself is asked for when it is wanted.
@@ -183,6 +185,7 @@ impl<B> NodeTable<B> {
         };
         Facts {
             inode: entry.inode,
+            directory: entry.directory,
             attributes: self.appearance.attributes(entry),
             content,
             has_under_store: !entry.under_store_uri.is_empty(),
@@ -197,7 +200,8 @@ impl<B> NodeTable<B> {
         )
     }
 
-    fn id_of_inode(&self, inode: InodeId) -> NodeId {
+    /// The id that the kernel has or would get for a directory.
+    pub(crate) fn id_of_inode(&self, inode: InodeId) -> NodeId {
         if inode == self.root { NodeId::ROOT } else { NodeId::new(inode.get()) }
     }
 
@@ -264,6 +268,11 @@ impl<B> NodeTable<B> {
             node.lookups = node.lookups.saturating_sub(lookups);
             self.remove_if_unused(&mut shard, id);
         }
+    }
+
+    /// Whether the kernel may remember something of a node.
+    pub(crate) fn is_known(&self, id: NodeId) -> bool {
+        self.shard(id).contains_key(&id)
     }
 
     /// A copy of a node.

@@ -28,6 +28,11 @@ impl TtlRule {
         Self { freshness }
     }
 
+    /// Whether what the master grants counts, since the user said nothing else.
+    pub(crate) const fn is_the_masters(self) -> bool {
+        self.freshness.is_none()
+    }
+
     /// The validity of an answer to a question of `asked` that holds for `valid`.
     pub(crate) fn validity(self, asked: Instant, valid: Duration) -> Validity {
         let valid = match self.freshness {

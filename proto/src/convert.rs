@@ -1,6 +1,7 @@
 //! Domain twins of the wire's messages: `From` to send, `TryFrom` to receive.
 
 mod entry;
+mod feed;
 mod job;
 mod map;
 mod mount;
@@ -9,6 +10,7 @@ mod version;
 use thiserror::Error;
 
 pub use entry::{Entry, Named};
+pub use feed::{ChangedName, ChangedNames, DirectoryChange, FeedPosition, Followed, News, Validity};
 pub use mount::{Coherence, Freshness, OptionSource};
 
 /// A message that does not make sense. Whoever sent it is wrong, or newer than we can follow.

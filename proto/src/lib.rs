@@ -22,6 +22,9 @@ pub mod v1 {
     tonic::include_proto!("forebay.v1");
 }
 
-pub use convert::{Coherence, Entry, Freshness, Named, OptionSource, WireDefect};
+pub use convert::{
+    ChangedName, ChangedNames, Coherence, DirectoryChange, Entry, FeedPosition, Followed, Freshness, Named,
+    News, OptionSource, Validity, WireDefect,
+};
 pub use request::{Stamp, header};
 pub use status::{WireError, to_status};

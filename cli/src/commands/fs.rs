@@ -2,6 +2,7 @@
 
 mod free;
 mod read;
+mod refresh;
 mod show;
 mod walk;
 
@@ -31,6 +32,10 @@ pub(crate) async fn run(global: &GlobalArguments, command: FsCommand) -> Result<
         FsCommand::Locate(arguments) => show::locate(global, &find(global, &arguments.path).await?).await,
         FsCommand::Free(arguments) => free::free(global, &find(global, &arguments.path).await?).await,
         FsCommand::Cached(arguments) => show::cached(global, &find(global, &arguments.path).await?).await,
+        FsCommand::Refresh(arguments) => {
+            let found = find(global, &arguments.path).await?;
+            refresh::refresh(global, &found, arguments.recursive).await
+        }
         FsCommand::Cat(arguments) => {
             let paths = arguments.paths.iter().map(TypedPath::parse).collect::<Result<Vec<_>, _>>()?;
             let client = Session::begin(global).await?.client;

@@ -72,9 +72,10 @@ impl<N: Namespace> Shared<N> {
         let Some(directory) = self.directories.get(handle) else { return reply.error(errno::BAD_HANDLE) };
         let node = directory.node;
         let (shared, listed) = (Arc::clone(self), Arc::clone(&directory));
-        let work = async move { shared.page(&listed, offset).await };
+        let (work, waits) = (async move { shared.page(&listed, offset).await }, self.busy.waits(node));
         let shared = Arc::clone(self);
         self.answers.answer(Operation::Readdirplus, self.deadline, work, move |outcome| {
+            let _waits = waits;
             let filled = outcome.and_then(|page| shared.fill_plus(&directory, &page, offset, &mut reply));
             match filled {
                 Ok(()) => reply.ok(),
@@ -129,7 +130,7 @@ impl<N: Namespace> Shared<N> {
                 return Ok(());
             }
         }
-        let (ttl, mut is_any_counted) = (page.validity.left(Instant::now()), false);
+        let (now, mut is_any_counted) = (Instant::now(), false);
         for (next, named) in page.from(offset) {
             let facts = self.nodes.facts(&named.entry);
             let attributes = facts.attributes.of_node(self.nodes.id_of(&named.entry));
@@ -143,6 +144,7 @@ impl<N: Namespace> Shared<N> {
                 Err(_) if is_any_counted => return Ok(()),
                 Err(clash) => return Err(clash.into()),
             };
+            let ttl = self.ttl_of(Some(facts.inode), directory.inode, page.validity, now);
             if reply.add(attributes.ino, next, name, &ttl, &attributes, GENERATION) {
                 self.nodes.forget(id, 1);
                 return Ok(());

@@ -10,6 +10,7 @@ use fuser::{FileHandle, FopenFlags, OpenAccMode, OpenFlags, ReplyData, ReplyEmpt
 use super::{Judged, Shared};
 use crate::answers::Failure;
 use crate::errno;
+use crate::limits::CAPABILITY_TRUST;
 use crate::metrics::Operation;
 use crate::modes::{Fixed, Mode};
 use crate::namespace::{Namespace, NamespaceError, VersionReader};
@@ -69,15 +70,43 @@ impl<N: Namespace> Shared<N> {
     /// Asks for the right to read, and for the file to pass through. Nothing is counted yet, so this may be given up.
     async fn prepare(&self, view: NodeView, pid: u32) -> Result<Prepared<N::Hold>, Failure> {
         let asked = Instant::now();
-        // The node's version is most often still the current one, so the worker is asked for it meanwhile.
-        let (answer, early) = tokio::join!(self.namespace.open(view.facts.inode), self.hold_early(&view));
+        let answer;
+        let mut early = None;
+        if self.is_granted(&view, asked) {
+            if let Some(prepared) = self.prepare_by_grant(&view).await {
+                return Ok(prepared);
+            }
+            answer = self.namespace.open(view.facts.inode).await;
+        } else {
+            // The node's version is most often still the current one, so the worker is asked for it meanwhile.
+            (answer, early) = tokio::join!(self.namespace.open(view.facts.inode), self.hold_early(&view));
+        }
         let view = match self.judge(&view, pid, asked, answer).await? {
             Judged::Current { view, .. } => view,
             Judged::Superseded => view,
         };
         let version = view.facts.version().map(Arc::clone).ok_or(errno::of(ErrorKind::IsADirectory))?;
-        let way = self.way(view.id, &version, early).await;
+        let way = match self.way(view.id, &version, early).await {
+            Ok(way) => way,
+            Err(error) => {
+                tracing::debug!(file = %version.descriptor.file, %error, "the local worker gave no hold");
+                Way::Buffered
+            }
+        };
         Ok(Prepared { node: view.id, view, version, way })
+    }
+
+    /// Whether a node may be opened without asking whether it still is its file's version.
+    fn is_granted(&self, view: &NodeView, now: Instant) -> bool {
+        let age = now.saturating_duration_since(view.validity.asked);
+        age < CAPABILITY_TRUST && !self.left(view, now).is_zero()
+    }
+
+    /// The same without asking the master; `None` if the right that the node remembers is not good enough.
+    async fn prepare_by_grant(&self, view: &NodeView) -> Option<Prepared<N::Hold>> {
+        let version = Arc::clone(view.facts.version()?);
+        let way = self.way(view.id, &version, None).await.ok()?;
+        Some(Prepared { node: view.id, view: view.clone(), version, way })
     }
 
     /// Asks for the file of the version that the node is known to be; `None` if that says nothing.
@@ -91,31 +120,28 @@ impl<N: Namespace> Shared<N> {
         Some(EarlyHold { version, hold })
     }
 
+    /// How a version is read if it is opened now. Fails where the right to read it is not accepted.
     async fn way(
         &self,
         node: NodeId,
         version: &FileVersion,
         early: Option<EarlyHold<N::Hold>>,
-    ) -> Way<N::Hold> {
+    ) -> Result<Way<N::Hold>, NamespaceError> {
         if !self.passthrough.is_allowed() {
-            return Way::Buffered;
+            return Ok(Way::Buffered);
         }
-        match self.nodes.fixed(node) {
+        Ok(match self.nodes.fixed(node) {
             Fixed::Passthrough(backing) => Way::Shared(backing),
             Fixed::Buffered => Way::Buffered,
             Fixed::Nothing => {
                 let early = early.filter(|early| early.version.descriptor == version.descriptor);
-                let held = match early {
-                    Some(early) => Ok(early.hold),
-                    None => self.namespace.hold(&version.descriptor, &version.capability).await,
+                let hold = match early {
+                    Some(early) => early.hold,
+                    None => self.namespace.hold(&version.descriptor, &version.capability).await?,
                 };
-                let hold = held.unwrap_or_else(|error| {
-                    tracing::debug!(file = %version.descriptor.file, %error, "the local worker gave no hold");
-                    None
-                });
                 hold.map_or(Way::Buffered, Way::Held)
             }
-        }
+        })
     }
 
     /// Fixes the mode, counts the handle and answers, in this order: the kernel may release it at once.

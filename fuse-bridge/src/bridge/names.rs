@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use forebay_types::limits::NAME_LENGTH_MAX;
 use forebay_types::{EntryName, ErrorKind, NameError};
@@ -17,7 +17,6 @@ use crate::metrics::Operation;
 use crate::namespace::{Namespace, NamespaceError, Room};
 use crate::node_id::NodeId;
 use crate::nodes::{Clash, Content, NodeView, Place};
-use crate::ttl::Validity;
 
 /// A node id means the same for ever, so there are no generations of it.
 pub(super) const GENERATION: Generation = Generation(0);
@@ -39,25 +38,27 @@ impl<N: Namespace> Shared<N> {
             Err(_) => return reply.error(errno::NO_ENTRY),
         };
         let Some(directory) = self.nodes.view(parent) else { return reply.error(errno::STALE) };
-        let shared = Arc::clone(self);
+        let (shared, waits) = (Arc::clone(self), self.busy.waits(parent));
         let work = async move { shared.look_up(&directory, &name).await };
         let shared = Arc::clone(self);
-        self.answers.answer(Operation::Lookup, self.deadline, work, move |outcome| match outcome {
-            Ok((attributes, validity)) => {
-                let ttl = validity.left(Instant::now());
-                // Without leave to remember that the name is missing, it is an error and no answer.
-                if attributes.ino.0 == 0 && ttl.is_zero() {
-                    return reply.error(errno::NO_ENTRY);
+        self.answers.answer(Operation::Lookup, self.deadline, work, move |outcome| {
+            let _waits = waits;
+            match outcome {
+                Ok((attributes, ttl)) => {
+                    // Without leave to remember that the name is missing, it is an error and no answer.
+                    if attributes.ino.0 == 0 && ttl.is_zero() {
+                        return reply.error(errno::NO_ENTRY);
+                    }
+                    reply.entry(&ttl, &attributes, GENERATION);
                 }
-                reply.entry(&ttl, &attributes, GENERATION);
+                Err(failure) => reply.error(shared.refuse(Operation::Lookup, parent, &failure)),
             }
-            Err(failure) => reply.error(shared.refuse(Operation::Lookup, parent, &failure)),
         });
     }
 
-    /// The attributes of the name, with the node id 0 where there is none. Counts a lookup as the last step, so that
-    /// none is counted that the kernel will not be told of.
-    async fn look_up(&self, directory: &NodeView, name: &EntryName) -> Result<(FileAttr, Validity), Failure> {
+    /// The attributes of the name, with the node id 0 where there is none, and for how long the kernel may remember
+    /// that. Counts a lookup as the last step, so that none is counted that the kernel will not be told of.
+    async fn look_up(&self, directory: &NodeView, name: &EntryName) -> Result<(FileAttr, Duration), Failure> {
         let asked = Instant::now();
         let found = self.namespace.lookup(directory.facts.inode, name).await;
         let found = found.map_err(|error| match error.kind {
@@ -68,13 +69,17 @@ impl<N: Namespace> Shared<N> {
         let validity = self.ttl.validity(asked, found.valid);
         let Some(entry) = found.entry else {
             // Where a mount may appear, its name is not remembered to be missing.
-            let is_in_mount = directory.facts.has_under_store;
-            return Ok((nothing(), if is_in_mount { validity } else { already_over(asked) }));
+            if !directory.facts.has_under_store {
+                return Ok((nothing(), Duration::ZERO));
+            }
+            let ttl = self.ttl_of(None, directory.facts.inode, validity, Instant::now());
+            return Ok((nothing(), ttl));
         };
         let facts = self.nodes.facts(&entry);
         let place = Place { parent: directory.id, name: name.as_bytes() };
         let id = self.nodes.remember(&facts, place, validity, Instant::now())?;
-        Ok((facts.attributes.of_node(id), validity))
+        let ttl = self.ttl_of(Some(facts.inode), facts.directory, validity, Instant::now());
+        Ok((facts.attributes.of_node(id), ttl))
     }
 
     pub(super) fn forget(&self, node: NodeId, lookups: u64) {
@@ -85,10 +90,11 @@ impl<N: Namespace> Shared<N> {
     pub(super) fn getattr(self: &Arc<Self>, node: NodeId, pid: u32, reply: ReplyAttr) {
         self.answers.metrics.request(Operation::Getattr);
         let Some(view) = self.nodes.view(node) else { return reply.error(errno::STALE) };
-        let left = view.validity.left(Instant::now());
+        let waits = self.busy.waits(view.parent);
+        let ttl = self.ttl(&view);
         // What is open is what it was when it was opened, whatever the name means now.
-        if view.handles > 0 || !left.is_zero() {
-            return reply.attr(&left, &view.facts.attributes.of_node(node));
+        if view.handles > 0 || !ttl.is_zero() {
+            return reply.attr(&ttl, &view.facts.attributes.of_node(node));
         }
         let shared = Arc::clone(self);
         let work = async move {
@@ -100,12 +106,18 @@ impl<N: Namespace> Shared<N> {
             }
         };
         let shared = Arc::clone(self);
-        self.answers.answer(Operation::Getattr, self.deadline, work, move |outcome| match outcome {
-            Ok(view) => {
-                reply.attr(&view.validity.left(Instant::now()), &view.facts.attributes.of_node(view.id));
+        self.answers.answer(Operation::Getattr, self.deadline, work, move |outcome| {
+            let _waits = waits;
+            match outcome {
+                Ok(view) => reply.attr(&shared.ttl(&view), &view.facts.attributes.of_node(view.id)),
+                Err(failure) => reply.error(shared.refuse(Operation::Getattr, node, &failure)),
             }
-            Err(failure) => reply.error(shared.refuse(Operation::Getattr, node, &failure)),
         });
+    }
+
+    /// For how long the kernel may remember what a node shows.
+    fn ttl(&self, view: &NodeView) -> Duration {
+        self.ttl_of(Some(view.facts.inode), view.facts.directory, view.validity, Instant::now())
     }
 
     pub(super) fn readlink(&self, node: NodeId, reply: ReplyData) {

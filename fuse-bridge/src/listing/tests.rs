@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use forebay_client::Entry;
+use forebay_client::{Change, Entry, Standing};
 use forebay_types::{BlockCapability, ByteCount, FileOffset, VersionDescriptor};
 
 use super::*;
 use crate::doubles::{directory, file};
-use crate::namespace::{Found, Listed, ReadSource, Room, VersionReader};
+use crate::namespace::{Changes, Found, Listed, ReadSource, Room, VersionReader};
 
 /// One directory whose pages are of two names.
 #[derive(Debug, Default)]
@@ -28,9 +28,26 @@ impl VersionReader for NoReader {
     }
 }
 
+struct NoChanges;
+
+impl Changes for NoChanges {
+    async fn next(&mut self) -> (Vec<Change>, Duration) {
+        unreachable!("a listing follows nothing")
+    }
+}
+
 impl Namespace for Shelf {
     type Reader = NoReader;
     type Hold = std::fs::File;
+    type Changes = NoChanges;
+
+    fn follow_changes(&self) -> NoChanges {
+        unreachable!("a listing follows nothing")
+    }
+
+    fn standing(&self, _: Option<InodeId>, _: InodeId, _: Instant) -> Standing {
+        unreachable!("a listing remembers nothing")
+    }
 
     async fn lookup(&self, _: InodeId, _: &EntryName) -> Result<Found, NamespaceError> {
         unreachable!("a listing looks no name up")

@@ -1,14 +1,14 @@
 //! The cluster's client as the bridge's source of names and bytes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use forebay_client::{Client, ClientError, Entry, Hold, Reader};
+use forebay_client::{Change, Client, ClientError, Entry, Hold, Reader, Standing};
 use forebay_types::{
     BlockCapability, ByteCount, EntryName, ErrorKind, FileOffset, InodeId, VersionDescriptor,
 };
 
-use super::{Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader};
+use super::{Changes, Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader};
 
 impl From<ClientError> for NamespaceError {
     fn from(error: ClientError) -> Self {
@@ -19,6 +19,15 @@ impl From<ClientError> for NamespaceError {
 impl Namespace for Client {
     type Reader = Reader;
     type Hold = Hold;
+    type Changes = forebay_client::Changes;
+
+    fn follow_changes(&self) -> forebay_client::Changes {
+        self.follow_changes()
+    }
+
+    fn standing(&self, entry: Option<InodeId>, directory: InodeId, asked: Instant) -> Standing {
+        self.standing(entry, directory, asked)
+    }
 
     async fn lookup(&self, parent: InodeId, name: &EntryName) -> Result<Found, NamespaceError> {
         let found = self.lookup(parent, name).await?;
@@ -93,6 +102,12 @@ impl Namespace for Client {
 
     fn count_passthrough_open(&self, length: ByteCount) {
         self.counters().add_passthrough_open(length);
+    }
+}
+
+impl Changes for forebay_client::Changes {
+    async fn next(&mut self) -> (Vec<Change>, Duration) {
+        self.next().await
     }
 }
 

@@ -3,6 +3,7 @@
 mod extended;
 mod fixture;
 mod gone_directories;
+mod grants;
 mod lifecycle;
 mod listing;
 mod names;

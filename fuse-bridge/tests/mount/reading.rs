@@ -128,7 +128,7 @@ fn the_kernel_keeps_the_pages_of_a_version_from_one_open_to_the_next() {
     let asked = count(&tree.counts.reads);
     assert!(asked > 0);
     assert_eq!(std::fs::read(fixture.path("f")).expect("read").len(), 1 << 20);
-    assert_eq!((count(&tree.counts.reads), count(&tree.counts.opens)), (asked, 2));
+    assert_eq!(count(&tree.counts.reads), asked);
 }
 
 #[test]
@@ -308,6 +308,7 @@ fn an_open_that_nobody_answers_fails_by_its_deadline_and_keeps_nobody_else_waiti
     tree.write("g", content(10, 1));
     let options = FuseOptions { deadline: Duration::from_millis(300), threads: 2, ..FuseOptions::default() };
     let fixture = Fixture::with(&tree, options);
+    tree.set_valid(Duration::ZERO);
     let open = File::open(fixture.path("g")).expect("opened");
     tree.set_stalled(true);
     std::thread::scope(|scope| {

@@ -6,18 +6,18 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use forebay_client::{Entry, Named};
-use forebay_fuse::{Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader};
+use forebay_client::{Change, Entry, Named, Standing};
+use forebay_fuse::{Changes, Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader};
 use forebay_types::{
     BLOCK_LENGTH_DEFAULT, BlockCapability, ByteCount, CapabilityKey, EntryKind, EntryName, ErrorKind, FileId,
     FileOffset, Fingerprint, Incarnation, InodeId, MountId, Rights, Timestamp, UnderStoreKey,
     VersionDescriptor,
 };
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// The namespace. Its paths are relative, with `/` between names.
 #[derive(Debug)]
@@ -25,8 +25,27 @@ pub(crate) struct Tree {
     state: Mutex<State>,
     /// Questions asked so far.
     pub(crate) counts: Arc<Counts>,
-    /// While true, opens are not answered.
+    /// While true, opens and look-ups of `slow` are not answered.
     stalled: watch::Sender<bool>,
+    /// What the mount is told of changes; the receiver until it is taken.
+    told: mpsc::UnboundedSender<Vec<Change>>,
+    changes: Mutex<Option<TreeChanges>>,
+}
+
+/// A name that is looked up in vain, and without an answer while the tree is stalled.
+const SLOW: &[u8] = b"slow";
+
+/// What a mount is told of changes.
+#[derive(Debug)]
+pub(crate) struct TreeChanges(mpsc::UnboundedReceiver<Vec<Change>>);
+
+impl Changes for TreeChanges {
+    async fn next(&mut self) -> (Vec<Change>, Duration) {
+        match self.0.recv().await {
+            Some(changes) => (changes, Duration::ZERO),
+            None => std::future::pending().await,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -39,6 +58,12 @@ struct State {
     complete: BTreeMap<FileId, Arc<std::fs::File>>,
     next: u64,
     valid: Duration,
+    /// Answers may be used for so much longer while no change is heard of.
+    granted: Duration,
+    /// When each entry was last changed; answers from before are void.
+    changed: BTreeMap<InodeId, Instant>,
+    /// The same of the names of each directory.
+    renamed: BTreeMap<InodeId, Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -96,8 +121,14 @@ impl Tree {
             complete: BTreeMap::new(),
             next: 1,
             valid: Duration::from_secs(3600),
+            granted: Duration::ZERO,
+            changed: BTreeMap::new(),
+            renamed: BTreeMap::new(),
         };
+        let (told, changes) = mpsc::unbounded_channel();
         Arc::new(Self {
+            told,
+            changes: Mutex::new(Some(TreeChanges(changes))),
             state: Mutex::new(state),
             counts: Arc::default(),
             stalled: watch::Sender::new(false),
@@ -106,6 +137,16 @@ impl Tree {
 
     pub(crate) fn set_valid(&self, valid: Duration) {
         self.state.lock().valid = valid;
+    }
+
+    /// Grants what is answered for so long.
+    pub(crate) fn set_granted(&self, granted: Duration) {
+        self.state.lock().granted = granted;
+    }
+
+    /// Tells the mount of changes.
+    pub(crate) fn tell(&self, changes: Vec<Change>) {
+        self.told.send(changes).expect("the mount lives");
     }
 
     pub(crate) fn set_stalled(&self, stalled: bool) {
@@ -161,10 +202,12 @@ impl Tree {
             modified: Timestamp::from_parts(1_700_000_000, 5),
             version: Some((descriptor, capability)),
             under_store_uri: format!("s3://bucket/{file}"),
+            directory,
             ..bare(inode, EntryKind::File)
         };
         state.entries.insert(inode, entry);
         state.children.get_mut(&directory).expect("a directory").insert(file, inode);
+        state.changed(inode, directory);
         id
     }
 
@@ -199,6 +242,7 @@ impl Tree {
             state.children.get_mut(&directory).expect("a directory").remove(&name(file)).expect("there");
         state.entries.remove(&inode);
         state.children.remove(&inode);
+        state.changed(inode, directory);
     }
 
     /// Puts a version wholly into the cache of this machine.
@@ -235,6 +279,12 @@ impl State {
         self.next
     }
 
+    fn changed(&mut self, inode: InodeId, directory: InodeId) {
+        let now = Instant::now();
+        self.changed.insert(inode, now);
+        self.renamed.insert(directory, now);
+    }
+
     fn entry(&self, inode: InodeId) -> Result<(Entry, Duration), NamespaceError> {
         let entry = self.entries.get(&inode).cloned();
         entry.map(|entry| (entry, self.valid)).ok_or_else(|| missing(inode))
@@ -244,9 +294,29 @@ impl State {
 impl Namespace for Tree {
     type Reader = TreeReader;
     type Hold = TreeHold;
+    type Changes = TreeChanges;
+
+    fn follow_changes(&self) -> TreeChanges {
+        self.changes.lock().take().unwrap_or_else(|| TreeChanges(mpsc::unbounded_channel().1))
+    }
+
+    fn standing(&self, entry: Option<InodeId>, directory: InodeId, asked: Instant) -> Standing {
+        let state = self.state.lock();
+        let changed = entry.map_or_else(|| state.renamed.get(&directory), |entry| state.changed.get(&entry));
+        if changed.is_some_and(|changed| asked <= *changed) {
+            return Standing::Void;
+        }
+        match state.granted {
+            Duration::ZERO => Standing::Unknown,
+            granted => Standing::Granted(asked + granted),
+        }
+    }
 
     async fn lookup(&self, parent: InodeId, name: &EntryName) -> Result<Found, NamespaceError> {
         Self::ask(&self.counts.lookups);
+        if name.as_bytes() == SLOW {
+            self.unstalled().await;
+        }
         let state = self.state.lock();
         let children = state.children.get(&parent).ok_or_else(|| missing(parent))?;
         let entry = children.get(name).and_then(|inode| state.entries.get(inode)).cloned();
@@ -351,6 +421,7 @@ fn bare(inode: InodeId, kind: EntryKind) -> Entry {
         symlink_target: Vec::new(),
         cached: ByteCount::ZERO,
         under_store_uri: String::new(),
+        directory: InodeId::ROOT,
     }
 }
 

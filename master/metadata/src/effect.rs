@@ -3,7 +3,11 @@
 //! Effects are wake-ups, not truth: one that is lost costs room or time, never correctness, because what it speaks
 //! of can be read from the rows.
 
-use forebay_types::{FileId, InodeId};
+use std::collections::BTreeMap;
+
+use forebay_types::{EntryName, FileId, InodeId};
+
+use crate::limits::CHANGED_NAMES_MAX;
 
 /// One thing to do outside of the state machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,10 +16,42 @@ pub enum Effect {
     ForgetVersions(Vec<FileId>),
     /// Mounts were added or removed: workers must learn the new list.
     MountsChanged,
-    /// What these directories answer has changed: cached answers for them are void.
-    DirectoriesChanged(Vec<InodeId>),
+    /// Answers about these directories are void as far as it says.
+    DirectoriesChanged(BTreeMap<InodeId, ChangedNames>),
     /// Detached subtrees wait for [`Reap`](crate::Reap) commands.
     ReapNeeded,
     /// Jobs were asked for or ended: whoever works on them must look.
     JobsChanged,
+}
+
+/// Which answers about a directory are void.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangedNames {
+    /// Those about these names, and listings.
+    These(Vec<ChangedName>),
+    /// All of them.
+    All,
+}
+
+/// A name that leads elsewhere than before, or to something that is not as before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangedName {
+    /// The name.
+    pub name: EntryName,
+    /// What it led to before; nothing where it is new.
+    pub before: Option<InodeId>,
+}
+
+impl ChangedNames {
+    /// No name yet.
+    pub(crate) const NONE: Self = Self::These(Vec::new());
+
+    /// One more name; too many of them are all.
+    pub(crate) fn add(&mut self, changed: ChangedName) {
+        match self {
+            Self::These(names) if names.len() < CHANGED_NAMES_MAX => names.push(changed),
+            Self::These(_) => *self = Self::All,
+            Self::All => {}
+        }
+    }
 }

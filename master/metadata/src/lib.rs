@@ -32,7 +32,7 @@ pub use command::{
     AdmitWorker, AdvanceJob, ApplyListing, BeginLoad, Command, EndJob, ExpireSessions, ExtendLoad,
     ForgetDirectory, Format, ListedEntry, Mount, Reap, SupersedeVersion, Unmount,
 };
-pub use effect::Effect;
+pub use effect::{ChangedName, ChangedNames, Effect};
 pub use mount::{Coherence, Freshness, MountOptions, OptionValue};
 pub use proposal::{PROPOSAL_FORMAT, Proposal, SessionStamp};
 pub use reply::{CodecError, REPLY_FORMAT, Rejection, Reply, Success, decode_reply, encode_reply};

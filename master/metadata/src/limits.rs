@@ -8,6 +8,8 @@ pub const REMEMBERED_REPLY_MAX: usize = 128;
 pub const LISTING_ENTRIES_MAX: usize = 16_384;
 /// Most rows that one command deletes of a subtree that is being reaped or forgotten.
 pub const REAP_LIMIT_MAX: u32 = 16_384;
+/// Most changed names of one directory that one entry tells one by one; more of them are told as all.
+pub const CHANGED_NAMES_MAX: usize = 64;
 /// Most remembered removals that one complete listing clears; the rest waits for the next one.
 pub const TOMBSTONES_CLEARED_MAX: usize = 16_384;
 /// Most sessions that one expiry ends; the reply says whether more are left.

@@ -104,6 +104,7 @@ mod tests {
             symlink_target: vec![b'x'; 4095],
             cached: ByteCount::new(u64::MAX),
             under_store_uri: "u".repeat(9000),
+            directory: InodeId::new(u64::MAX),
         }
     }
 
@@ -111,7 +112,7 @@ mod tests {
     fn what_is_reckoned_is_never_less_than_what_is_sent() {
         let named = Named { name: EntryName::new(vec![b'n'; 255]).expect("legal"), entry: entry() };
         let reckoned = entry_length(&named);
-        let sent = v1::ListResponse { entries: vec![named.into()], complete: false, valid_nanos: 0 };
+        let sent = v1::ListResponse { entries: vec![named.into()], ..v1::ListResponse::default() };
         assert!(sent.encoded_len() <= reckoned, "{} > {reckoned}", sent.encoded_len());
 
         let number = u64::MAX;

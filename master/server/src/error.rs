@@ -49,6 +49,12 @@ pub enum MasterError {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// An under-store says nothing.
+    #[error("{uri} is silent; try again, or look at `forebay mounts`")]
+    Silent {
+        /// The under-store.
+        uri: String,
+    },
     /// No such inode.
     #[error("{0} does not exist (any more); look the path up again")]
     NoInode(InodeId),
@@ -104,7 +110,7 @@ impl MasterError {
             Self::Sealing(error) => error.kind(),
             Self::UnderStore(error) => error.kind(),
             Self::Listing { kind, .. } => *kind,
-            Self::UnderStoreTimedOut { .. } => ErrorKind::UnderStore,
+            Self::UnderStoreTimedOut { .. } | Self::Silent { .. } => ErrorKind::UnderStore,
             Self::NoInode(_) | Self::NoPath { .. } => ErrorKind::NotFound,
             Self::NotADirectory(_) => ErrorKind::NotADirectory,
             Self::NotAFile(_) => ErrorKind::IsADirectory,

@@ -1,12 +1,14 @@
 //! When each directory was last compared with its under-store, and what that allows. Soft and pure.
 //!
 //! The age counts from the begin of the listing, so an answer is never older than it is said to be. A new master
-//! knows nothing and asks again.
+//! knows nothing and asks again. Directories in use are due for another comparison when half of their freshness is over,
+//! so that nobody has to wait for it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use forebay_metadata::{Coherence, Freshness};
+use forebay_proto::Validity;
 use forebay_runtime::BootInstant;
 use forebay_types::InodeId;
 
@@ -16,6 +18,8 @@ use crate::limits;
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
     directories: HashMap<InodeId, Check>,
+    /// When each directory is due, as its check has it.
+    due: BTreeSet<(BootInstant, InodeId)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,6 +28,11 @@ struct Check {
     listed_at: Option<BootInstant>,
     /// End of the last one that failed, unless a later one succeeded.
     failed_at: Option<BootInstant>,
+    /// Last question about it.
+    used_at: Option<BootInstant>,
+    due_at: Option<BootInstant>,
+    /// The freshness that counted last; `None` for what is listed once.
+    bound: Option<Duration>,
 }
 
 /// What may be done with what is known of a directory.
@@ -41,16 +50,64 @@ pub(crate) enum Verdict {
 
 impl Checks {
     /// A listing that began at `began` has succeeded.
-    pub(crate) fn listed(&mut self, directory: InodeId, began: BootInstant) {
+    pub(crate) fn listed(&mut self, directory: InodeId, freshness: Freshness, began: BootInstant) {
         let check = self.check(directory);
-        if check.listed_at.is_none_or(|earlier| earlier < began) {
-            *check = Check { listed_at: Some(began), failed_at: None };
+        if check.listed_at.is_some_and(|earlier| earlier >= began) {
+            return;
         }
+        (check.listed_at, check.failed_at) = (Some(began), None);
+        self.make_due(directory, freshness, |bound| began.saturating_add(bound / 2));
     }
 
     /// A listing has failed.
-    pub(crate) fn failed(&mut self, directory: InodeId, now: BootInstant) {
+    pub(crate) fn failed(&mut self, directory: InodeId, freshness: Freshness, now: BootInstant) {
         self.check(directory).failed_at = Some(now);
+        let again = |bound: Duration| now.saturating_add((bound / 4).max(limits::OUTAGE_RETRY_AFTER));
+        self.make_due(directory, freshness, again);
+    }
+
+    /// Up to `most` directories in use that are to be listed now. Each is told once, until it was listed or that failed.
+    pub(crate) fn take_due(&mut self, now: BootInstant, most: usize) -> Vec<InodeId> {
+        let mut taken = Vec::new();
+        while taken.len() < most
+            && let Some((due_at, directory)) = self.due.first().copied()
+            && due_at <= now
+        {
+            self.due.pop_first();
+            let Some(check) = self.directories.get_mut(&directory) else { continue };
+            check.due_at = None;
+            if check.is_in_use(now) {
+                taken.push(directory);
+            }
+        }
+        taken
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_any_due(&self, now: BootInstant) -> bool {
+        self.due.first().is_some_and(|(due_at, _)| *due_at <= now)
+    }
+
+    /// A freshness of zero is a matter of each question, and what never changes is never due.
+    fn make_due(
+        &mut self,
+        directory: InodeId,
+        freshness: Freshness,
+        at: impl FnOnce(Duration) -> BootInstant,
+    ) {
+        let Some(check) = self.directories.get_mut(&directory) else { return };
+        check.bound = match freshness {
+            Freshness::Bound(bound) => Some(bound),
+            Freshness::Immutable => None,
+        };
+        let due_at = check.bound.filter(|bound| !bound.is_zero()).map(at);
+        let before = std::mem::replace(&mut check.due_at, due_at);
+        if let Some(before) = before {
+            self.due.remove(&(before, directory));
+        }
+        if let Some(due_at) = due_at {
+            self.due.insert((due_at, directory));
+        }
     }
 
     /// What is remembered of a directory, with room made where it is a new one.
@@ -63,9 +120,15 @@ impl Checks {
         self.directories.entry(directory).or_default()
     }
 
-    /// What may be done with a directory of a mount with this freshness.
-    pub(crate) fn verdict(&self, directory: InodeId, freshness: Freshness, now: BootInstant) -> Verdict {
-        let check = self.directories.get(&directory).copied().unwrap_or_default();
+    /// What may be done with a directory of a mount with this freshness, about which somebody asks.
+    pub(crate) fn verdict(&mut self, directory: InodeId, freshness: Freshness, now: BootInstant) -> Verdict {
+        let check = match self.directories.get_mut(&directory) {
+            Some(check) => {
+                check.used_at = Some(now);
+                *check
+            }
+            None => Check::default(),
+        };
         let failing = check
             .failed_at
             .is_some_and(|failed| now.saturating_duration_since(failed) < limits::OUTAGE_RETRY_AFTER);
@@ -91,6 +154,7 @@ impl Checks {
         let (_, median, _) = times.select_nth_unstable(middle);
         let median = *median;
         self.directories.retain(|_, check| check.last() > median);
+        self.due.retain(|(_, directory)| self.directories.contains_key(directory));
     }
 }
 
@@ -98,16 +162,30 @@ impl Check {
     fn last(&self) -> Option<BootInstant> {
         self.listed_at.max(self.failed_at)
     }
-}
 
-/// For how long a client may use an answer that the master may use for `remaining`.
-pub(crate) fn validity(remaining: Duration, freshness: Freshness, coherence: Coherence) -> Duration {
-    match (freshness, coherence) {
-        (Freshness::Immutable, _) => remaining,
-        (_, Coherence::Strict) => Duration::ZERO,
-        (_, Coherence::Relaxed) => remaining.min(limits::COHERENCE_BOUND),
+    /// Whether somebody asked within twice the freshness: whoever was granted an answer may use it for one and then
+    /// come back.
+    fn is_in_use(&self, now: BootInstant) -> bool {
+        let Some((used_at, bound)) = self.used_at.or(self.listed_at).zip(self.bound) else { return false };
+        now.saturating_duration_since(used_at) <= bound.saturating_mul(2).max(limits::USE_MEMORY_MIN)
     }
 }
+
+/// For how long a client may use an answer that the master may use for `remaining`. Who hears of changes may use it as
+/// long as the master itself.
+pub(crate) fn validity(remaining: Duration, freshness: Freshness, coherence: Coherence) -> Validity {
+    match (freshness, coherence) {
+        (Freshness::Immutable, _) => Validity { alone: remaining, granted: remaining },
+        (_, Coherence::Strict) => Validity::default(),
+        (_, Coherence::Relaxed) => {
+            Validity { alone: remaining.min(limits::COHERENCE_BOUND), granted: remaining }
+        }
+    }
+}
+
+/// The same about a directory that lies in no mount: it changes with the mounts only.
+pub(crate) const SYNTHETIC: Validity =
+    Validity { alone: limits::SYNTHETIC_VALIDITY, granted: limits::SYNTHETIC_GRANT };
 
 #[cfg(test)]
 mod tests {
@@ -127,7 +205,7 @@ mod tests {
     fn a_listing_serves_until_its_bound_and_is_renewed_from_half_of_it() {
         let mut checks = Checks::default();
         assert_eq!(checks.verdict(DIRECTORY, bound(60), at(0)), Verdict::Over);
-        checks.listed(DIRECTORY, at(0));
+        checks.listed(DIRECTORY, bound(60), at(0));
         assert_eq!(checks.verdict(DIRECTORY, bound(60), at(10)), Verdict::Fresh(Duration::from_secs(50)));
         assert_eq!(checks.verdict(DIRECTORY, bound(60), at(40)), Verdict::Aging(Duration::from_secs(20)));
         assert_eq!(checks.verdict(DIRECTORY, bound(60), at(60)), Verdict::Over);
@@ -138,7 +216,7 @@ mod tests {
     fn an_immutable_mount_is_listed_once() {
         let mut checks = Checks::default();
         assert_eq!(checks.verdict(DIRECTORY, Freshness::Immutable, at(0)), Verdict::Over);
-        checks.listed(DIRECTORY, at(0));
+        checks.listed(DIRECTORY, Freshness::Immutable, at(0));
         let verdict = checks.verdict(DIRECTORY, Freshness::Immutable, at(1 << 30));
         assert_eq!(verdict, Verdict::Fresh(limits::IMMUTABLE_VALIDITY));
     }
@@ -146,8 +224,8 @@ mod tests {
     #[test]
     fn a_failed_listing_is_not_tried_again_at_once_and_never_makes_old_news_fresh() {
         let mut checks = Checks::default();
-        checks.listed(DIRECTORY, at(0));
-        checks.failed(DIRECTORY, at(100));
+        checks.listed(DIRECTORY, bound(60), at(0));
+        checks.failed(DIRECTORY, bound(60), at(100));
         assert_eq!(checks.verdict(DIRECTORY, bound(60), at(101)), Verdict::OverAndFailing);
         assert_eq!(checks.verdict(DIRECTORY, bound(60), at(103)), Verdict::Over);
     }
@@ -156,8 +234,10 @@ mod tests {
     fn an_outage_of_very_many_directories_is_remembered_within_the_maximum() {
         let mut checks = Checks::default();
         let directories = limits::CHECKED_DIRECTORIES_MAX as u64 + 10;
-        (0..directories).for_each(|directory| checks.failed(InodeId::new(directory), at(directory)));
+        (0..directories)
+            .for_each(|directory| checks.failed(InodeId::new(directory), bound(60), at(directory)));
         assert!(checks.directories.len() <= limits::CHECKED_DIRECTORIES_MAX);
+        assert_eq!(checks.due.len(), checks.directories.len());
         let last = InodeId::new(directories - 1);
         assert_eq!(checks.verdict(last, bound(60), at(directories)), Verdict::OverAndFailing);
     }
@@ -165,16 +245,49 @@ mod tests {
     #[test]
     fn a_listing_that_began_earlier_does_not_make_a_later_one_younger() {
         let mut checks = Checks::default();
-        checks.listed(DIRECTORY, at(10));
-        checks.listed(DIRECTORY, at(5));
+        checks.listed(DIRECTORY, bound(60), at(10));
+        checks.listed(DIRECTORY, bound(60), at(5));
         assert_eq!(checks.verdict(DIRECTORY, bound(60), at(20)), Verdict::Fresh(Duration::from_secs(50)));
     }
 
     #[test]
-    fn clients_lag_behind_by_the_coherence_bound_at_most() {
+    fn a_directory_in_use_is_due_at_half_of_its_freshness_and_one_that_nobody_asks_about_no_more() {
+        let mut checks = Checks::default();
+        checks.listed(DIRECTORY, bound(60), at(0));
+        assert_eq!(checks.take_due(at(29), 9), []);
+        checks.verdict(DIRECTORY, bound(60), at(10));
+        assert_eq!(checks.take_due(at(30), 9), [DIRECTORY]);
+        assert_eq!(checks.take_due(at(35), 9), [], "it is being listed");
+        checks.listed(DIRECTORY, bound(60), at(31));
+        assert_eq!(checks.take_due(at(61), 9), [DIRECTORY]);
+        checks.failed(DIRECTORY, bound(60), at(62));
+        assert_eq!((checks.take_due(at(76), 9), checks.take_due(at(77), 9)), (vec![], vec![DIRECTORY]));
+        checks.listed(DIRECTORY, bound(60), at(110));
+        assert_eq!(checks.take_due(at(140), 9), [], "the last question was over two minutes ago");
+        checks.verdict(DIRECTORY, bound(60), at(141));
+        checks.listed(DIRECTORY, bound(60), at(142));
+        assert_eq!(checks.take_due(at(172), 9), [DIRECTORY]);
+    }
+
+    #[test]
+    fn what_never_changes_and_what_is_asked_for_each_time_is_never_due() {
+        for freshness in [Freshness::Immutable, bound(0)] {
+            let mut checks = Checks::default();
+            checks.listed(DIRECTORY, freshness, at(0));
+            assert_eq!(checks.take_due(at(1 << 30), 9), []);
+            checks.listed(DIRECTORY, bound(60), at(1 << 30));
+            checks.listed(DIRECTORY, freshness, at((1 << 30) + 1));
+            assert!(checks.due.is_empty(), "the mount has another freshness now");
+        }
+    }
+
+    #[test]
+    fn clients_lag_behind_by_the_coherence_bound_at_most_unless_they_hear_of_changes() {
         let minute = Duration::from_secs(60);
-        assert_eq!(validity(minute, bound(60), Coherence::Relaxed), limits::COHERENCE_BOUND);
-        assert_eq!(validity(minute, bound(60), Coherence::Strict), Duration::ZERO);
-        assert_eq!(validity(minute, Freshness::Immutable, Coherence::Relaxed), minute);
+        let relaxed = Validity { alone: limits::COHERENCE_BOUND, granted: minute };
+        assert_eq!(validity(minute, bound(60), Coherence::Relaxed), relaxed);
+        assert_eq!(validity(minute, bound(60), Coherence::Strict), Validity::default());
+        let immutable = Validity { alone: minute, granted: minute };
+        assert_eq!(validity(minute, Freshness::Immutable, Coherence::Relaxed), immutable);
     }
 }

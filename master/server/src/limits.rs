@@ -96,3 +96,20 @@ pub(crate) const ANSWER_BYTES_MAX: usize = forebay_types::limits::RPC_LENGTH_MAX
 pub(crate) const JOB_PATHS_LISTED_MAX: usize = 10;
 /// Inodes that one log entry deletes.
 pub(crate) const REAP_PER_ENTRY: u32 = 1000;
+/// About how many bytes the changes take that are kept for clients, so that they fit one message whatever their number;
+/// whoever is behind by more is told that everything may have changed.
+pub(crate) const FEED_COST_MAX: usize = 1 << 20;
+/// Longest wait of one client for changes; it asks again then.
+pub(crate) const FEED_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long changes are gathered for each client that waits for them: ten thousand are answered twice a second at most.
+pub(crate) const FEED_PAUSE_PER_CLIENT: Duration = Duration::from_micros(50);
+/// Longest time for which changes are gathered.
+pub(crate) const FEED_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// For how long clients that follow the changes may use answers about directories that lie in no mount.
+pub(crate) const SYNTHETIC_GRANT: Duration = Duration::from_secs(60);
+/// How often it is looked which directories are to be listed again in the background.
+pub(crate) const RENEWAL_TICK: Duration = Duration::from_millis(200);
+/// Most directories that are listed in the background at once, so that there are places for those who wait.
+pub(crate) const RENEWALS_IN_FLIGHT_MAX: usize = LISTINGS_IN_FLIGHT_MAX / 4;
+/// A directory counts as in use for at least so long after the last question about it.
+pub(crate) const USE_MEMORY_MIN: Duration = Duration::from_secs(10);

@@ -61,7 +61,7 @@ pub(crate) async fn ensure_fresh(shared: &Arc<Shared>, place: &Place) -> Result<
             Some(ended) => ended,
             None => {
                 note_outage(shared, mount, silence(mount));
-                shared.checks.lock().failed(id, shared.clock.boot_instant());
+                shared.checks.lock().failed(id, freshness, shared.clock.boot_instant());
                 return Ok(limits::OUTAGE_VALIDITY);
             }
         }
@@ -81,7 +81,25 @@ pub(crate) async fn ensure_fresh(shared: &Arc<Shared>, place: &Place) -> Result<
     }
 }
 
-/// Lists a directory whose freshness is half over, so that nobody has to wait when it is over.
+/// Lists a directory in any case, by a listing that begins after this call or is about to. Cancel safe: the listing
+/// itself goes on.
+pub(crate) async fn list_now(shared: &Arc<Shared>, place: &Place) -> Result<(), MasterError> {
+    match &place.mount {
+        Some(mount) => wait(join(shared, &place.directory, mount, |_| false)).await,
+        None => Ok(()),
+    }
+}
+
+/// Lists a directory whose freshness is half over, so that nobody has to wait when it is over. Cancel safe: the listing
+/// itself goes on.
+pub(crate) async fn renew(shared: &Arc<Shared>, place: &Place) -> Result<(), MasterError> {
+    match &place.mount {
+        Some(mount) => wait(join(shared, &place.directory, mount, |_| true)).await,
+        None => Ok(()),
+    }
+}
+
+/// The same without being waited for.
 pub(crate) fn renew_in_background(shared: &Arc<Shared>, place: &Place) {
     if let Some(mount) = &place.mount {
         drop(join(shared, &place.directory, mount, |_| true));
@@ -232,7 +250,7 @@ impl Listing<'_> {
         let seen = self.compare_pages(&store, begun_at).await?;
         let removals = self.names_missing_from(&seen).await?;
         self.propose_removals(begun_at, removals, was_loaded).await?;
-        self.shared.checks.lock().listed(self.directory.id, began);
+        self.shared.checks.lock().listed(id, self.mount.options.freshness, began);
         Ok(())
     }
 
@@ -326,7 +344,8 @@ impl Listing<'_> {
         match outcome {
             Ok(()) => self.shared.under_stores.note(self.mount.id, None),
             Err(error) => {
-                self.shared.checks.lock().failed(self.directory.id, self.shared.clock.boot_instant());
+                let (freshness, now) = (self.mount.options.freshness, self.shared.clock.boot_instant());
+                self.shared.checks.lock().failed(self.directory.id, freshness, now);
                 if is_outage_at(self.directory, error.kind()) {
                     self.shared.under_stores.note(self.mount.id, Some(error.to_string()));
                 }
@@ -337,8 +356,24 @@ impl Listing<'_> {
 }
 
 /// Compares one file with its under-store by one request, and gives it a new version if it is another. For mounts
-/// whose freshness is zero, where listing the whole directory at each open would cost more.
+/// whose freshness is zero, where listing the whole directory at each open would cost more. An outage is not the file's:
+/// what is known is served, as for a listing.
 pub(crate) async fn ensure_current(
+    shared: &Arc<Shared>,
+    mount: &MountRecord,
+    file: &Inode,
+) -> Result<(), MasterError> {
+    match compare(shared, mount, file).await {
+        Err(error) if is_outage_of_file(error.kind()) => {
+            note_outage(shared, mount, error.to_string());
+            Ok(())
+        }
+        outcome => outcome,
+    }
+}
+
+/// The same; an outage is an error.
+pub(crate) async fn compare(
     shared: &Arc<Shared>,
     mount: &MountRecord,
     file: &Inode,
@@ -348,22 +383,8 @@ pub(crate) async fn ensure_current(
     };
     let store = shared.under_store(mount)?;
     let asked = tokio::time::timeout(patience(shared, mount), store.fingerprint(&version.key)).await;
-    let found = match asked {
-        Ok(Ok(found)) => {
-            shared.under_stores.note(mount.id, None);
-            found
-        }
-        // The outage is not the file's: what is known is served, as for a listing.
-        Err(_) => {
-            note_outage(shared, mount, silence(mount));
-            return Ok(());
-        }
-        Ok(Err(error)) if is_outage_of_file(error.kind()) => {
-            note_outage(shared, mount, error.to_string());
-            return Ok(());
-        }
-        Ok(Err(error)) => return Err(error.into()),
-    };
+    let found = asked.map_err(|_| MasterError::Silent { uri: mount.uri.to_string() })??;
+    shared.under_stores.note(mount.id, None);
     if found.as_ref().is_some_and(|found| version.fingerprint.is_same_content(found)) {
         return Ok(());
     }

@@ -21,6 +21,7 @@ use tonic::service::Routes;
 
 use crate::capabilities::Capabilities;
 use crate::error::MasterError;
+use crate::feed::Feed;
 use crate::freshness::Checks;
 use crate::jobs;
 use crate::limits;
@@ -29,6 +30,7 @@ use crate::listings::Listings;
 use crate::live_jobs::Jobs;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
+use crate::renewal;
 use crate::sealing::{SealingError, SealingKey};
 use crate::service::{ClusterService, JobsService, MountsService, NamespaceService};
 use crate::shared::Shared;
@@ -130,7 +132,10 @@ impl Master {
             slot::keep(&dir, slot).map_err(failed)?;
         }
         let view = raft.read(Instant::now() + START_DEADLINE).await?;
-        let identity = query::identity(&view.moment()).map_err(MasterError::from)?;
+        let (applied, identity) = {
+            let moment = view.moment();
+            (moment.applied(), query::identity(&moment).map_err(MasterError::from)?)
+        };
         let identity = identity.ok_or(MasterError::Rejected(forebay_metadata::Rejection::NotFormatted))?;
         drop(view);
         let background = shutdown.stage("master");
@@ -144,6 +149,7 @@ impl Master {
             registry: Mutex::new(Registry::new(seed)),
             checks: Mutex::new(Checks::default()),
             listings: Listings::default(),
+            feed: Feed::new(identity.incarnation, applied),
             jobs: Jobs::default(),
             clock,
             metrics: Metrics::new(&registry)?,
@@ -151,6 +157,7 @@ impl Master {
         });
         background.spawn(work_effects(Arc::clone(&shared), effects, background.token()));
         background.spawn(listing::reap(Arc::clone(&shared), background.token()));
+        background.spawn(renewal::renew(Arc::clone(&shared), background.token()));
         background.spawn(jobs::work(Arc::clone(&shared), background.token()));
         background.spawn(follow_references(Arc::clone(&shared), background.token()));
         background.spawn(watch_workers(Arc::clone(&shared), background.token()));
@@ -246,11 +253,8 @@ async fn work_effects(
         };
         match wake {
             None => return,
-            Some(Wake::Effects(_, effects)) => effects.iter().for_each(|effect| shared.work_effect(effect)),
-            Some(Wake::Rescan) => {
-                shared.listings.wake_reaper();
-                shared.jobs.wake();
-            }
+            Some(Wake::Effects(index, effects)) => shared.work_effects(index, &effects),
+            Some(Wake::Rescan) => shared.look_for_work(),
         }
     }
 }

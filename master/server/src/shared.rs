@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::capabilities::Capabilities;
 use crate::error::MasterError;
+use crate::feed::Feed;
 use crate::freshness::Checks;
 use crate::limits;
 use crate::listings::Listings;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Mutex<Registry>,
     pub(crate) checks: Mutex<Checks>,
     pub(crate) listings: Listings,
+    pub(crate) feed: Feed,
     pub(crate) jobs: Jobs,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
@@ -77,15 +79,23 @@ impl Shared {
     }
 
     /// Does what the state machine asks of the outside. Only wake-ups: one that is lost costs room or time.
-    pub(crate) fn work_effect(&self, effect: &Effect) {
+    pub(crate) fn work_effects(&self, index: LogIndex, effects: &[Effect]) {
+        self.feed.note(index, effects);
+        effects.iter().for_each(|effect| self.work_effect(effect));
+    }
+
+    /// The same after some were lost: looks for whatever there is to do.
+    pub(crate) fn look_for_work(&self) {
+        self.feed.lost();
+        self.listings.wake_reaper();
+        self.jobs.wake();
+    }
+
+    fn work_effect(&self, effect: &Effect) {
         match effect {
             Effect::ForgetVersions(files) => self.registry.lock().forget(files),
-            Effect::DirectoriesChanged(directories) => {
-                // Answers in clients' hands end by their validity; a feed comes with grants.
-                tracing::trace!(count = directories.len(), "directories changed");
-            }
-            // Workers compare revisions in each heartbeat, a second later at most.
-            Effect::MountsChanged => {}
+            // Clients are told by the feed; workers compare revisions in each heartbeat, a second later at most.
+            Effect::DirectoriesChanged(_) | Effect::MountsChanged => {}
             Effect::ReapNeeded => self.listings.wake_reaper(),
             Effect::JobsChanged => self.jobs.wake(),
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_metadata::{Command, Freshness, Mount, MountOptions, OptionValue, query};
+use forebay_proto::{ChangedName, ChangedNames, DirectoryChange, News, Validity};
 use forebay_runtime::{ManualClock, Shutdown};
 use forebay_types::{EntryName, ErrorKind, InodeId, MountId, NamespacePath, Timestamp};
 use tempfile::TempDir;
@@ -95,6 +96,21 @@ impl World {
 
     fn requests(&self) -> u64 {
         self.shared.under_stores.requests(MOUNT)
+    }
+
+    /// Waits until each directory that is due was listed or passed over.
+    async fn wait_until_nothing_is_due(&self) {
+        while self.shared.checks.lock().is_any_due(self.shared.clock.boot_instant()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until the under-store was asked so often, and no more.
+    async fn wait_for_requests(&self, requests: u64) {
+        while self.requests() < requests {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(self.requests(), requests);
     }
 }
 
@@ -186,7 +202,7 @@ async fn what_is_known_is_served_while_the_under_store_is_away_and_renewed_when_
     world.clock.advance(Duration::from_secs(61));
     let data = world.data().await;
     let (_, _, valid) = tree::list(&world.shared, data, None, 100).await.expect("served");
-    assert!(valid <= limits::OUTAGE_VALIDITY);
+    assert!(valid.alone <= limits::OUTAGE_VALIDITY && valid.granted <= limits::OUTAGE_VALIDITY);
     assert!(world.shared.under_stores.failure(MOUNT).is_some());
     std::fs::rename(&away, world.source.path()).expect("renamed");
     world.write("g", "content");
@@ -196,11 +212,68 @@ async fn what_is_known_is_served_while_the_under_store_is_away_and_renewed_when_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_follows_is_told_which_names_changed_and_may_use_all_else_until_its_freshness_ends() {
+    let world = World::bounded().await;
+    for name in ["changed", "gone", "same"] {
+        world.write(name, "content");
+    }
+    let data = world.data().await;
+    let soon = || tokio::time::Instant::now() + Duration::from_secs(20);
+    let begin = world.shared.feed.follow(None, soon()).await;
+    world.clock.advance(Duration::from_secs(10));
+    let (_, _, valid) = tree::list(&world.shared, data, None, 100).await.expect("listed");
+    let granted = Duration::from_secs(60);
+    assert_eq!(valid, Validity { alone: limits::COHERENCE_BOUND, granted });
+    let inode = async |name: &str| {
+        let path = path(&format!("/data/{name}"));
+        tree::resolve(&world.shared, &path).await.expect("there").0.inode
+    };
+    let (changed, gone) = (inode("changed").await, inode("gone").await);
+    world.replace("changed", "other content");
+    std::fs::remove_file(world.source.path().join("gone")).expect("removed");
+    world.write("added", "content");
+    world.clock.advance(Duration::from_secs(61));
+    assert_eq!(world.names().await, ["added", "changed", "same"]);
+    let name = |text: &str, before| ChangedName { name: name(text), before };
+    let expected = vec![name("added", None), name("changed", Some(changed)), name("gone", Some(gone))];
+    let (mut names, mut after) = (Vec::new(), begin.position);
+    while names.len() < expected.len() {
+        let followed = world.shared.feed.follow(Some(after), soon()).await;
+        let News::Changes(changes) = followed.news else { panic!("nothing was lost") };
+        let [DirectoryChange { directory, names: ChangedNames::These(more) }] = &changes[..] else {
+            panic!("{changes:?}")
+        };
+        assert_eq!(*directory, data);
+        names.extend(more.iter().cloned());
+        after = followed.position;
+    }
+    assert_eq!(names, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mount_that_comes_or_goes_is_told_as_everything() {
+    let world = World::bounded().await;
+    let soon = || tokio::time::Instant::now() + Duration::from_secs(20);
+    let mut after = world.shared.feed.follow(None, soon()).await.position;
+    // The mount of the world itself may not have been taken up yet.
+    let other = TempDir::new().expect("a folder");
+    let uri = format!("file://{}", other.path().display()).parse().expect("legal");
+    let mount = Mount { path: path("/other"), uri, options: MountOptions::default() };
+    world.shared.propose(None, Command::Mount(mount)).await.expect("mounted");
+    let applied = world.shared.begin(|_| Ok(())).await.expect("read").0;
+    while after.index < applied {
+        let followed = world.shared.feed.follow(Some(after), soon()).await;
+        assert_eq!(followed.news, News::Everything);
+        after = followed.position;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_a_freshness_of_zero_each_open_asks_for_the_file_itself() {
     let world = World::new(Freshness::Bound(Duration::ZERO)).await;
     world.write("f", "old");
     let (entry, valid) = tree::resolve(&world.shared, &path("/data/f")).await.expect("there");
-    assert_eq!(valid, Duration::ZERO);
+    assert_eq!(valid, Validity::default());
     let seen = entry.version.expect("a file").0.file;
     let same = tree::open(&world.shared, entry.inode).await.expect("open").0.version.expect("a file").0.file;
     assert_eq!(same, seen);
@@ -210,6 +283,25 @@ async fn with_a_freshness_of_zero_each_open_asks_for_the_file_itself() {
     std::fs::remove_file(world.source.path().join("f")).expect("removed");
     let gone = tree::open(&world.shared, entry.inode).await.expect_err("gone");
     assert_eq!(gone.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_in_use_is_listed_in_the_background_until_nobody_asks_about_it_for_long() {
+    let world = World::bounded().await;
+    world.write("f", "content");
+    assert_eq!((world.names().await, world.requests()), (vec!["f".to_owned()], 1));
+    for listings in 2..5 {
+        world.clock.advance(Duration::from_secs(31));
+        world.wait_for_requests(listings).await;
+    }
+    // A minute and a half after its only question: it was listed a moment ago.
+    assert_eq!((world.names().await, world.requests()), (vec!["f".to_owned()], 4));
+    world.clock.advance(Duration::from_secs(200));
+    world.wait_until_nothing_is_due().await;
+    assert_eq!(world.requests(), 4, "nobody asks any more");
+    assert_eq!((world.names().await, world.requests()), (vec!["f".to_owned()], 5));
+    world.clock.advance(Duration::from_secs(31));
+    world.wait_for_requests(6).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

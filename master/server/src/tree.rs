@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_metadata::{Freshness, Inode, MountRecord, StateReader, query};
-use forebay_proto::{Entry, Named};
+use forebay_proto::{Entry, Named, Validity};
 use forebay_types::{ByteCount, EntryKind, EntryName, InodeId, MountId, NamespacePath};
 
 use crate::answer_room::{AnswerRoom, entry_length};
 use crate::error::MasterError;
-use crate::freshness::{Verdict, validity};
-use crate::limits;
-use crate::listing::{Place, ensure_current, ensure_fresh, renew_in_background};
+use crate::freshness::{SYNTHETIC, Verdict, validity};
+use crate::listing::{Place, compare, ensure_current, ensure_fresh, list_now, renew_in_background};
 use crate::shared::Shared;
 
 /// What `name` is in `parent`, and for how long that may be used.
@@ -22,7 +21,7 @@ pub(crate) async fn lookup(
     shared: &Arc<Shared>,
     parent: InodeId,
     name: &EntryName,
-) -> Result<(Option<Entry>, Duration), MasterError> {
+) -> Result<(Option<Entry>, Validity), MasterError> {
     let question = |state: &dyn StateReader| {
         let found = query::lookup(state, parent, name)?;
         found.map(|inode| Describing::new(shared, state).entry(&inode)).transpose()
@@ -34,7 +33,7 @@ pub(crate) async fn lookup(
 pub(crate) async fn resolve(
     shared: &Arc<Shared>,
     path: &NamespacePath,
-) -> Result<(Entry, Duration), MasterError> {
+) -> Result<(Entry, Validity), MasterError> {
     let (mut above, mut directory) = (NamespacePath::root(), InodeId::ROOT);
     let mut answer = attributes(shared, directory).await?;
     for name in path.names() {
@@ -53,7 +52,7 @@ pub(crate) async fn resolve(
 pub(crate) async fn attributes(
     shared: &Arc<Shared>,
     inode: InodeId,
-) -> Result<(Entry, Duration), MasterError> {
+) -> Result<(Entry, Validity), MasterError> {
     let look = |state: &dyn StateReader| {
         let (inode, mount) = living(state, inode)?;
         look_at(shared, state, inode, mount)
@@ -63,7 +62,7 @@ pub(crate) async fn attributes(
 }
 
 /// The entry of a file that is about to be read: its version is the current one within the mount's freshness.
-pub(crate) async fn open(shared: &Arc<Shared>, inode: InodeId) -> Result<(Entry, Duration), MasterError> {
+pub(crate) async fn open(shared: &Arc<Shared>, inode: InodeId) -> Result<(Entry, Validity), MasterError> {
     let seen = shared.query(|state| {
         let (file, mount) = file_in_mount(state, inode)?;
         match mount.options.freshness {
@@ -76,7 +75,7 @@ pub(crate) async fn open(shared: &Arc<Shared>, inode: InodeId) -> Result<(Entry,
         Ok(seen) => answered(shared, seen, describe).await,
         Err((file, mount)) => {
             ensure_current(shared, &mount, &file).await?;
-            Ok((shared.query(describe).await?, Duration::ZERO))
+            Ok((shared.query(describe).await?, Validity::default()))
         }
     }
 }
@@ -88,7 +87,7 @@ pub(crate) async fn list(
     directory: InodeId,
     after: Option<&EntryName>,
     limit: usize,
-) -> Result<(Vec<Named>, bool, Duration), MasterError> {
+) -> Result<(Vec<Named>, bool, Validity), MasterError> {
     let question = |state: &dyn StateReader| page(shared, state, directory, after, limit);
     let ((entries, complete), valid) = within_freshness(shared, directory, question).await?;
     Ok((entries, complete, valid))
@@ -115,6 +114,21 @@ pub(crate) async fn renew(shared: &Arc<Shared>, inode: InodeId) -> Result<Entry,
     let (file, mount) = shared.query(|state| file_in_mount(state, inode)).await?;
     ensure_current(shared, &mount, &file).await?;
     shared.query(|state| described(shared, state, inode)).await
+}
+
+/// Compares a directory or a file with its under-store, whatever its freshness. What lies in no mount is as it is.
+pub(crate) async fn refresh(shared: &Arc<Shared>, inode: InodeId) -> Result<(), MasterError> {
+    let (inode, mount) = shared.query(|state| living(state, inode)).await?;
+    let Some(mount) = mount else { return Ok(()) };
+    match inode.kind() {
+        EntryKind::Directory => list_now(shared, &Place { directory: inode, mount: Some(mount) }).await,
+        EntryKind::File => compare(shared, &mount, &inode).await,
+        // A link has no identity of its own; it is as its directory shows it.
+        EntryKind::Symlink => {
+            let directory = shared.query(|state| existing(state, inode.parent)).await?;
+            list_now(shared, &Place { directory, mount: Some(mount) }).await
+        }
+    }
 }
 
 fn file_in_mount(state: &dyn StateReader, inode: InodeId) -> Result<(Inode, MountRecord), MasterError> {
@@ -154,7 +168,7 @@ fn page(
 /// What one look at the state says of a question about a directory.
 enum Seen<T> {
     /// The answer, and for how long a client may use it.
-    Answer(T, Duration),
+    Answer(T, Validity),
     /// What is known is too old to answer from.
     Old(Box<Place>),
 }
@@ -165,7 +179,7 @@ async fn within_freshness<T>(
     shared: &Arc<Shared>,
     directory: InodeId,
     question: impl Fn(&dyn StateReader) -> Result<T, MasterError>,
-) -> Result<(T, Duration), MasterError> {
+) -> Result<(T, Validity), MasterError> {
     let look = |state: &dyn StateReader| {
         let place = Place::of(state, existing(state, directory)?, None)?;
         match fresh_for(shared, &place) {
@@ -189,7 +203,7 @@ fn look_at(
     // The root, and a mount's own root, are there for as long as the mount is.
     if parent.mount.is_none() || inode.mount != parent.mount {
         let entry = Describing { shared, state, mount }.entry(&inode)?;
-        return Ok(Seen::Answer(entry, limits::SYNTHETIC_VALIDITY));
+        return Ok(Seen::Answer(entry, SYNTHETIC));
     }
     let place = Place::of(state, parent, mount)?;
     match fresh_for(shared, &place) {
@@ -206,7 +220,7 @@ async fn answered<T>(
     shared: &Arc<Shared>,
     seen: Seen<T>,
     question: impl FnOnce(&dyn StateReader) -> Result<T, MasterError>,
-) -> Result<(T, Duration), MasterError> {
+) -> Result<(T, Validity), MasterError> {
     match seen {
         Seen::Answer(answer, valid) => Ok((answer, valid)),
         Seen::Old(place) => {
@@ -221,9 +235,9 @@ fn described(shared: &Arc<Shared>, state: &dyn StateReader, inode: InodeId) -> R
 }
 
 /// For how long a client may use what is known of a directory; `None` if it must be listed first.
-fn fresh_for(shared: &Arc<Shared>, place: &Place) -> Option<Duration> {
+fn fresh_for(shared: &Arc<Shared>, place: &Place) -> Option<Validity> {
     let Some(mount) = &place.mount else {
-        return Some(limits::SYNTHETIC_VALIDITY);
+        return Some(SYNTHETIC);
     };
     let now = shared.clock.boot_instant();
     let verdict = shared.checks.lock().verdict(place.directory.id, mount.options.freshness, now);
@@ -239,7 +253,7 @@ fn fresh_for(shared: &Arc<Shared>, place: &Place) -> Option<Duration> {
 
 impl Place {
     /// The place of a directory, whose mount is read unless it is given.
-    fn of(
+    pub(crate) fn of(
         state: &dyn StateReader,
         directory: Inode,
         mount: Option<MountRecord>,
@@ -258,10 +272,10 @@ impl Place {
     }
 
     /// For how long a client may use what the master may use for `remaining`.
-    fn validity(&self, remaining: Duration) -> Duration {
-        self.mount.as_ref().map_or(limits::SYNTHETIC_VALIDITY, |mount| {
-            validity(remaining, mount.options.freshness, mount.options.coherence)
-        })
+    fn validity(&self, remaining: Duration) -> Validity {
+        self.mount
+            .as_ref()
+            .map_or(SYNTHETIC, |mount| validity(remaining, mount.options.freshness, mount.options.coherence))
     }
 }
 
@@ -319,6 +333,7 @@ impl<'a> Describing<'a> {
             symlink_target: inode.symlink_target().unwrap_or_default().to_vec(),
             cached,
             under_store_uri: mount.map_or_else(String::new, |mount| mount.uri.display_key(&inode.key)),
+            directory: inode.parent,
         })
     }
 }

@@ -1,12 +1,10 @@
 //! A directory entry as clients see it.
 
-use std::time::Duration;
-
 use forebay_types::{
     BlockCapability, ByteCount, EntryKind, EntryName, InodeId, Timestamp, VersionDescriptor,
 };
 
-use super::WireDefect;
+use super::{Validity, WireDefect};
 use crate::v1;
 
 /// One inode, with the right to read its version where it is a file.
@@ -32,6 +30,8 @@ pub struct Entry {
     pub cached: ByteCount,
     /// Where its content comes from, for people; empty where it lies in no mount.
     pub under_store_uri: String,
+    /// The directory that it lies in; of the root, the root.
+    pub directory: InodeId,
 }
 
 /// An entry under its name, as listings have it.
@@ -70,6 +70,7 @@ impl From<Entry> for v1::Entry {
             symlink_target: entry.symlink_target.into(),
             cached_bytes: entry.cached.get(),
             under_store_uri: entry.under_store_uri,
+            directory: entry.directory.get(),
         }
     }
 }
@@ -97,6 +98,7 @@ impl TryFrom<v1::Entry> for Entry {
             symlink_target: entry.symlink_target.to_vec(),
             cached: ByteCount::new(entry.cached_bytes),
             under_store_uri: entry.under_store_uri,
+            directory: InodeId::new(entry.directory),
         })
     }
 }
@@ -119,11 +121,11 @@ impl TryFrom<v1::NamedEntry> for Named {
 }
 
 /// An entry with the time for which it may be used without asking again.
-impl TryFrom<v1::EntryResponse> for (Entry, Duration) {
+impl TryFrom<v1::EntryResponse> for (Entry, Validity) {
     type Error = WireDefect;
 
     fn try_from(response: v1::EntryResponse) -> Result<Self, WireDefect> {
         let entry = WireDefect::required("entry", response.entry)?.try_into()?;
-        Ok((entry, Duration::from_nanos(response.valid_nanos)))
+        Ok((entry, Validity::from_nanos(response.valid_nanos, response.granted_nanos)))
     }
 }

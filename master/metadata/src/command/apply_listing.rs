@@ -90,7 +90,7 @@ impl ApplyListing {
         if let Err(rejection) = self.check(&lineage, &known) {
             return Ok(Err(rejection));
         }
-        let mut step = Step::begin(self, state, &lineage[0])?;
+        let mut step = Step::begin(self, state, &lineage[0], known.loaded_at.is_some())?;
         for entry in &self.upserts {
             step.upsert(entry)?;
         }
@@ -135,6 +135,8 @@ struct Step<'s, 'o, 'r> {
     state: &'s mut Transition<'o, 'r>,
     directory: &'s Inode,
     block_length: ByteCount,
+    /// Of a directory that is being loaded for the first time nobody has been told anything.
+    is_known: bool,
     /// Most directories have no tombstones; then none is looked for.
     has_tombstones: bool,
     counts: Counts,
@@ -145,6 +147,7 @@ impl<'s, 'o, 'r> Step<'s, 'o, 'r> {
         command: &'s ApplyListing,
         state: &'s mut Transition<'o, 'r>,
         directory: &'s Inode,
+        is_known: bool,
     ) -> Result<Self, StoreError> {
         let mount = directory.mount.map(|id| query::mount(state.reader(), id)).transpose()?.flatten();
         let Some(mount) = mount else {
@@ -159,7 +162,8 @@ impl<'s, 'o, 'r> Step<'s, 'o, 'r> {
         let end = range_end(&prefix);
         let has_tombstones = !read_page::<Tombstone>(state.reader(), &prefix, end.as_deref(), 1)?.is_empty();
         let block_length = mount.options.block_length;
-        Ok(Self { command, state, directory, block_length, has_tombstones, counts: Counts::default() })
+        let counts = Counts::default();
+        Ok(Self { command, state, directory, block_length, is_known, has_tombstones, counts })
     }
 
     fn upsert(&mut self, entry: &ListedEntry) -> Result<(), StoreError> {
@@ -188,6 +192,7 @@ impl<'s, 'o, 'r> Step<'s, 'o, 'r> {
             return Ok(());
         }
         tree::cut(self.state, self.directory.id, &entry.name, &edge)?;
+        self.changed(&entry.name, Some(edge.target));
         self.counts.changed += 1;
         self.insert(entry)
     }
@@ -198,6 +203,7 @@ impl<'s, 'o, 'r> Step<'s, 'o, 'r> {
         let after = Inode { mount: self.directory.mount, ..self.described(entry, &before) };
         self.state.replace_inode(&before, &after)?;
         self.counts.created += 1;
+        self.changed(&entry.name, Some(before.id));
         self.touch(entry, Edge { origin: EdgeOrigin::Loaded, ..edge });
         Ok(())
     }
@@ -224,6 +230,7 @@ impl<'s, 'o, 'r> Step<'s, 'o, 'r> {
         if after != *before {
             self.state.replace_inode(before, &after)?;
             self.counts.changed += 1;
+            self.changed(&entry.name, Some(before.id));
             self.touch(entry, edge);
         }
         Ok(())
@@ -273,6 +280,7 @@ impl<'s, 'o, 'r> Step<'s, 'o, 'r> {
         self.state.insert_inode(&inode)?;
         let edge =
             Edge { target: id, kind: entry.kind, origin: EdgeOrigin::Loaded, changed_at: self.state.index() };
+        self.changed(&entry.name, None);
         self.touch(entry, edge);
         Ok(())
     }
@@ -303,7 +311,7 @@ impl<'s, 'o, 'r> Step<'s, 'o, 'r> {
             let gone_at = self.state.index();
             self.state.write(tombstone_key(self.directory.id, name), &Tombstone { gone_at });
         }
-        self.state.directory_changed(self.directory.id);
+        self.changed(name, Some(edge.target));
         self.counts.removed += 1;
         Ok(())
     }
@@ -332,7 +340,13 @@ impl<'s, 'o, 'r> Step<'s, 'o, 'r> {
     fn touch(&mut self, entry: &ListedEntry, edge: Edge) {
         let edge = Edge { changed_at: self.state.index(), ..edge };
         self.state.write(edge_key(self.directory.id, &entry.name), &edge);
-        self.state.directory_changed(self.directory.id);
+    }
+
+    /// Voids what was told of a name, which led to `before`.
+    fn changed(&mut self, name: &EntryName, before: Option<InodeId>) {
+        if self.is_known {
+            self.state.name_changed(self.directory.id, name, before);
+        }
     }
 }
 

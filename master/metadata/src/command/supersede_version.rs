@@ -38,7 +38,7 @@ impl SupersedeVersion {
         let Some(fingerprint) = &self.fingerprint else {
             tree::cut(state, inode.parent, name, &edge)?;
             state.write(tombstone_key(inode.parent, name), &Tombstone { gone_at: state.index() });
-            state.directory_changed(inode.parent);
+            state.name_changed(inode.parent, name, Some(inode.id));
             return Ok(Ok(Success::Superseded { current: None }));
         };
         if version.fingerprint.is_same_content(fingerprint) {
@@ -46,7 +46,7 @@ impl SupersedeVersion {
         }
         let file = replace_version(state, &inode, version, fingerprint)?;
         state.write(edge_key(inode.parent, name), &Edge { changed_at: state.index(), ..edge });
-        state.directory_changed(inode.parent);
+        state.name_changed(inode.parent, name, Some(inode.id));
         Ok(Ok(Success::Superseded { current: Some(file) }))
     }
 }

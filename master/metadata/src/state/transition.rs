@@ -2,7 +2,7 @@
 //!
 //! Invariant: totals change with each inode that is written or deleted here, and nowhere else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use forebay_types::{EntryName, FileId, Incarnation, InodeId, LogIndex, MountId, Timestamp, WorkerId};
 
@@ -10,7 +10,7 @@ use super::counters::{ClusterIdentity, NextIds, Totals, TotalsScope};
 use super::edge::{Edge, edge_key};
 use super::inode::{Inode, inode_key};
 use super::record::{Record, encode_record, read};
-use crate::effect::Effect;
+use crate::effect::{ChangedName, ChangedNames, Effect};
 use crate::store::{Overlay, StateReader, StoreError, Table};
 use crate::tree;
 
@@ -23,7 +23,7 @@ pub(crate) struct Transition<'o, 'r> {
     incarnation: Incarnation,
     totals: BTreeMap<TotalsScope, Totals>,
     forgotten: Vec<FileId>,
-    changed: BTreeSet<InodeId>,
+    changed: BTreeMap<InodeId, ChangedNames>,
     mounts_changed: bool,
     reap_needed: bool,
     jobs_changed: bool,
@@ -49,7 +49,7 @@ impl<'o, 'r> Transition<'o, 'r> {
             incarnation,
             totals: BTreeMap::new(),
             forgotten: Vec::new(),
-            changed: BTreeSet::new(),
+            changed: BTreeMap::new(),
             mounts_changed: false,
             reap_needed: false,
             jobs_changed: false,
@@ -147,9 +147,15 @@ impl<'o, 'r> Transition<'o, 'r> {
         self.forgotten.push(file);
     }
 
-    /// Says that answers about a directory are void.
+    /// Says that all answers about a directory are void.
     pub(crate) fn directory_changed(&mut self, directory: InodeId) {
-        self.changed.insert(directory);
+        self.changed.insert(directory, ChangedNames::All);
+    }
+
+    /// Says that answers about a name of a directory are void; it led to `before`.
+    pub(crate) fn name_changed(&mut self, directory: InodeId, name: &EntryName, before: Option<InodeId>) {
+        let changed = ChangedName { name: name.clone(), before };
+        self.changed.entry(directory).or_insert(ChangedNames::NONE).add(changed);
     }
 
     /// Says that the list of mounts is another one.
@@ -187,7 +193,7 @@ impl<'o, 'r> Transition<'o, 'r> {
             effects.push(Effect::MountsChanged);
         }
         if !self.changed.is_empty() {
-            effects.push(Effect::DirectoriesChanged(self.changed.into_iter().collect()));
+            effects.push(Effect::DirectoriesChanged(self.changed));
         }
         if self.reap_needed {
             effects.push(Effect::ReapNeeded);

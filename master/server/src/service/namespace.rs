@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_metadata::query;
-use forebay_proto::{Entry, WireDefect, v1};
+use forebay_proto::{Entry, Validity, WireDefect, v1};
 use forebay_types::{FileId, InodeId, limits::LISTING_PAGE_MAX};
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::{name, path};
 use crate::error::MasterError;
+use crate::limits;
 use crate::shared::Shared;
 use crate::tree;
 
@@ -26,7 +28,8 @@ impl v1::namespace_server::Namespace for NamespaceService {
         let request = request.into_inner();
         let name = name(&request.name)?;
         let (entry, valid) = tree::lookup(&self.0, InodeId::new(request.parent), &name).await?;
-        Ok(Response::new(v1::LookupResponse { entry: entry.map(Into::into), valid_nanos: nanos(valid) }))
+        let (valid_nanos, granted_nanos) = valid.nanos();
+        Ok(Response::new(v1::LookupResponse { entry: entry.map(Into::into), valid_nanos, granted_nanos }))
     }
 
     async fn resolve(
@@ -51,16 +54,40 @@ impl v1::namespace_server::Namespace for NamespaceService {
         let limit = usize::try_from(request.limit).unwrap_or(LISTING_PAGE_MAX).clamp(1, LISTING_PAGE_MAX);
         let directory = InodeId::new(request.directory);
         let (entries, complete, valid) = tree::list(&self.0, directory, after.as_ref(), limit).await?;
-        Ok(Response::new(v1::ListResponse {
-            entries: entries.into_iter().map(Into::into).collect(),
-            complete,
-            valid_nanos: nanos(valid),
-        }))
+        let (valid_nanos, granted_nanos) = valid.nanos();
+        let entries = entries.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::ListResponse { entries, complete, valid_nanos, granted_nanos }))
     }
 
     async fn open(&self, request: Request<v1::OpenRequest>) -> Result<Response<v1::EntryResponse>, Status> {
         let inode = InodeId::new(request.into_inner().inode);
         Ok(answer(tree::open(&self.0, inode).await?))
+    }
+
+    async fn refresh(
+        &self,
+        request: Request<v1::RefreshRequest>,
+    ) -> Result<Response<v1::RefreshResponse>, Status> {
+        tree::refresh(&self.0, InodeId::new(request.into_inner().inode)).await?;
+        Ok(Response::new(v1::RefreshResponse {}))
+    }
+
+    async fn follow_changes(
+        &self,
+        request: Request<v1::FollowChangesRequest>,
+    ) -> Result<Response<v1::FollowChangesResponse>, Status> {
+        let request = request.into_inner();
+        let wait = Duration::from_nanos(request.wait_nanos).min(limits::FEED_WAIT_MAX);
+        let deadline = Instant::now() + wait;
+        // Only who leads can vouch for what did not change.
+        self.0.query(|_| Ok(())).await?;
+        let ending = self.0.background.token();
+        let after = request.after.map(Into::into);
+        let news = tokio::select! {
+            news = self.0.feed.follow(after, deadline) => news,
+            () = ending.cancelled() => self.0.feed.follow(after, Instant::now()).await,
+        };
+        Ok(Response::new(news.into()))
     }
 
     async fn get_statistics(
@@ -104,10 +131,7 @@ impl v1::namespace_server::Namespace for NamespaceService {
     }
 }
 
-fn answer((entry, valid): (Entry, Duration)) -> Response<v1::EntryResponse> {
-    Response::new(v1::EntryResponse { entry: Some(entry.into()), valid_nanos: nanos(valid) })
-}
-
-fn nanos(valid: Duration) -> u64 {
-    u64::try_from(valid.as_nanos()).unwrap_or(u64::MAX)
+fn answer((entry, valid): (Entry, Validity)) -> Response<v1::EntryResponse> {
+    let (valid_nanos, granted_nanos) = valid.nanos();
+    Response::new(v1::EntryResponse { entry: Some(entry.into()), valid_nanos, granted_nanos })
 }

@@ -49,7 +49,7 @@ async fn a_directory_of_long_links_is_listed_in_pages_that_can_be_sent() {
         after = entries.last().map(|named| named.name.clone());
         seen.extend(entries.iter().map(|named| named.name.to_string()));
         let entries = entries.into_iter().map(Into::into).collect();
-        check(&v1::ListResponse { entries, complete, valid_nanos: 0 });
+        check(&v1::ListResponse { entries, complete, ..v1::ListResponse::default() });
         if complete {
             break;
         }

@@ -1,9 +1,10 @@
 //! What a listing changes, and what it must leave alone.
 
 use super::*;
-use crate::Effect;
 use crate::command::Command;
+use crate::limits::CHANGED_NAMES_MAX;
 use crate::testing::{World, counts, directory, file, name, symlink};
+use crate::{ChangedNames, Effect};
 use forebay_types::Timestamp;
 
 #[test]
@@ -11,7 +12,7 @@ fn a_first_listing_fills_the_directory_in_the_order_of_bytes() {
     let (mut world, root) = World::mounted();
     let entries = vec![symlink("z", "../a"), directory("b"), file("a", "1"), file("B", "22")];
     assert_eq!(counts(world.list(root, entries, &[])), (4, 0, 0, 0, 0));
-    assert_eq!(world.effects, [Effect::DirectoriesChanged(vec![root])]);
+    assert_eq!(world.effects, [], "nobody was told anything of it before");
     assert_eq!(world.names(root), ["B", "a", "b", "z"]);
     assert!(query::is_loaded(world.reader(), root).unwrap());
     let link = query::lookup(world.reader(), root, &name("z")).unwrap().unwrap();
@@ -33,6 +34,46 @@ fn a_listing_that_shows_nothing_new_changes_nothing() {
     let before = world.version("/data/f");
     assert_eq!(counts(world.list(root, entries(), &[])), (0, 0, 0, 0, 0));
     assert_eq!((world.version("/data/f"), world.effects.clone()), (before, Vec::new()));
+}
+
+#[test]
+fn of_a_known_directory_the_names_that_changed_are_told_with_what_they_led_to() {
+    let (mut world, root) = World::mounted();
+    let before = vec![file("changed", "1"), file("gone", "1"), file("same", "1"), directory("turned")];
+    world.list(root, before, &[]).unwrap();
+    let [changed, gone, turned] =
+        ["changed", "gone", "turned"].map(|name| world.at(&format!("/data/{name}")).unwrap());
+    let after = vec![file("changed", "22"), file("new", "1"), file("same", "1"), file("turned", "1")];
+    world.list(root, after, &["gone"]).unwrap();
+    let expected =
+        [("changed", Some(changed)), ("new", None), ("turned", Some(turned)), ("gone", Some(gone))];
+    let mut names = changes(&world, root).unwrap();
+    // What took the place of a directory was told as gone and as new.
+    names.dedup_by(|right, left| left.0 == right.0 && right.1.is_none());
+    assert_eq!(names, expected.map(|(name, before)| (name.to_owned(), before)));
+}
+
+#[test]
+fn more_changes_of_one_directory_than_are_told_one_by_one_are_told_as_all() {
+    let (mut world, root) = World::mounted();
+    world.list(root, Vec::new(), &[]).unwrap();
+    let names = |count| (0..count).map(|at| file(&format!("{count}-{at}"), "1")).collect::<Vec<_>>();
+    world.list(root, names(CHANGED_NAMES_MAX), &[]).unwrap();
+    assert_eq!(changes(&world, root).map(|names| names.len()), Some(CHANGED_NAMES_MAX));
+    world.list(root, names(CHANGED_NAMES_MAX + 1), &[]).unwrap();
+    assert_eq!(changes(&world, root), None);
+}
+
+/// What the last entry told of one directory; `None` for all of it.
+fn changes(world: &World, of: InodeId) -> Option<Vec<(String, Option<InodeId>)>> {
+    let told = world.effects.iter().find_map(|effect| match effect {
+        Effect::DirectoriesChanged(directories) => directories.get(&of),
+        _ => None,
+    });
+    match told.expect("it was told of") {
+        ChangedNames::All => None,
+        ChangedNames::These(names) => Some(names.iter().map(|of| (of.name.to_string(), of.before)).collect()),
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::command::Command;
 use crate::testing::{World, counts, directory, file, mount, options, path, uri};
-use crate::{Effect, Freshness};
+use crate::{ChangedNames, Effect, Freshness};
 use forebay_types::ByteCount;
 
 fn mounted(reply: Reply) -> MountId {
@@ -17,7 +17,10 @@ fn mounted(reply: Reply) -> MountId {
 fn a_mount_makes_its_path_and_is_found_there() {
     let mut world = World::formatted();
     let id = mounted(world.mount("/a/b/data", "s3://bucket/prefix"));
-    assert_eq!(world.effects, [Effect::MountsChanged, Effect::DirectoriesChanged(vec![InodeId::ROOT])]);
+    assert_eq!(
+        world.effects,
+        [Effect::MountsChanged, Effect::DirectoriesChanged([(InodeId::ROOT, ChangedNames::All)].into())]
+    );
     let root = query::attributes(world.reader(), world.at("/a/b/data").unwrap()).unwrap().unwrap();
     assert_eq!((root.mount, root.key.as_bytes()), (Some(id), &b""[..]));
     let between = query::attributes(world.reader(), world.at("/a/b").unwrap()).unwrap().unwrap();

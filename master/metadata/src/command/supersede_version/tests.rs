@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::testing::{World, counts, directory, file, name, tagged};
-use crate::{Effect, query};
+use crate::{ChangedName, ChangedNames, Effect, query};
 
 fn world_with_file() -> (World, InodeId, InodeId, FileId) {
     let (mut world, root) = World::mounted();
@@ -18,8 +18,9 @@ fn another_content_gives_a_new_version_on_the_same_inode() {
     let after = world.version("/data/f");
     assert_eq!(reply, Ok(Success::Superseded { current: Some(after) }));
     assert_ne!(after, before);
-    let effects = [Effect::ForgetVersions(vec![before]), Effect::DirectoriesChanged(vec![root])];
-    assert_eq!(world.effects, effects);
+    let changed = ChangedNames::These(vec![ChangedName { name: name("f"), before: Some(inode) }]);
+    let changed = Effect::DirectoriesChanged([(root, changed)].into());
+    assert_eq!(world.effects, [Effect::ForgetVersions(vec![before]), changed]);
     let descriptor = query::attributes(world.reader(), inode).unwrap().unwrap().version().unwrap();
     assert_eq!(descriptor.fingerprint, tagged("22"));
     assert_eq!(query::totals(world.reader()).unwrap().bytes, 2);

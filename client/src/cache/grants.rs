@@ -1,0 +1,276 @@
+//! Grants: the right to go on using what the master told of a directory, for as long as its changes are followed.
+//!
+//! An answer is known by the moment at which it was asked for: whatever is heard of later is not in it. So it is enough
+//! to remember when each thing was heard to have changed; answers themselves are kept by whoever asked. Invariant: an
+//! answer that was asked for before a change was heard of is never said to be good.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use forebay_proto::{ChangedNames, News, Validity};
+use forebay_types::InodeId;
+use parking_lot::Mutex;
+
+use crate::limits::{CHANGES_REMEMBERED_MAX, GRANTS_MAX};
+
+/// What may be done with an answer that was remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is known to be no longer so.
+    Void,
+    /// It holds until then, unless a change is heard of before.
+    Granted(Instant),
+    /// Nothing is known beside what came with it.
+    Unknown,
+}
+
+/// The grants of one client.
+#[derive(Debug, Default)]
+pub(crate) struct Grants {
+    /// Held for a few steps only.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// All changes were heard of up to a moment that is so long ago that this is the end of what it vouches for.
+    vouched_until: Option<Instant>,
+    /// When everything was last heard to have changed.
+    everything: Option<Instant>,
+    /// When all of a directory was last heard to have changed.
+    directories: HashMap<InodeId, Instant>,
+    /// When any name of a directory was last heard to have changed.
+    names: HashMap<InodeId, Instant>,
+    /// When an entry was last heard to be another.
+    entries: HashMap<InodeId, Instant>,
+    /// Until when the answers about a directory may be used.
+    granted: HashMap<InodeId, Instant>,
+}
+
+impl Grants {
+    /// Takes up what an answer about a directory that was asked for at `asked` allows.
+    pub(crate) fn grant(&self, directory: InodeId, asked: Instant, validity: Validity, now: Instant) {
+        if validity.granted.is_zero() {
+            return;
+        }
+        let until = asked + validity.granted;
+        let mut state = self.state.lock();
+        if state.vouched_until.is_none() {
+            return;
+        }
+        if state.granted.len() >= GRANTS_MAX && !state.granted.contains_key(&directory) {
+            state.granted.retain(|_, until| *until > now);
+            // To ask again costs less than to find out who would.
+            if state.granted.len() >= GRANTS_MAX {
+                state.granted.clear();
+            }
+        }
+        let granted = state.granted.entry(directory).or_insert(until);
+        *granted = until.max(*granted);
+    }
+
+    /// What may be done with an answer that was asked for at `asked`: that an entry lies in a directory as it was told,
+    /// or, without an entry, what names there are and are not.
+    pub(crate) fn standing(
+        &self,
+        entry: Option<InodeId>,
+        directory: InodeId,
+        asked: Instant,
+        now: Instant,
+    ) -> Standing {
+        let state = self.state.lock();
+        let of_it = match entry {
+            Some(entry) => state.entries.get(&entry),
+            None => state.names.get(&directory),
+        };
+        let changed = [state.everything.as_ref(), state.directories.get(&directory), of_it];
+        if changed.into_iter().flatten().any(|heard| asked <= *heard) {
+            return Standing::Void;
+        }
+        match (state.vouched_until, state.granted.get(&directory)) {
+            (Some(vouched), Some(until)) if now < vouched && now < *until => Standing::Granted(*until),
+            _ => Standing::Unknown,
+        }
+    }
+
+    /// Takes what was heard at `now`, in an answer to a question of `asked` that vouches for `vouched` from then on.
+    pub(crate) fn heard(&self, news: &News, asked: Instant, vouched: Duration, now: Instant) {
+        let mut state = self.state.lock();
+        match news {
+            News::Everything => state.void_everything(now),
+            News::Changes(changes) => {
+                for change in changes {
+                    state.void(change.directory, &change.names, now);
+                }
+            }
+        }
+        state.vouched_until = Some(asked + vouched);
+    }
+
+    /// Until when the last that was heard vouches for what is granted.
+    pub(crate) fn vouched_until(&self) -> Option<Instant> {
+        self.state.lock().vouched_until
+    }
+
+    /// The changes are not followed any more, so nothing is granted.
+    pub(crate) fn end(&self) {
+        self.state.lock().vouched_until = None;
+    }
+
+    /// The changes are followed from `now` on: what is granted counts from here.
+    pub(crate) fn begin(&self, asked: Instant, vouched: Duration, now: Instant) {
+        let mut state = self.state.lock();
+        state.void_everything(now);
+        state.vouched_until = Some(asked + vouched);
+    }
+}
+
+impl State {
+    fn void_everything(&mut self, now: Instant) {
+        self.everything = Some(now);
+        self.directories.clear();
+        self.names.clear();
+        self.entries.clear();
+        self.granted.clear();
+    }
+
+    fn void(&mut self, directory: InodeId, names: &ChangedNames, now: Instant) {
+        match names {
+            ChangedNames::All => drop(self.directories.insert(directory, now)),
+            ChangedNames::These(names) => {
+                self.names.insert(directory, now);
+                self.entries.extend(names.iter().filter_map(|changed| changed.before).map(|id| (id, now)));
+            }
+        }
+        if self.directories.len() + self.names.len() + self.entries.len() > CHANGES_REMEMBERED_MAX {
+            self.void_everything(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forebay_proto::{ChangedName, DirectoryChange};
+    use forebay_types::EntryName;
+
+    use super::*;
+
+    const DIRECTORY: InodeId = InodeId::new(2);
+    const FILE: InodeId = InodeId::new(7);
+    const OTHER: InodeId = InodeId::new(8);
+    const VOUCHED: Duration = Duration::from_secs(4);
+    const MINUTE: Validity = Validity { alone: Duration::from_secs(5), granted: Duration::from_secs(60) };
+
+    /// Time in milliseconds since a begin.
+    struct Clock(Instant);
+
+    impl Clock {
+        fn at(&self, millis: u64) -> Instant {
+            self.0 + Duration::from_millis(millis)
+        }
+    }
+
+    fn following() -> (Grants, Clock) {
+        let (grants, clock) = (Grants::default(), Clock(Instant::now()));
+        grants.begin(clock.at(0), VOUCHED, clock.at(1));
+        (grants, clock)
+    }
+
+    fn file_changed() -> News {
+        let name = EntryName::new(*b"f").expect("legal");
+        let names = ChangedNames::These(vec![ChangedName { name, before: Some(FILE) }]);
+        News::Changes(vec![DirectoryChange { directory: DIRECTORY, names }])
+    }
+
+    fn nothing() -> News {
+        News::Changes(Vec::new())
+    }
+
+    #[test]
+    fn an_answer_holds_as_long_as_it_was_granted_and_the_changes_are_followed() {
+        let (grants, clock) = following();
+        grants.grant(DIRECTORY, clock.at(10), MINUTE, clock.at(11));
+        let standing = |millis| grants.standing(Some(FILE), DIRECTORY, clock.at(10), clock.at(millis));
+        assert_eq!(standing(3_999), Standing::Granted(clock.at(60_010)));
+        assert_eq!(standing(4_000), Standing::Unknown, "nobody vouches any more");
+        grants.heard(&nothing(), clock.at(58_000), VOUCHED, clock.at(59_000));
+        assert_eq!(standing(60_009), Standing::Granted(clock.at(60_010)));
+        assert_eq!(standing(60_010), Standing::Unknown);
+    }
+
+    #[test]
+    fn a_later_answer_about_the_directory_prolongs_the_earlier_ones() {
+        let (grants, clock) = following();
+        grants.grant(DIRECTORY, clock.at(10), MINUTE, clock.at(11));
+        grants.heard(&nothing(), clock.at(50_000), VOUCHED, clock.at(50_001));
+        grants.grant(DIRECTORY, clock.at(50_002), MINUTE, clock.at(50_003));
+        let short = Validity { granted: Duration::from_secs(1), ..MINUTE };
+        grants.grant(DIRECTORY, clock.at(50_004), short, clock.at(50_005));
+        let standing = grants.standing(Some(FILE), DIRECTORY, clock.at(10), clock.at(51_000));
+        assert_eq!(standing, Standing::Granted(clock.at(110_002)));
+    }
+
+    #[test]
+    fn what_is_heard_to_have_changed_voids_the_answers_from_before_and_no_others() {
+        let (grants, clock) = following();
+        grants.grant(DIRECTORY, clock.at(10), MINUTE, clock.at(11));
+        grants.heard(&file_changed(), clock.at(20), VOUCHED, clock.at(30));
+        let standing = |entry, asked| grants.standing(Some(entry), DIRECTORY, clock.at(asked), clock.at(40));
+        assert_eq!(standing(FILE, 10), Standing::Void);
+        assert_eq!(standing(FILE, 30), Standing::Void, "it may have been answered before");
+        let granted = Standing::Granted(clock.at(60_010));
+        assert_eq!((standing(FILE, 31), standing(OTHER, 10)), (granted, granted));
+        let all = DirectoryChange { directory: DIRECTORY, names: ChangedNames::All };
+        grants.heard(&News::Changes(vec![all]), clock.at(31), VOUCHED, clock.at(35));
+        assert_eq!((standing(FILE, 31), standing(OTHER, 10)), (Standing::Void, Standing::Void));
+        assert_eq!(standing(OTHER, 36), granted);
+        grants.heard(&News::Everything, clock.at(37), VOUCHED, clock.at(38));
+        assert_eq!((standing(OTHER, 36), standing(OTHER, 39)), (Standing::Void, Standing::Unknown));
+    }
+
+    #[test]
+    fn that_a_name_is_missing_is_void_after_any_change_of_a_name_in_its_directory() {
+        let (grants, clock) = following();
+        grants.grant(DIRECTORY, clock.at(10), MINUTE, clock.at(11));
+        let missing = |asked| grants.standing(None, DIRECTORY, clock.at(asked), clock.at(40));
+        assert_eq!(missing(10), Standing::Granted(clock.at(60_010)));
+        grants.heard(&file_changed(), clock.at(20), VOUCHED, clock.at(30));
+        assert_eq!((missing(10), missing(31)), (Standing::Void, Standing::Granted(clock.at(60_010))));
+    }
+
+    #[test]
+    fn without_a_feed_nothing_is_granted_and_what_was_answered_before_it_does_not_count() {
+        let (grants, clock) = (Grants::default(), Clock(Instant::now()));
+        grants.grant(DIRECTORY, clock.at(0), MINUTE, clock.at(1));
+        assert_eq!(grants.standing(Some(FILE), DIRECTORY, clock.at(0), clock.at(2)), Standing::Unknown);
+        grants.begin(clock.at(3), VOUCHED, clock.at(4));
+        grants.grant(DIRECTORY, clock.at(5), MINUTE, clock.at(6));
+        assert_eq!(grants.standing(Some(FILE), DIRECTORY, clock.at(0), clock.at(7)), Standing::Void);
+        assert!(matches!(
+            grants.standing(Some(FILE), DIRECTORY, clock.at(5), clock.at(7)),
+            Standing::Granted(_)
+        ));
+    }
+
+    #[test]
+    fn a_strict_answer_grants_nothing() {
+        let (grants, clock) = following();
+        grants.grant(DIRECTORY, clock.at(10), Validity::default(), clock.at(11));
+        assert_eq!(grants.standing(Some(FILE), DIRECTORY, clock.at(10), clock.at(11)), Standing::Unknown);
+    }
+
+    #[test]
+    fn however_much_changes_the_memory_is_bounded_and_nothing_old_is_taken_for_good() {
+        let (grants, clock) = following();
+        for id in 0..=CHANGES_REMEMBERED_MAX as u64 {
+            let all = DirectoryChange { directory: InodeId::new(id), names: ChangedNames::All };
+            grants.heard(&News::Changes(vec![all]), clock.at(10), VOUCHED, clock.at(20));
+        }
+        assert!(grants.state.lock().directories.len() <= CHANGES_REMEMBERED_MAX);
+        assert_eq!(grants.standing(Some(FILE), DIRECTORY, clock.at(20), clock.at(21)), Standing::Void);
+        for id in 0..=GRANTS_MAX as u64 {
+            grants.grant(InodeId::new(id), clock.at(30), MINUTE, clock.at(31));
+        }
+        assert!(grants.state.lock().granted.len() <= GRANTS_MAX);
+    }
+}

@@ -1,0 +1,80 @@
+//! What the cluster learns of an under-store reaches each mount, and what its kernel remembers, long before the mount's
+//! freshness is over.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use forebay_integration_tests::{Fleet, content, wait_until, write_file};
+
+/// Clients lag behind by 5 s at most; with room for a busy machine.
+const WITHIN: Duration = Duration::from_secs(5 + 8);
+const LENGTH: usize = 100_000;
+
+/// A folder with `f` and `g`, mounted for an hour's freshness, and two mounts of the tree.
+fn two_mounts(source: &Path) -> (Fleet, [PathBuf; 2]) {
+    write_file(&source.join("f"), 1, LENGTH);
+    write_file(&source.join("g"), 2, LENGTH);
+    let mut fleet = Fleet::start(1);
+    let uri = format!("file://{}", source.display());
+    let mounted = fleet.run(&["mount", &uri, "/data", "--freshness", "1h"]);
+    assert_eq!(mounted.code, 0, "{}", mounted.stderr);
+    let mounts = ["one", "other"].map(|host| fleet.mount(host, "passthrough=auto").join("data"));
+    for mount in &mounts {
+        assert_eq!(std::fs::read(mount.join("f")).expect("read"), content(1, LENGTH));
+        assert_eq!(std::fs::read(mount.join("g")).expect("read"), content(2, LENGTH));
+        assert!(!mount.join("new").exists());
+    }
+    (fleet, mounts)
+}
+
+/// Behind our back: `f` gets another content, `g` goes and `new` comes.
+fn change(source: &Path) {
+    write_file(&source.join("next"), 3, LENGTH);
+    std::fs::rename(source.join("next"), source.join("f")).expect("replaced");
+    std::fs::remove_file(source.join("g")).expect("removed");
+    write_file(&source.join("new"), 4, LENGTH);
+}
+
+fn refresh(fleet: &Fleet, path: &str) {
+    let refreshed = fleet.run(&["fs", "refresh", "-r", path]);
+    assert_eq!(refreshed.code, 0, "{}", refreshed.stderr);
+}
+
+fn expect_the_change(mount: &Path) {
+    wait_until("the new name is seen", WITHIN, || mount.join("new").exists());
+    wait_until("the removed name is gone", WITHIN, || !mount.join("g").exists());
+    wait_until("the new content is read", WITHIN, || {
+        std::fs::read(mount.join("f")).expect("never an error") == content(3, LENGTH)
+    });
+}
+
+#[test]
+fn what_a_refresh_finds_is_seen_by_every_mount_within_seconds() {
+    let source = tempfile::tempdir().expect("a folder");
+    let (fleet, mounts) = two_mounts(source.path());
+    change(source.path());
+    refresh(&fleet, "/");
+    mounts.iter().for_each(|mount| expect_the_change(mount));
+}
+
+#[test]
+fn a_change_that_nobody_could_be_told_of_is_seen_after_a_restart_of_the_master() {
+    let source = tempfile::tempdir().expect("a folder");
+    let (mut fleet, mounts) = two_mounts(source.path());
+    fleet.master.kill();
+    change(source.path());
+    fleet.restart_master();
+    refresh(&fleet, "/data");
+    mounts.iter().for_each(|mount| expect_the_change(mount));
+}
+
+#[test]
+fn an_unmount_is_seen_by_every_mount_within_seconds() {
+    let source = tempfile::tempdir().expect("a folder");
+    let (fleet, mounts) = two_mounts(source.path());
+    let unmounted = fleet.run(&["unmount", "/data"]);
+    assert_eq!(unmounted.code, 0, "{}", unmounted.stderr);
+    for mount in &mounts {
+        wait_until("the mount is gone", WITHIN, || !mount.exists());
+    }
+}
