@@ -159,7 +159,26 @@ pub(crate) struct MasterArguments {
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<String>,
     #[command(flatten)]
+    pub(crate) begin: BeginArguments,
+    #[command(flatten)]
     pub(crate) server: ServerArguments,
+}
+
+/// What a master does once, before it starts.
+#[derive(Debug, Args)]
+pub(crate) struct BeginArguments {
+    /// Begin a new life of the cluster from this backup, in a --dir without a state, and go on serving [default: none]
+    #[arg(long, value_name = "FILE", conflicts_with = "format")]
+    pub(crate) restore: Option<PathBuf>,
+    /// With --restore: let mounts go on without credentials that the cluster.key in --dir does not open
+    #[arg(long, requires = "restore")]
+    pub(crate) without_credentials: bool,
+    /// Begin a new, empty cluster
+    #[arg(long)]
+    pub(crate) format: bool,
+    /// With --format: delete the state that is in --dir
+    #[arg(long, requires = "format")]
+    pub(crate) force: bool,
 }
 
 /// `forebay worker`.
@@ -353,6 +372,18 @@ pub(crate) struct GetArguments {
 pub(crate) enum AdminCommand {
     /// Capacity, cache statistics, workers, masters and mounts
     Report(ReportArguments),
+    /// Write the cluster's state to a file, from which `forebay master --restore` begins again
+    Backup(BackupArguments),
+}
+
+/// `forebay admin backup`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupArguments {
+    /// The file; it appears once it is whole
+    pub(crate) file: PathBuf,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// `forebay admin report`.

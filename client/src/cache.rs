@@ -2,5 +2,4 @@
 
 mod grants;
 
-pub(crate) use grants::Grants;
-pub use grants::Standing;
+pub use grants::{Grants, Standing};

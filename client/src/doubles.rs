@@ -390,7 +390,7 @@ impl Mounts for Master {
     async fn mount(&self, request: Request<v1::MountRequest>) -> Result<Response<v1::MountResponse>, Status> {
         self.mounts.lock().push(request.into_inner());
         self.turn().await?;
-        Ok(Response::new(v1::MountResponse { mount: 3, already: false }))
+        Ok(Response::new(v1::MountResponse { mount: 3, ..v1::MountResponse::default() }))
     }
 
     async fn unmount(&self, _: Request<v1::UnmountRequest>) -> Result<Response<v1::UnmountResponse>, Status> {

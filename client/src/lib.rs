@@ -5,6 +5,7 @@
 //! changes may use them longer, and asks here which of them still stand.
 
 mod answer;
+mod backup;
 mod cache;
 mod client;
 mod counters;
@@ -30,6 +31,10 @@ mod worker_channels;
 #[cfg(test)]
 mod doubles;
 
+pub use backup::Backup;
+/// For the simulator that drives them.
+#[doc(hidden)]
+pub use cache::Grants;
 pub use cache::Standing;
 pub use client::Client;
 pub use counters::{Counters, CountersSnapshot, MountCounters};
@@ -37,7 +42,7 @@ pub use error::ClientError;
 pub use feed::{Change, Changes};
 pub use hold::Hold;
 pub use jobs::{Job, PathDefect, Submitted};
-pub use mounts::{MountEntry, MountRequest};
+pub use mounts::{MountEntry, MountRequest, Mounted};
 pub use names::{ListingPage, Location, Lookup, Presence, Statistics};
 pub use reader::Reader;
 pub use settings::ClientSettings;

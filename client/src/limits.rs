@@ -8,6 +8,8 @@ pub(crate) const MASTER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 pub(crate) const READ_DEADLINE_DEFAULT: Duration = Duration::from_secs(60);
 /// Shortest wait for the answer of a master that looks at an under-store before it answers, as for a mount.
 pub(crate) const MOUNT_ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+/// Shortest wait for a page of a directory: one that is far behind may have to be listed up to there.
+pub(crate) const LIST_ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 /// Shortest wait for the answer of a master that lists a directory whatever its size.
 pub(crate) const REFRESH_ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 /// Most paths of one request of a load; so few that the master can look at each of them in time.
@@ -109,3 +111,8 @@ pub(crate) const CHANGES_PENDING_MAX: usize = 1024;
 pub(crate) const CHANGES_REMEMBERED_MAX: usize = 65_536;
 /// Most directories with a grant.
 pub(crate) const GRANTS_MAX: usize = 262_144;
+
+/// How long a master may take to begin a backup.
+pub(crate) const BACKUP_BEGIN_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a master may take over the next piece of a backup.
+pub(crate) const BACKUP_PIECE_DEADLINE: Duration = Duration::from_secs(60);

@@ -37,6 +37,17 @@ pub struct MountRequest {
     pub check_only: bool,
 }
 
+/// What came of a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    /// The mount; 0 after a check of what is not mounted.
+    pub mount: MountId,
+    /// It was there before.
+    pub already: bool,
+    /// It was, and has the freshness or coherence now that were asked for.
+    pub changed: bool,
+}
+
 /// One mount as people see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountEntry {
@@ -84,12 +95,12 @@ impl TryFrom<v1::MountEntry> for MountEntry {
 
 impl Client {
     /// Mounts an under-store, after the master had a look at it, which may take as long as the under-store does. The
-    /// same path and URI again is no error: the flag says that it was there. A check gives mount 0. A call that was
-    /// dropped may still be carried out.
+    /// same path and URI again is no error: the mount takes the freshness and coherence that are given, and keeps its
+    /// other options. A check gives mount 0. A call that was dropped may still be carried out.
     ///
     /// # Errors
     /// The master's refusal with its reason; [`ClientError::OutcomeUnknown`] when nobody can tell any more.
-    pub async fn mount(&self, request: MountRequest) -> Result<(MountId, bool), ClientError> {
+    pub async fn mount(&self, request: MountRequest) -> Result<Mounted, ClientError> {
         let MountRequest { path, uri, writable, freshness, coherence, block_length, options, check_only } =
             request;
         let message = v1::MountRequest {
@@ -109,7 +120,8 @@ impl Client {
                 MountsClient::new(channel).mount(request).await
             })
             .await?;
-        Ok((MountId::new(answer.mount), answer.already))
+        let v1::MountResponse { mount, already, changed } = answer;
+        Ok(Mounted { mount: MountId::new(mount), already, changed })
     }
 
     /// Takes the mount at `path` away; the under-store stays as it is. A call that was dropped may still be carried

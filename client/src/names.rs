@@ -9,8 +9,8 @@ use forebay_proto::v1::namespace_client::NamespaceClient;
 use forebay_proto::{Entry, Named, Validity, WireDefect, WireError, v1};
 use forebay_types::limits::RPC_LENGTH_MAX;
 use forebay_types::{
-    BlockCapability, ByteCount, EntryName, ErrorKind, FileId, FileOffset, InodeId, NamespacePath,
-    VersionDescriptor, WorkerId,
+    BlockCapability, ByteCount, EntryName, ErrorKind, FileId, FileOffset, InodeId, ListingPosition,
+    NamespacePath, VersionDescriptor, WorkerId,
 };
 use tokio::time::Instant;
 use tonic::Request;
@@ -20,7 +20,7 @@ use crate::answer::error_of;
 use crate::cache::Standing;
 use crate::client::Client;
 use crate::error::ClientError;
-use crate::limits::REFRESH_ANSWER_DEADLINE;
+use crate::limits::{LIST_ANSWER_DEADLINE, REFRESH_ANSWER_DEADLINE};
 use crate::route::Route;
 
 /// The answer to a lookup.
@@ -32,7 +32,7 @@ pub struct Lookup {
     pub valid: Duration,
 }
 
-/// One page of a directory, in the order of the names' bytes.
+/// One page of a directory, in the order of [`ListingPosition`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListingPage {
     /// The entries.
@@ -126,22 +126,25 @@ impl Client {
         self.entry("Resolve", answer, asked)
     }
 
-    /// One page of a directory: the entries after the name `after`, at most `limit` of them (0: as many as the master
-    /// gives). Cancel safe.
+    /// One page of a directory: the entries that stand after `after`, at most `limit` of them (0: as many as the master
+    /// gives). Of a directory that is being listed comes what was seen so far. Cancel safe.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] or [`ErrorKind::NotADirectory`].
     pub async fn list(
         &self,
         directory: InodeId,
-        after: Option<&EntryName>,
+        after: Option<&ListingPosition>,
         limit: u32,
     ) -> Result<ListingPage, ClientError> {
-        let after = after.map(|name| name.as_bytes().to_vec().into()).unwrap_or_default();
+        let after = after.map(|after| after.as_bytes().to_vec().into()).unwrap_or_default();
         let (header, asked) = (Some(self.header(None)), Instant::now());
-        let request = v1::ListRequest { header, directory: directory.get(), after, limit };
-        let answer =
-            self.ask("List", request, |mut names, request| async move { names.list(request).await }).await?;
+        let request = v1::ListRequest { header, directory: directory.get(), after, limit, by_key: true };
+        let send = |channel, request| async move {
+            NamespaceClient::new(channel).max_decoding_message_size(RPC_LENGTH_MAX).list(request).await
+        };
+        let called = self.0.master.call("List", LIST_ANSWER_DEADLINE, request, send);
+        let answer = called.await.outcome()?;
         let entries: Result<_, _> = answer.entries.into_iter().map(TryInto::try_into).collect();
         let validity = Validity::from_nanos(answer.valid_nanos, answer.granted_nanos);
         Ok(ListingPage {

@@ -31,17 +31,24 @@ pub(crate) struct Teller<N: Namespace> {
     notices: Arc<Notices>,
     /// A permit is a batch that waits in the kernel.
     threads: Arc<Semaphore>,
+    /// Whether the kernel knows both kinds of notices. One that knows no epochs may take a name that expires for one that
+    /// is gone, and unmount what lies below.
+    is_known: bool,
 }
 
 impl<N: Namespace> Teller<N> {
     pub(crate) fn new(shared: Arc<Shared<N>>, notices: Notices) -> Self {
-        Self { shared, notices: Arc::new(notices), threads: Arc::new(Semaphore::new(NOTICE_THREADS_MAX)) }
+        let threads = Arc::new(Semaphore::new(NOTICE_THREADS_MAX));
+        Self { shared, notices: Arc::new(notices), threads, is_known: false }
     }
 
     /// Finds out whether the kernel can be told that all is void; only then it may remember for longer.
-    pub(crate) fn probe(&self) {
+    pub(crate) fn probe(&mut self) {
         match self.notices.forget_all() {
-            Ok(()) => self.shared.can_forget.set(true),
+            Ok(()) => {
+                self.is_known = true;
+                self.shared.can_forget.set(true);
+            }
             Err(error) => {
                 tracing::debug!(%error, "the kernel cannot be told to ask again for everything; it asks every few seconds");
             }
@@ -53,6 +60,9 @@ impl<N: Namespace> Teller<N> {
         loop {
             let (changed, age) = changes.next().await;
             let heard = Instant::now();
+            if !self.is_known {
+                continue;
+            }
             match self.notice(changed) {
                 Notice::All => self.tell_all(),
                 Notice::Names(names) if names.is_empty() => continue,

@@ -1,6 +1,6 @@
 //! An open directory: which part of it is in memory, and how the kernel's offsets lead through it.
 //!
-//! Offsets count entries: 0 is `.`, 1 is `..`, 2 the first name. A page is asked for by the last name of the one
+//! Offsets count entries: 0 is `.`, 1 is `..`, 2 the first name. A page is asked for by the last place of the one
 //! before, so entries that come and go elsewhere neither repeat nor hide others. One page is kept, whatever the
 //! directory's size; going back beyond it walks again from the begin.
 
@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use forebay_client::Named;
 use forebay_types::limits::LISTING_PAGE_MAX;
-use forebay_types::{EntryName, ErrorKind, InodeId};
+use forebay_types::{ErrorKind, InodeId, ListingPosition};
 use parking_lot::Mutex;
 
 use crate::namespace::{Namespace, NamespaceError};
@@ -84,7 +84,7 @@ impl OpenDirectory {
             _ => self.fetch(namespace, rule, FIRST_NAME, None).await?,
         };
         while !current.holds(wanted) && !current.complete {
-            let last = current.entries.last().map(|named| named.name.clone());
+            let last = current.entries.last().map(position);
             current = self.fetch(namespace, rule, current.end, last.as_ref()).await?;
         }
         if !current.holds(wanted) {
@@ -98,7 +98,7 @@ impl OpenDirectory {
         namespace: &N,
         rule: TtlRule,
         first: u64,
-        after: Option<&EntryName>,
+        after: Option<&ListingPosition>,
     ) -> Result<Arc<Page>, NamespaceError> {
         let asked = Instant::now();
         let listed = namespace.list(self.inode, after, LISTING_PAGE_MAX).await?;
@@ -143,14 +143,18 @@ impl Page {
     }
 }
 
-/// Names that do not rise would make a listing endless.
+fn position(named: &Named) -> ListingPosition {
+    ListingPosition::of(&named.name, named.entry.kind)
+}
+
+/// Places that do not rise would make a listing endless.
 fn check_order(
     directory: InodeId,
-    after: Option<&EntryName>,
+    after: Option<&ListingPosition>,
     entries: &[Named],
 ) -> Result<(), NamespaceError> {
-    let names = after.into_iter().chain(entries.iter().map(|named| &named.name));
-    if names.is_sorted_by(|left, right| left < right) {
+    let positions = after.cloned().into_iter().chain(entries.iter().map(position));
+    if positions.is_sorted_by(|left, right| left < right) {
         return Ok(());
     }
     let message = format!("the listing of {directory} is out of order");

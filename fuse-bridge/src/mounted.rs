@@ -110,7 +110,7 @@ fn attach<N: Namespace>(
     shared.passthrough.probe(&session);
     let notices =
         Notices::new(&session, path.clone()).map_err(FuseError::io("using the session of", path))?;
-    let teller = Teller::new(Arc::clone(shared), notices);
+    let mut teller = Teller::new(Arc::clone(shared), notices);
     teller.probe();
     shared.answers.spawn(teller.run(settings.namespace.follow_changes()));
     let serve = move || {

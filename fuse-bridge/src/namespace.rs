@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use forebay_client::{Change, Entry, Named, Standing};
 use forebay_types::{
-    BlockCapability, ByteCount, EntryName, ErrorKind, FileOffset, InodeId, VersionDescriptor,
+    BlockCapability, ByteCount, EntryName, ErrorKind, FileOffset, InodeId, ListingPosition, VersionDescriptor,
 };
 use thiserror::Error;
 
@@ -36,7 +36,7 @@ pub struct Found {
     pub valid: Duration,
 }
 
-/// Part of a directory, in the order of the names' bytes.
+/// Part of a directory, in the order of [`ListingPosition`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// The entries, at most as many as were asked for.
@@ -102,11 +102,11 @@ pub trait Namespace: Send + Sync + Debug + 'static {
         inode: InodeId,
     ) -> impl Future<Output = Result<(Entry, Duration), NamespaceError>> + Send;
 
-    /// Up to `limit` entries of a directory whose names come after `after`.
+    /// Up to `limit` entries of a directory that stand after `after`.
     fn list(
         &self,
         directory: InodeId,
-        after: Option<&EntryName>,
+        after: Option<&ListingPosition>,
         limit: usize,
     ) -> impl Future<Output = Result<Listed, NamespaceError>> + Send;
 

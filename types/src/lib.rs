@@ -12,6 +12,7 @@ mod id;
 mod job;
 mod name;
 mod path;
+mod position;
 mod principal;
 mod unit;
 mod uri;
@@ -33,6 +34,7 @@ pub use id::{
 pub use job::{JobFailure, JobProgress, JobState, short_reason};
 pub use name::{EntryName, NameError};
 pub use path::{NamespacePath, PathError};
+pub use position::ListingPosition;
 pub use principal::{Principal, Rights};
 pub use unit::{
     BLOCK_LENGTH_DEFAULT, ByteCount, FileOffset, GRANULE_LENGTH, PAGE_LENGTH, Timestamp, UnitError,

@@ -12,7 +12,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use forebay_types::{FileOffset, Fingerprint, UnderStoreKey};
+use forebay_types::{FileOffset, Fingerprint, ListingPosition, UnderStoreKey};
 use futures::TryStreamExt;
 
 use crate::error::UnderStoreError;
@@ -131,10 +131,18 @@ impl Suite<'_> {
         rule: &'static str,
         directory: &[u8],
     ) -> Result<(Vec<ListedObject>, u64), Nonconformance> {
-        let (mut entries, mut skipped, mut token) = (Vec::new(), 0, None);
+        let (mut entries, mut skipped, mut token, mut passed) = (Vec::new(), 0, None, None);
         loop {
             let page = done(rule, self.store.list(&key(directory), token).await)?;
-            let ListedPage { entries: of_page, next, skipped: of_page_skipped } = page;
+            let ListedPage { entries: of_page, next, skipped: of_page_skipped, passed: of_page_passed } =
+                page;
+            let late = of_page.iter().find(|entry| {
+                passed
+                    .as_ref()
+                    .is_some_and(|passed| ListingPosition::of(&entry.name, entry.status.kind) <= *passed)
+            });
+            ensure(rule, late.is_none(), || format!("{late:?} comes after {passed:?} was passed"))?;
+            passed = of_page_passed.max(passed);
             ensure(rule, of_page.len() <= crate::limits::LISTING_PAGE_MAX, || {
                 format!("a page has {} entries", of_page.len())
             })?;

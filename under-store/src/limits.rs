@@ -49,3 +49,5 @@ pub const MESSAGE_LENGTH_MAX: usize = 512;
 pub const HELD_BACK_MAX: usize = NAME_LENGTH_MAX;
 /// Bytes of a local file that are read and given out at once; chunks end at multiples of it.
 pub const READ_CHUNK_LENGTH: u64 = 1 << 20;
+/// Most version ids that are remembered of one versioned bucket.
+pub const VERSION_IDS_MAX: usize = 65_536;

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use forebay_types::{EntryKind, EntryName, FileOffset, Fingerprint, UnderStoreKey, UnderStoreUri};
+use forebay_types::{
+    EntryKind, EntryName, FileOffset, Fingerprint, ListingPosition, UnderStoreKey, UnderStoreUri,
+};
 use futures::stream::BoxStream;
 
 use crate::error::UnderStoreError;
@@ -120,6 +122,9 @@ pub struct ListedPage {
     /// Entries of this page that cannot be shown: names that are not legal, files hidden by a directory of their name,
     /// sockets and the like.
     pub skipped: u64,
+    /// Every entry up to here was in this page or in an earlier one. `None` where that is not known, as of an under-store
+    /// that lists in no order.
+    pub passed: Option<ListingPosition>,
 }
 
 /// The place in a listing where its next page begins. It belongs to the under-store and directory that gave it, is used

@@ -12,6 +12,7 @@ mod reading;
 mod retry;
 mod settings;
 mod transport;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -30,15 +31,17 @@ use crate::limits::{CALL_BUDGET, CHECK_BUDGET, LISTING_ANSWER_MAX};
 use crate::port::{ListedPage, ObjectStatus, PageToken, ReadStream, UnderStore};
 use crate::statistics::{RequestKind, UnderStoreStatistics};
 
-use listing::ListingPlace;
+use listing::{FoldedPage, ListingPlace};
 use settings::S3Settings;
 use transport::{Request, Transport};
+use versions::VersionIds;
 
 /// A bucket, or a prefix of one, as an under-store.
 #[derive(Debug)]
 pub(crate) struct S3UnderStore {
     uri: UnderStoreUri,
     transport: Transport,
+    version_ids: VersionIds,
 }
 
 impl S3UnderStore {
@@ -47,7 +50,7 @@ impl S3UnderStore {
         options: &BTreeMap<String, String>,
     ) -> Result<Self, UnderStoreError> {
         let settings = S3Settings::new(uri, options)?;
-        Ok(Self { uri: uri.clone(), transport: Transport::new(settings) })
+        Ok(Self { uri: uri.clone(), transport: Transport::new(settings), version_ids: VersionIds::default() })
     }
 
     /// The key in the bucket.
@@ -138,16 +141,36 @@ impl S3UnderStore {
         if is_first && page.is_bare && !directory.as_bytes().is_empty() {
             return Err(UnderStoreError::NotFound { object });
         }
-        Ok(ListedPage { entries: page.entries, next: page.next.map(PageToken::new), skipped: page.skipped })
+        let FoldedPage { entries, skipped, next, passed, .. } = page;
+        Ok(ListedPage { entries, next: next.map(PageToken::new), skipped, passed })
     }
 
+    /// The range of the version that is at the key now or, if it is another one by now and the server has told its id,
+    /// of the one that was.
     async fn open_read(
         &self,
         key: &UnderStoreKey,
         range: Range<u64>,
         expected: &Fingerprint,
     ) -> Result<ReadStream, UnderStoreError> {
-        let version = expected.version_id.as_deref();
+        let read = self.open_read_of(key, range.clone(), expected, expected.version_id.as_deref()).await;
+        if expected.version_id.is_none()
+            && matches!(read, Err(UnderStoreError::Changed { .. }))
+            && let Some(id) = self.version_ids.of(key, expected)
+            && let Ok(kept) = self.open_read_of(key, range, expected, Some(&id)).await
+        {
+            return Ok(kept);
+        }
+        read
+    }
+
+    async fn open_read_of(
+        &self,
+        key: &UnderStoreKey,
+        range: Range<u64>,
+        expected: &Fingerprint,
+        version: Option<&str>,
+    ) -> Result<ReadStream, UnderStoreError> {
         let mut request = self.object_request(RequestKind::Get, key, version);
         if range.is_empty() {
             // HTTP has no range of no bytes.
@@ -161,7 +184,10 @@ impl S3UnderStore {
         match self.transport.send(&request, CALL_BUDGET).await? {
             Ok(answer) => {
                 let statistics = self.transport.statistics();
-                reading::checked_stream(&request.object, &range, expected, answer, statistics)
+                let (read, found) =
+                    reading::checked_stream(&request.object, &range, expected, answer, statistics)?;
+                self.version_ids.learn(key, &found);
+                Ok(read)
             }
             // Gone, or the condition failed, or the object is shorter than the range.
             Err(refusal) if refusal.is_missing_object() || matches!(refusal.status.as_u16(), 412 | 416) => {

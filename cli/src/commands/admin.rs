@@ -1,4 +1,6 @@
-//! `forebay admin report`: what the cluster is and does, for people and scripts.
+//! `forebay admin`: what the cluster is and does, for people and scripts, and backups of it.
+
+mod backup;
 
 use forebay_proto::{Freshness, v1};
 use forebay_types::ByteCount;
@@ -12,7 +14,10 @@ use crate::output::{self, hex, named, print_line, print_table, shown};
 
 /// Runs one of the admin commands.
 pub(crate) async fn run(global: &GlobalArguments, command: AdminCommand) -> Result<(), Failure> {
-    let AdminCommand::Report(arguments) = command;
+    let arguments = match command {
+        AdminCommand::Report(arguments) => arguments,
+        AdminCommand::Backup(arguments) => return backup::run(global, arguments).await,
+    };
     let session = Session::begin(global).await?;
     let report = session.client.report().await.map_err(|error| Failure::client("get the report", &error))?;
     match global.output {

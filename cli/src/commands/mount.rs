@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use forebay_client::{Client, Coherence, Freshness, MountEntry, MountRequest, OptionSource};
+use forebay_client::{Client, Coherence, Freshness, MountEntry, MountRequest, Mounted, OptionSource};
 use forebay_types::{ErrorKind, UnderStoreUri, parse_duration};
 use forebay_under_store::{is_secret, resolve_options};
 use serde_json::{Value, json};
@@ -29,19 +29,20 @@ pub(crate) async fn mount(global: &GlobalArguments, arguments: MountArguments) -
         block_length: None,
         check_only: arguments.check,
     };
-    let already = attach(&session.client, request).await?;
-    let done = match (arguments.check, already) {
-        (true, false) => "can be mounted",
-        (_, true) => "was mounted before, and keeps its options until it is unmounted",
-        (false, false) => "mounted",
+    let Mounted { already, changed, .. } = attach(&session.client, request).await?;
+    let done = match (arguments.check, already, changed) {
+        (true, false, _) => "can be mounted",
+        (false, true, true) => "changed",
+        (_, true, _) => "was mounted before",
+        (false, false, _) => "mounted",
     };
     output::print_line(&format!("{done}: {} at {}", arguments.uri, arguments.path))
 }
 
-/// Attaches an under-store; whether it was there before.
-pub(crate) async fn attach(client: &Client, request: MountRequest) -> Result<bool, Failure> {
+/// Attaches an under-store.
+pub(crate) async fn attach(client: &Client, request: MountRequest) -> Result<Mounted, Failure> {
     let what = format!("mount {} at {}", request.uri, request.path);
-    client.mount(request).await.map(|(_, already)| already).map_err(|error| Failure::client(what, &error))
+    client.mount(request).await.map_err(|error| Failure::client(what, &error))
 }
 
 /// `forebay unmount`.

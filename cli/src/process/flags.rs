@@ -1,8 +1,8 @@
 //! The flags of processes in the shape of a configuration file, where they are joined with it.
 
 use crate::args::{
-    FuseMountArguments, LocalArguments, MasterArguments, NetworkArguments, ServerArguments, TierArguments,
-    WorkerArguments,
+    BeginArguments, FuseMountArguments, LocalArguments, MasterArguments, NetworkArguments, ServerArguments,
+    TierArguments, WorkerArguments,
 };
 use crate::failure::Failure;
 use crate::settings::{path_text, set, set_some};
@@ -20,14 +20,14 @@ pub(super) fn local(arguments: LocalArguments) -> Result<toml::Table, Failure> {
     Ok(flags)
 }
 
-/// Those of `forebay master`.
-pub(super) fn master(arguments: MasterArguments) -> Result<toml::Table, Failure> {
+/// Those of `forebay master`, and what is done once, which is no setting.
+pub(super) fn master(arguments: MasterArguments) -> Result<(toml::Table, BeginArguments), Failure> {
     let mut flags = toml::Table::new();
     set_some(&mut flags, "master", "id", arguments.id);
     set_some(&mut flags, "master", "dir", arguments.dir.map(path_text).transpose()?);
     set_some(&mut flags, "master", "listen", arguments.listen);
     add_server(&mut flags, "master", arguments.server);
-    Ok(flags)
+    Ok((flags, arguments.begin))
 }
 
 /// Those of `forebay worker`. What is done once, such as emptying the cache, is no setting.

@@ -4,22 +4,23 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use forebay_master::{Master, MasterSettings};
+use forebay_master::{Master, MasterSettings, RestoreSettings, Restored};
 use forebay_runtime::{Shutdown, SystemClock};
 
 use super::{Pages, flags};
-use crate::args::{GlobalArguments, MasterArguments};
+use crate::args::{BeginArguments, GlobalArguments, MasterArguments};
 use crate::failure::Failure;
 use crate::settings::{MASTER_ADDRESS, Settings};
 
 /// Runs until it is told to stop.
 pub(crate) fn run(global: &GlobalArguments, arguments: MasterArguments) -> Result<(), Failure> {
-    let settings = Settings::resolve(global, flags::master(arguments)?, super::LOG_LEVEL)?;
-    super::run(&settings, begin)
+    let (flags, once) = flags::master(arguments)?;
+    let settings = Settings::resolve(global, flags, super::LOG_LEVEL)?;
+    super::run(&settings, async |settings, shutdown| begin(settings, &once, shutdown).await)
 }
 
 /// Starts the master and its port, and says so.
-async fn begin(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> {
+async fn begin(settings: &Settings, once: &BeginArguments, shutdown: &Shutdown) -> Result<(), Failure> {
     let config = &settings.master;
     let dir = config
         .dir
@@ -35,11 +36,38 @@ async fn begin(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> 
     let pages = Pages::default();
     let all = pages.readiness.add("master");
     let advertised = advertised(config.advertise.as_ref(), address)?;
+    prepare(once, &dir, slot, &advertised).await?;
     let master = start(settings, &dir, Vec::new(), slot, &advertised, &pages, shutdown).await?;
     let routes = master.add_routes(pages.begin(settings, &serving, shutdown).await?);
     super::serve(listener, routes, &serving, shutdown);
     all.set(true);
     super::say_ready(&[("listen", address.to_string())])
+}
+
+/// Does what is done once, before the start.
+async fn prepare(once: &BeginArguments, dir: &Path, slot: u32, address: &str) -> Result<(), Failure> {
+    if let Some(file) = &once.restore {
+        let settings = RestoreSettings {
+            file: file.clone(),
+            dir: dir.to_owned(),
+            slot,
+            address: address.to_owned(),
+            clock: Arc::new(SystemClock),
+            without_credentials: once.without_credentials,
+        };
+        let restored = forebay_master::restore(settings).await;
+        let restored = restored.map_err(|error| Failure::start("the master did not start", error))?;
+        let Restored { cluster, incarnation, taken_at } = restored;
+        tracing::info!(%cluster, %incarnation, backup_seconds = taken_at.seconds(), "a backup was restored");
+    }
+    if once.format {
+        let formatted = forebay_master::format(dir.to_owned(), once.force).await;
+        let formatted = formatted.map_err(|error| Failure::start("the master did not start", error))?;
+        if let Some(cluster) = formatted {
+            tracing::warn!(%cluster, "the state of this cluster was deleted");
+        }
+    }
+    Ok(())
 }
 
 /// Starts the master of a process that keeps its own files in `dir` and `private_folders`.

@@ -26,7 +26,7 @@ pub enum Standing {
 
 /// The grants of one client.
 #[derive(Debug, Default)]
-pub(crate) struct Grants {
+pub struct Grants {
     /// Held for a few steps only.
     state: Mutex<State>,
 }
@@ -49,7 +49,7 @@ struct State {
 
 impl Grants {
     /// Takes up what an answer about a directory that was asked for at `asked` allows.
-    pub(crate) fn grant(&self, directory: InodeId, asked: Instant, validity: Validity, now: Instant) {
+    pub fn grant(&self, directory: InodeId, asked: Instant, validity: Validity, now: Instant) {
         if validity.granted.is_zero() {
             return;
         }
@@ -71,7 +71,7 @@ impl Grants {
 
     /// What may be done with an answer that was asked for at `asked`: that an entry lies in a directory as it was told,
     /// or, without an entry, what names there are and are not.
-    pub(crate) fn standing(
+    pub fn standing(
         &self,
         entry: Option<InodeId>,
         directory: InodeId,
@@ -94,7 +94,7 @@ impl Grants {
     }
 
     /// Takes what was heard at `now`, in an answer to a question of `asked` that vouches for `vouched` from then on.
-    pub(crate) fn heard(&self, news: &News, asked: Instant, vouched: Duration, now: Instant) {
+    pub fn heard(&self, news: &News, asked: Instant, vouched: Duration, now: Instant) {
         let mut state = self.state.lock();
         match news {
             News::Everything => state.void_everything(now),
@@ -108,17 +108,17 @@ impl Grants {
     }
 
     /// Until when the last that was heard vouches for what is granted.
-    pub(crate) fn vouched_until(&self) -> Option<Instant> {
+    pub fn vouched_until(&self) -> Option<Instant> {
         self.state.lock().vouched_until
     }
 
     /// The changes are not followed any more, so nothing is granted.
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         self.state.lock().vouched_until = None;
     }
 
     /// The changes are followed from `now` on: what is granted counts from here.
-    pub(crate) fn begin(&self, asked: Instant, vouched: Duration, now: Instant) {
+    pub fn begin(&self, asked: Instant, vouched: Duration, now: Instant) {
         let mut state = self.state.lock();
         state.void_everything(now);
         state.vouched_until = Some(asked + vouched);

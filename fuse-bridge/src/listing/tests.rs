@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use forebay_client::{Change, Entry, Standing};
-use forebay_types::{BlockCapability, ByteCount, FileOffset, VersionDescriptor};
+use forebay_types::{BlockCapability, ByteCount, EntryName, FileOffset, VersionDescriptor};
 
 use super::*;
 use crate::doubles::{directory, file};
@@ -60,13 +60,16 @@ impl Namespace for Shelf {
     async fn list(
         &self,
         _: InodeId,
-        after: Option<&EntryName>,
+        after: Option<&ListingPosition>,
         limit: usize,
     ) -> Result<Listed, NamespaceError> {
         *self.asked.lock() += 1;
         assert_eq!(limit, LISTING_PAGE_MAX);
         let names = self.names.lock();
-        let rest = || names.iter().filter(|(name, _)| after.is_none_or(|after| *name > after));
+        let rest = || {
+            let place = |(name, entry): &(&EntryName, &Entry)| ListingPosition::of(name, entry.kind);
+            names.iter().filter(move |of| after.is_none_or(|after| place(of) > *after))
+        };
         let named = |(name, entry): (&EntryName, &Entry)| Named { name: name.clone(), entry: entry.clone() };
         let mut entries: Vec<_> = rest().take(2).map(named).collect();
         if self.disordered {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use forebay_client::{Change, Client, ClientError, Entry, Hold, Reader, Standing};
 use forebay_types::{
-    BlockCapability, ByteCount, EntryName, ErrorKind, FileOffset, InodeId, VersionDescriptor,
+    BlockCapability, ByteCount, EntryName, ErrorKind, FileOffset, InodeId, ListingPosition, VersionDescriptor,
 };
 
 use super::{Changes, Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader};
@@ -41,7 +41,7 @@ impl Namespace for Client {
     async fn list(
         &self,
         directory: InodeId,
-        after: Option<&EntryName>,
+        after: Option<&ListingPosition>,
         limit: usize,
     ) -> Result<Listed, NamespaceError> {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);

@@ -13,8 +13,8 @@ use forebay_client::{Change, Entry, Named, Standing};
 use forebay_fuse::{Changes, Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader};
 use forebay_types::{
     BLOCK_LENGTH_DEFAULT, BlockCapability, ByteCount, CapabilityKey, EntryKind, EntryName, ErrorKind, FileId,
-    FileOffset, Fingerprint, Incarnation, InodeId, MountId, Rights, Timestamp, UnderStoreKey,
-    VersionDescriptor,
+    FileOffset, Fingerprint, Incarnation, InodeId, ListingPosition, MountId, Rights, Timestamp,
+    UnderStoreKey, VersionDescriptor,
 };
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
@@ -331,7 +331,7 @@ impl Namespace for Tree {
     async fn list(
         &self,
         directory: InodeId,
-        after: Option<&EntryName>,
+        after: Option<&ListingPosition>,
         limit: usize,
     ) -> Result<Listed, NamespaceError> {
         Self::ask(&self.counts.lists);
@@ -339,12 +339,16 @@ impl Namespace for Tree {
         tokio::task::yield_now().await;
         let state = self.state.lock();
         let children = state.children.get(&directory).ok_or_else(|| missing(directory))?;
-        let mut rest = children.iter().filter(|(name, _)| after.is_none_or(|after| *name > after));
         let named = |(name, inode): (&EntryName, &InodeId)| Named {
             name: name.clone(),
             entry: state.entries[inode].clone(),
         };
-        let entries = rest.by_ref().take(limit).map(named).collect();
+        let place = |of: &Named| ListingPosition::of(&of.name, of.entry.kind);
+        let rest = children.iter().map(named).filter(|of| after.is_none_or(|after| place(of) > *after));
+        let mut rest: Vec<_> = rest.collect();
+        rest.sort_by_key(place);
+        let mut rest = rest.into_iter();
+        let entries = rest.by_ref().take(limit).collect();
         Ok(Listed { entries, complete: rest.next().is_none(), valid: state.valid })
     }
 

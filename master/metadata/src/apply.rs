@@ -111,6 +111,7 @@ fn run(command: &Command, state: &mut Transition<'_, '_>) -> Result<Result<Succe
         Command::ExtendLoad(command) => command.apply(state),
         Command::AdvanceJob(command) => command.apply(state),
         Command::EndJob(command) => command.apply(state),
+        Command::ChangeMount(command) => command.apply(state),
     }
 }
 

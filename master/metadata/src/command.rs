@@ -8,6 +8,7 @@ mod admit_worker;
 mod advance_job;
 mod apply_listing;
 mod begin_load;
+mod change_mount;
 mod end_job;
 mod expire_sessions;
 mod extend_load;
@@ -22,12 +23,14 @@ pub use admit_worker::AdmitWorker;
 pub use advance_job::AdvanceJob;
 pub use apply_listing::{ApplyListing, ListedEntry};
 pub use begin_load::BeginLoad;
+pub use change_mount::ChangeMount;
 pub use end_job::EndJob;
 pub use expire_sessions::ExpireSessions;
 pub(crate) use expire_sessions::next_session;
 pub use extend_load::ExtendLoad;
 pub use forget_directory::ForgetDirectory;
 pub use format::Format;
+pub(crate) use format::first_entry;
 pub use mount::{Mount, check_mount};
 pub use reap::Reap;
 pub use supersede_version::SupersedeVersion;
@@ -62,6 +65,8 @@ pub enum Command {
     AdvanceJob(AdvanceJob),
     /// Number 12.
     EndJob(EndJob),
+    /// Number 13.
+    ChangeMount(ChangeMount),
 }
 
 impl Command {
@@ -82,6 +87,7 @@ impl Command {
             Self::ExtendLoad(_) => "extend_load",
             Self::AdvanceJob(_) => "advance_job",
             Self::EndJob(_) => "end_job",
+            Self::ChangeMount(_) => "change_mount",
         }
     }
 }

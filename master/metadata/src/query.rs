@@ -2,6 +2,8 @@
 //!
 //! An inode that was detached is still answered by its id until the reaper comes to it; [`path_of`] tells.
 
+mod by_key;
+
 use forebay_types::{EntryName, InodeId, JobFailure, JobId, MountId, NamespacePath, SessionId, Timestamp};
 
 use crate::command::next_session;
@@ -14,6 +16,7 @@ use crate::store::{StateReader, StoreError, Table};
 use crate::tree;
 
 pub use crate::command::check_mount;
+pub use by_key::list_edges_by_key;
 
 /// How far a path leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +75,14 @@ pub fn list(
     limit: usize,
 ) -> Result<Vec<Inode>, StoreError> {
     let edges = list_edges(reader, directory, after, limit)?;
+    edges.into_iter().map(|(_, edge)| tree::existing(reader, edge.target)).collect()
+}
+
+/// What the edges of a page lead to.
+///
+/// # Errors
+/// As all queries.
+pub fn targets(reader: &dyn StateReader, edges: Vec<(EntryName, Edge)>) -> Result<Vec<Inode>, StoreError> {
     edges.into_iter().map(|(_, edge)| tree::existing(reader, edge.target)).collect()
 }
 

@@ -100,6 +100,13 @@ pub enum Success {
         /// The job.
         job: JobId,
     },
+    /// The mount has the options that were asked for.
+    MountChanged {
+        /// Its id.
+        mount: MountId,
+        /// It had others before.
+        changed: bool,
+    },
 }
 
 /// Why nothing was done. Its variants are kept small, since each reply carries room for the largest.

@@ -1,7 +1,14 @@
 //! The whole state in one order, to compare two masters.
 //!
 //! Snapshots that travel are the store's own checkpoints; this dump is logical: equal states give equal dumps,
-//! whatever lies where on their disks.
+//! whatever lies where on their disks. It is also what a backup has, from which another life of the state begins
+//! (`life.rs`).
+
+mod life;
+
+pub use life::{
+    Life, backup_rows, begin_life, check_row, closed_mounts, next_incarnation, without_sealed_options,
+};
 
 use crate::store::{StateReader, StoreError, Table};
 

@@ -24,7 +24,7 @@ pub use session_rows::SessionView;
 
 pub(crate) use counters::{Clock, NextIds, TotalsScope};
 pub(crate) use directory::{Tombstone, tombstone_key};
-pub(crate) use edge::{children_range, edge_key, edge_name};
+pub(crate) use edge::{children_range, children_range_after, edge_key, edge_name};
 pub(crate) use inode::{NOWHERE, inode_id, inode_key};
 pub(crate) use job_rows::{JobPaths, KeptFailure, job_id, job_key, job_row, job_row_key};
 pub(crate) use mount_record::mount_key;

@@ -6,6 +6,7 @@
 
 #![deny(missing_docs)]
 
+pub mod backup;
 pub mod limits;
 
 mod clock;
@@ -16,6 +17,7 @@ mod log;
 mod machine;
 mod network;
 mod node;
+mod restore;
 mod settings;
 mod snapshot;
 mod state;
@@ -31,6 +33,7 @@ pub use effects::{Effects, Wake};
 pub use error::RaftError;
 pub use node::proposer::Committed;
 pub use node::{RaftNode, RaftStatus, Role};
+pub use restore::{RestoreError, RestoredNode, erase, has_state, restore};
 pub use settings::{FIRST_NODE, RaftSettings, Tuning};
 pub use state::{ReadView, StateMoment};
 pub use types::LeaderHint;

@@ -51,6 +51,13 @@ pub const SNAPSHOT_FILES_MAX: usize = 1 << 20;
 /// Longest path of a file within a snapshot, in bytes.
 pub const SNAPSHOT_FILE_PATH_LENGTH_MAX: usize = 1024;
 
+/// About how many bytes of rows one block of a backup has.
+pub const BACKUP_BLOCK_LENGTH: usize = 256 << 10;
+/// Longest block of a backup that is read. A single row may be as long as a proposal.
+pub const BACKUP_BLOCK_LENGTH_MAX: usize = 16 << 20;
+/// Bytes of rows that a restore writes at once.
+pub const RESTORE_BATCH_LENGTH: usize = 4 << 20;
+
 /// How often a leader tells its followers that it lives.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(250);
 /// After how long without a leader a follower stands for election, at least. With [`ELECTION_TIMEOUT_MAX`] chosen so

@@ -20,9 +20,9 @@ use crate::error::RaftError;
 use crate::snapshot::{remove, sync_dir};
 use crate::types::{LogId, SnapshotMeta, StoredMembership};
 
-const APPLIED_KEY: &str = "log-id";
-const MEMBERSHIP_KEY: &str = "membership";
-const UNFINISHED: &str = "unfinished";
+pub(crate) const APPLIED_KEY: &str = "log-id";
+pub(crate) const MEMBERSHIP_KEY: &str = "membership";
+pub(crate) const UNFINISHED: &str = "unfinished";
 
 /// The state of this node.
 #[derive(Debug)]
@@ -179,6 +179,16 @@ impl StateMoment<'_> {
     #[must_use]
     pub fn applied(&self) -> LogIndex {
         self.applied
+    }
+
+    /// The index of the last entry that this very state has; 0 before the first.
+    ///
+    /// # Errors
+    /// [`RaftError`] when the disk fails.
+    pub fn last_applied(&self) -> Result<LogIndex, RaftError> {
+        let bytes = self.snapshot.applied(APPLIED_KEY)?;
+        let id = bytes.map(|bytes| codec::decode_log_id("the last applied log id", &bytes)).transpose()?;
+        Ok(LogIndex::new(id.map_or(0, |id| id.index)))
     }
 }
 

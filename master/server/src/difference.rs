@@ -7,7 +7,7 @@ use forebay_types::{ByteCount, EntryKind, Fingerprint, Timestamp};
 use forebay_under_store::{ListedObject, ObjectStatus};
 
 /// The entry to propose for `listed`, unless `known` says the same already.
-pub(crate) fn difference(known: Option<&Inode>, listed: &ListedObject) -> Option<ListedEntry> {
+pub fn difference(known: Option<&Inode>, listed: &ListedObject) -> Option<ListedEntry> {
     if known.is_some_and(|known| says_the_same(known, &listed.status)) {
         return None;
     }

@@ -49,6 +49,9 @@ pub enum MasterError {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// A listing ended since nobody wanted more of it.
+    #[error("the listing was given up since nobody read on; read it again")]
+    ListingGivenUp,
     /// An under-store says nothing.
     #[error("{uri} is silent; try again, or look at `forebay mounts`")]
     Silent {
@@ -111,6 +114,7 @@ impl MasterError {
             Self::UnderStore(error) => error.kind(),
             Self::Listing { kind, .. } => *kind,
             Self::UnderStoreTimedOut { .. } | Self::Silent { .. } => ErrorKind::UnderStore,
+            Self::ListingGivenUp => ErrorKind::Busy,
             Self::NoInode(_) | Self::NoPath { .. } => ErrorKind::NotFound,
             Self::NotADirectory(_) => ErrorKind::NotADirectory,
             Self::NotAFile(_) => ErrorKind::IsADirectory,

@@ -19,7 +19,7 @@ use crate::limits;
 
 /// The changes of one master's state.
 #[derive(Debug)]
-pub(crate) struct Feed {
+pub struct Feed {
     /// Held for a few steps only.
     ring: Mutex<Ring>,
     /// Told of each change; those who wait look then.
@@ -56,13 +56,13 @@ enum Change {
 
 impl Feed {
     /// Knows nothing of what was before the entry at `applied`.
-    pub(crate) fn new(incarnation: Incarnation, applied: LogIndex) -> Self {
+    pub fn new(incarnation: Incarnation, applied: LogIndex) -> Self {
         let ring = Ring { incarnation, floor: applied, head: applied, changes: VecDeque::new(), cost: 0 };
         Self { ring: Mutex::new(ring), head: watch::channel(applied).0, waiting: AtomicUsize::new(0) }
     }
 
     /// Takes what the entries up to `index` changed, all at once: whoever knows the index knows all of it.
-    pub(crate) fn note(&self, index: LogIndex, effects: &[Effect]) {
+    pub fn note(&self, index: LogIndex, effects: &[Effect]) {
         let changes = effects.iter().flat_map(changes).collect::<Vec<_>>();
         if !changes.is_empty() {
             self.ring.lock().add(index, changes);
@@ -71,7 +71,7 @@ impl Feed {
     }
 
     /// Effects were lost: of changes after the last that was taken some may be missing.
-    pub(crate) fn lost(&self) {
+    pub fn lost(&self) {
         let head = self.ring.lock().forget();
         self.head.send_replace(head);
     }
@@ -97,7 +97,8 @@ impl Feed {
         self.since(Some(after))
     }
 
-    fn since(&self, after: Option<FeedPosition>) -> Followed {
+    /// What changed after `after`, as far as it is known now.
+    pub fn since(&self, after: Option<FeedPosition>) -> Followed {
         let ring = self.ring.lock();
         let position = FeedPosition { incarnation: ring.incarnation, index: ring.head };
         let (news, age) = match after {

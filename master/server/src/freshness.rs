@@ -16,7 +16,7 @@ use crate::limits;
 
 /// What is remembered of directories.
 #[derive(Debug, Default)]
-pub(crate) struct Checks {
+pub struct Checks {
     directories: HashMap<InodeId, Check>,
     /// When each directory is due, as its check has it.
     due: BTreeSet<(BootInstant, InodeId)>,
@@ -37,10 +37,10 @@ struct Check {
 
 /// What may be done with what is known of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// It may be answered from, and be used for this long.
     Fresh(Duration),
-    /// The same, and half of its time is over: list it again in the background.
+    /// The same, and well over half of its time is over: list it again in the background.
     Aging(Duration),
     /// It must be listed before it is answered from.
     Over,
@@ -50,24 +50,24 @@ pub(crate) enum Verdict {
 
 impl Checks {
     /// A listing that began at `began` has succeeded.
-    pub(crate) fn listed(&mut self, directory: InodeId, freshness: Freshness, began: BootInstant) {
+    pub fn listed(&mut self, directory: InodeId, freshness: Freshness, began: BootInstant) {
         let check = self.check(directory);
         if check.listed_at.is_some_and(|earlier| earlier >= began) {
             return;
         }
         (check.listed_at, check.failed_at) = (Some(began), None);
-        self.make_due(directory, freshness, |bound| began.saturating_add(bound / 2));
+        self.make_due(directory, freshness, |bound| began.saturating_add(due_after(directory, bound)));
     }
 
     /// A listing has failed.
-    pub(crate) fn failed(&mut self, directory: InodeId, freshness: Freshness, now: BootInstant) {
+    pub fn failed(&mut self, directory: InodeId, freshness: Freshness, now: BootInstant) {
         self.check(directory).failed_at = Some(now);
         let again = |bound: Duration| now.saturating_add((bound / 4).max(limits::OUTAGE_RETRY_AFTER));
         self.make_due(directory, freshness, again);
     }
 
     /// Up to `most` directories in use that are to be listed now. Each is told once, until it was listed or that failed.
-    pub(crate) fn take_due(&mut self, now: BootInstant, most: usize) -> Vec<InodeId> {
+    pub fn take_due(&mut self, now: BootInstant, most: usize) -> Vec<InodeId> {
         let mut taken = Vec::new();
         while taken.len() < most
             && let Some((due_at, directory)) = self.due.first().copied()
@@ -121,7 +121,7 @@ impl Checks {
     }
 
     /// What may be done with a directory of a mount with this freshness, about which somebody asks.
-    pub(crate) fn verdict(&mut self, directory: InodeId, freshness: Freshness, now: BootInstant) -> Verdict {
+    pub fn verdict(&mut self, directory: InodeId, freshness: Freshness, now: BootInstant) -> Verdict {
         let check = match self.directories.get_mut(&directory) {
             Some(check) => {
                 check.used_at = Some(now);
@@ -142,7 +142,7 @@ impl Checks {
         let age = now.saturating_duration_since(listed_at);
         match bound.checked_sub(age) {
             None | Some(Duration::ZERO) => over,
-            Some(remaining) if age > bound / 2 && !failing => Verdict::Aging(remaining),
+            Some(remaining) if age > due_at_last(bound) && !failing => Verdict::Aging(remaining),
             Some(remaining) => Verdict::Fresh(remaining),
         }
     }
@@ -171,9 +171,21 @@ impl Check {
     }
 }
 
+/// When a directory in use is listed again: from half of its freshness on, and not all directories at once that were
+/// listed at once.
+fn due_after(directory: InodeId, bound: Duration) -> Duration {
+    let part = u32::try_from(directory.get().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56).unwrap_or(0);
+    bound / 2 + bound / 8 * part / 256
+}
+
+/// When each is due, whichever it is.
+fn due_at_last(bound: Duration) -> Duration {
+    bound / 2 + bound / 8
+}
+
 /// For how long a client may use an answer that the master may use for `remaining`. Who hears of changes may use it as
 /// long as the master itself.
-pub(crate) fn validity(remaining: Duration, freshness: Freshness, coherence: Coherence) -> Validity {
+pub fn validity(remaining: Duration, freshness: Freshness, coherence: Coherence) -> Validity {
     match (freshness, coherence) {
         (Freshness::Immutable, _) => Validity { alone: remaining, granted: remaining },
         (_, Coherence::Strict) => Validity::default(),
@@ -202,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_serves_until_its_bound_and_is_renewed_from_half_of_it() {
+    fn a_listing_serves_until_its_bound_and_is_renewed_when_well_over_half_of_it_is_over() {
         let mut checks = Checks::default();
         assert_eq!(checks.verdict(DIRECTORY, bound(60), at(0)), Verdict::Over);
         checks.listed(DIRECTORY, bound(60), at(0));
@@ -251,22 +263,33 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_in_use_is_due_at_half_of_its_freshness_and_one_that_nobody_asks_about_no_more() {
+    fn a_directory_in_use_is_due_from_half_of_its_freshness_on_and_one_that_nobody_asks_about_no_more() {
         let mut checks = Checks::default();
+        // From half of it to five eighths.
+        let (early, late) = (29, 38);
         checks.listed(DIRECTORY, bound(60), at(0));
-        assert_eq!(checks.take_due(at(29), 9), []);
+        assert_eq!(checks.take_due(at(early), 9), []);
         checks.verdict(DIRECTORY, bound(60), at(10));
-        assert_eq!(checks.take_due(at(30), 9), [DIRECTORY]);
-        assert_eq!(checks.take_due(at(35), 9), [], "it is being listed");
-        checks.listed(DIRECTORY, bound(60), at(31));
-        assert_eq!(checks.take_due(at(61), 9), [DIRECTORY]);
-        checks.failed(DIRECTORY, bound(60), at(62));
-        assert_eq!((checks.take_due(at(76), 9), checks.take_due(at(77), 9)), (vec![], vec![DIRECTORY]));
+        assert_eq!(checks.take_due(at(late), 9), [DIRECTORY]);
+        assert_eq!(checks.take_due(at(late + 1), 9), [], "it is being listed");
+        checks.listed(DIRECTORY, bound(60), at(late));
+        assert_eq!(checks.take_due(at(late + early), 9), []);
+        assert_eq!(checks.take_due(at(late + late), 9), [DIRECTORY]);
+        checks.failed(DIRECTORY, bound(60), at(80));
+        assert_eq!((checks.take_due(at(94), 9), checks.take_due(at(95), 9)), (vec![], vec![DIRECTORY]));
         checks.listed(DIRECTORY, bound(60), at(110));
-        assert_eq!(checks.take_due(at(140), 9), [], "the last question was over two minutes ago");
-        checks.verdict(DIRECTORY, bound(60), at(141));
-        checks.listed(DIRECTORY, bound(60), at(142));
-        assert_eq!(checks.take_due(at(172), 9), [DIRECTORY]);
+        assert_eq!(checks.take_due(at(150), 9), [], "the last question was over two minutes ago");
+        checks.verdict(DIRECTORY, bound(60), at(151));
+        checks.listed(DIRECTORY, bound(60), at(152));
+        assert_eq!(checks.take_due(at(152 + late), 9), [DIRECTORY]);
+    }
+
+    #[test]
+    fn directories_that_were_listed_at_once_are_not_due_at_once() {
+        let times: std::collections::BTreeSet<_> =
+            (1..100).map(|id| due_after(InodeId::new(id), Duration::from_secs(60))).collect();
+        assert!(times.len() > 50, "{times:?}");
+        assert!(times.iter().all(|due| (30..38).contains(&due.as_secs())), "{times:?}");
     }
 
     #[test]

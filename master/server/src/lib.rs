@@ -30,6 +30,18 @@ mod worker_channels;
 mod tests;
 
 pub use error::MasterError;
+pub use forebay_raft::backup;
 pub use sealing::SealingError;
-pub use server::{Master, MasterSettings, StartError};
+pub use server::{
+    BeginError, Master, MasterSettings, RestoreSettings, Restored, StartError, format, restore,
+};
 pub use under_stores::ConnectError;
+/// Pure parts, for the simulator that drives them.
+#[doc(hidden)]
+pub use {
+    difference::difference,
+    feed::Feed,
+    freshness::{Checks, Verdict, validity},
+    listing::Finish,
+    listings::{Course, Joined, Listings, Waiting, Wanted},
+};

@@ -113,3 +113,17 @@ pub(crate) const RENEWAL_TICK: Duration = Duration::from_millis(200);
 pub(crate) const RENEWALS_IN_FLIGHT_MAX: usize = LISTINGS_IN_FLIGHT_MAX / 4;
 /// A directory counts as in use for at least so long after the last question about it.
 pub(crate) const USE_MEMORY_MIN: Duration = Duration::from_secs(10);
+/// How many pages a listing goes beyond what somebody asked to see.
+pub(crate) const LISTING_PAGES_AHEAD: u64 = 4;
+/// Pages of a listing under way of which it is remembered when they were asked for.
+pub(crate) const LISTING_PAGES_REMEMBERED: usize = 16;
+/// How long a listing waits for somebody who wants more of it; then it is given up, and begins anew when it is wanted.
+pub(crate) const LISTING_UNWANTED_MAX: Duration = Duration::from_secs(30);
+/// Most missing names that one listing removes; where there are more the directory is listed again.
+pub(crate) const REMOVALS_PENDING_MAX: usize = 262_144;
+/// Backups that are taken at once; each keeps the rows of its moment on the disk.
+pub(crate) const BACKUPS_MAX: usize = 2;
+/// Pieces of a backup that are made ahead of whoever takes it.
+pub(crate) const BACKUP_PIECES_AHEAD_MAX: usize = 4;
+/// How long whoever takes a backup may take over a piece.
+pub(crate) const BACKUP_PATIENCE: Duration = Duration::from_secs(60);

@@ -1,26 +1,26 @@
-//! Compares a directory with its under-store: one listing at a time for each directory, however many wait for it.
+//! Sees to it that what is known of a directory is fresh: one listing at a time for each, however many wait for it.
 //!
-//! Nobody is answered from a listing that began too early for the mount's freshness; see [`crate::listings`].
-//! Only differences are proposed, a thousand to a log entry; each carries the log's index at the listing's begin, so
-//! that the state machine leaves alone what changed since. Names are removed only after a complete listing.
+//! Nobody is answered from a listing that began too early for the mount's freshness; see [`crate::listings`]. Whoever
+//! needs a part of a directory need not wait for the rest of it: a listing is compared page by page, see [`pages`].
 
-use std::collections::BTreeSet;
+mod pages;
+mod vanished;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_metadata::{
-    ApplyListing, Command, EdgeOrigin, Freshness, Inode, ListedEntry, MountRecord, Reap, StateReader,
-    SupersedeVersion, query,
-};
+use forebay_metadata::{Command, Freshness, Inode, MountRecord, Reap, SupersedeVersion, query};
 use forebay_runtime::BootInstant;
-use forebay_types::{EntryName, ErrorKind, LogIndex, limits::LISTING_PAGE_MAX};
-use forebay_under_store::{ListedObject, ListedPage, UnderStore};
+use forebay_types::{EntryName, ErrorKind, ListingPosition};
+use parking_lot::Mutex;
 
-use crate::difference::difference;
+pub use self::pages::Finish;
+use self::pages::Listing;
 use crate::error::MasterError;
 use crate::freshness::Verdict;
 use crate::limits;
-use crate::listings::{Course, Joined, Waiting};
+use crate::listings::{Course, Joined, Waiting, Wanted};
 use crate::shared::Shared;
 
 /// A directory, and the mount whose content it is, if any.
@@ -29,25 +29,109 @@ pub(crate) struct Place {
     pub(crate) mount: Option<MountRecord>,
 }
 
-/// Makes sure that what is known of a directory is within its mount's freshness; gives how long it stays so. While the
+/// What of a directory somebody needs to know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Goal<'a> {
+    All,
+    /// Whatever follows this place, or comes first.
+    Beyond(Option<&'a ListingPosition>),
+    /// What stands here and before.
+    UpTo(&'a ListingPosition),
+}
+
+/// What of a directory is known within its freshness.
+#[derive(Debug)]
+pub(crate) enum Covered {
+    /// All of it, for so long.
+    Whole(Duration),
+    /// What a listing under way has shown so far.
+    Part(Part),
+}
+
+/// The part of a directory that a listing under way has shown.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// Entries up to here are in the state.
+    pub(crate) passed: ListingPosition,
+    /// All but these, which the under-store has no more.
+    gone: Arc<Mutex<BTreeSet<EntryName>>>,
+    /// When the listing began.
+    began: BootInstant,
+    /// When the last pages were asked for, and up to where they reached.
+    recent: VecDeque<(ListingPosition, BootInstant)>,
+    freshness: Freshness,
+}
+
+impl Part {
+    pub(crate) fn is_gone(&self, name: &EntryName) -> bool {
+        self.gone.lock().contains(name)
+    }
+
+    /// For how long what stands at a place may be used.
+    pub(crate) fn remaining(&self, at: &ListingPosition, now: BootInstant) -> Duration {
+        let Freshness::Bound(bound) = self.freshness else { return limits::IMMUTABLE_VALIDITY };
+        let page = self.recent.iter().find(|(passed, _)| at <= passed);
+        // A page that is not remembered is not older than the listing.
+        let asked = match page {
+            Some((_, asked)) if self.recent.front().is_none_or(|(first, _)| at > first) => *asked,
+            _ => self.began,
+        };
+        bound.saturating_sub(now.saturating_duration_since(asked))
+    }
+}
+
+impl Goal<'_> {
+    fn is_met(self, course: &Course) -> bool {
+        match (self, &course.passed) {
+            (Self::All, _) | (_, None) => false,
+            (Self::Beyond(after), Some(passed)) => after.is_none_or(|after| after < passed),
+            (Self::UpTo(place), Some(passed)) => place <= passed,
+        }
+    }
+
+    fn wanted(self) -> Wanted {
+        match self {
+            // Who looks one name up is about to look up others.
+            Self::All | Self::UpTo(_) => Wanted::All,
+            Self::Beyond(after) => Wanted::Beyond(after.cloned()),
+        }
+    }
+}
+
+/// Makes sure that all of what is known of a directory is within its mount's freshness; gives how long it stays so.
+/// Otherwise as [`ensure`].
+pub(crate) async fn ensure_fresh(shared: &Arc<Shared>, place: &Place) -> Result<Duration, MasterError> {
+    match ensure(shared, place, Goal::All).await? {
+        Covered::Whole(remaining) => Ok(remaining),
+        Covered::Part(_) => unreachable!("no part is all"),
+    }
+}
+
+/// Makes sure that what is known of a directory is within its mount's freshness as far as `goal` goes. While the
 /// under-store is down, or silent for longer than somebody can wait, what was known before is served, for a moment at a
 /// time.
 ///
 /// Cancel safe: the listing itself goes on.
-pub(crate) async fn ensure_fresh(shared: &Arc<Shared>, place: &Place) -> Result<Duration, MasterError> {
+pub(crate) async fn ensure(
+    shared: &Arc<Shared>,
+    place: &Place,
+    goal: Goal<'_>,
+) -> Result<Covered, MasterError> {
     let Some(mount) = &place.mount else {
-        return Ok(limits::SYNTHETIC_VALIDITY);
+        return Ok(Covered::Whole(limits::SYNTHETIC_VALIDITY));
     };
     let (id, freshness) = (place.directory.id, mount.options.freshness);
     let verdict = || shared.checks.lock().verdict(id, freshness, shared.clock.boot_instant());
     let is_loaded = || shared.query(move |state| Ok(query::is_loaded(state, id)?));
     match verdict() {
-        Verdict::Fresh(remaining) | Verdict::Aging(remaining) => return Ok(remaining),
+        Verdict::Fresh(remaining) | Verdict::Aging(remaining) => return Ok(Covered::Whole(remaining)),
         // Loaded by an earlier master: content that never changes needs no second look.
         Verdict::Over if freshness == Freshness::Immutable && is_loaded().await? => {
-            return Ok(limits::IMMUTABLE_VALIDITY);
+            return Ok(Covered::Whole(limits::IMMUTABLE_VALIDITY));
         }
-        Verdict::OverAndFailing if is_loaded().await? => return Ok(limits::OUTAGE_VALIDITY),
+        Verdict::OverAndFailing if is_loaded().await? => {
+            return Ok(Covered::Whole(limits::OUTAGE_VALIDITY));
+        }
         Verdict::Over | Verdict::OverAndFailing => {}
     }
     let asked = shared.clock.boot_instant();
@@ -55,54 +139,74 @@ pub(crate) async fn ensure_fresh(shared: &Arc<Shared>, place: &Place) -> Result<
         Freshness::Bound(bound) => asked.saturating_duration_since(began) < bound,
         Freshness::Immutable => true,
     };
-    let waiting = join(shared, &place.directory, mount, is_young_enough);
-    let ended = if is_loaded().await? {
-        match wait_while_it_goes_on(waiting, patience(shared, mount)).await {
-            Some(ended) => ended,
-            None => {
+    loop {
+        let waiting = join(shared, &place.directory, mount, is_young_enough, goal.wanted());
+        let patience = if is_loaded().await? { Some(patience(shared, mount)) } else { None };
+        return match wait_for(waiting, patience, goal).await {
+            Waited::Part(course) => Ok(Covered::Part(part_of(course, freshness))),
+            Waited::Silence => {
                 note_outage(shared, mount, silence(mount));
                 shared.checks.lock().failed(id, freshness, shared.clock.boot_instant());
-                return Ok(limits::OUTAGE_VALIDITY);
+                Ok(Covered::Whole(limits::OUTAGE_VALIDITY))
             }
-        }
-    } else {
-        wait(waiting).await
-    };
-    match ended {
-        // With a bound of zero the listing that was just made is good for this answer and no other.
-        Ok(()) => match verdict() {
-            Verdict::Fresh(remaining) | Verdict::Aging(remaining) => Ok(remaining),
-            Verdict::Over | Verdict::OverAndFailing => Ok(Duration::ZERO),
-        },
-        Err(error) if is_outage_at(&place.directory, error.kind()) && is_loaded().await? => {
-            Ok(limits::OUTAGE_VALIDITY)
-        }
-        Err(error) => Err(error),
+            // With a bound of zero the listing that was just made is good for this answer and no other.
+            Waited::Ended(Ok(())) => Ok(Covered::Whole(match verdict() {
+                Verdict::Fresh(remaining) | Verdict::Aging(remaining) => remaining,
+                Verdict::Over | Verdict::OverAndFailing => Duration::ZERO,
+            })),
+            Waited::Ended(Err(MasterError::ListingGivenUp)) => continue,
+            Waited::Ended(Err(error))
+                if is_outage_at(&place.directory, error.kind()) && is_loaded().await? =>
+            {
+                Ok(Covered::Whole(limits::OUTAGE_VALIDITY))
+            }
+            Waited::Ended(Err(error)) => Err(error),
+        };
+    }
+}
+
+fn part_of(course: Course, freshness: Freshness) -> Part {
+    Part {
+        passed: course.passed.expect("a part ends somewhere"),
+        gone: course.gone,
+        began: course.began.expect("a listing that has shown something has begun"),
+        recent: course.recent,
+        freshness,
     }
 }
 
 /// Lists a directory in any case, by a listing that begins after this call or is about to. Cancel safe: the listing
 /// itself goes on.
 pub(crate) async fn list_now(shared: &Arc<Shared>, place: &Place) -> Result<(), MasterError> {
-    match &place.mount {
-        Some(mount) => wait(join(shared, &place.directory, mount, |_| false)).await,
-        None => Ok(()),
-    }
+    to_the_end(shared, place, |_| false).await
 }
 
 /// Lists a directory whose freshness is half over, so that nobody has to wait when it is over. Cancel safe: the listing
 /// itself goes on.
 pub(crate) async fn renew(shared: &Arc<Shared>, place: &Place) -> Result<(), MasterError> {
-    match &place.mount {
-        Some(mount) => wait(join(shared, &place.directory, mount, |_| true)).await,
-        None => Ok(()),
-    }
+    to_the_end(shared, place, |_| true).await
 }
 
 /// The same without being waited for.
 pub(crate) fn renew_in_background(shared: &Arc<Shared>, place: &Place) {
     if let Some(mount) = &place.mount {
-        drop(join(shared, &place.directory, mount, |_| true));
+        drop(join(shared, &place.directory, mount, |_| true, Wanted::All));
+    }
+}
+
+async fn to_the_end(
+    shared: &Arc<Shared>,
+    place: &Place,
+    is_young_enough: impl Fn(BootInstant) -> bool,
+) -> Result<(), MasterError> {
+    let Some(mount) = &place.mount else { return Ok(()) };
+    loop {
+        let waiting = join(shared, &place.directory, mount, &is_young_enough, Wanted::All);
+        match wait_for(waiting, None, Goal::All).await {
+            Waited::Ended(Err(MasterError::ListingGivenUp)) => {}
+            Waited::Ended(outcome) => return outcome,
+            Waited::Part(_) | Waited::Silence => unreachable!("all is waited for, with patience"),
+        }
     }
 }
 
@@ -127,8 +231,9 @@ fn join(
     directory: &Inode,
     mount: &MountRecord,
     is_young_enough: impl FnOnce(BootInstant) -> bool,
+    wanted: Wanted,
 ) -> Waiting {
-    let waiting = match shared.listings.join(directory.id, is_young_enough) {
+    let waiting = match shared.listings.join(directory.id, is_young_enough, wanted) {
         Joined::UnderWay(waiting) => return waiting,
         Joined::ToBegin(waiting) => waiting,
     };
@@ -167,14 +272,13 @@ impl Lister {
     async fn run(&mut self) {
         let listing = Listing { shared: &self.shared, directory: &self.directory, mount: &self.mount };
         loop {
-            let outcome = match tokio::time::timeout(limits::UNDER_STORE_DEADLINE, listing.run()).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(MasterError::UnderStoreTimedOut {
-                    mount: self.mount.id,
-                    seconds: limits::UNDER_STORE_DEADLINE.as_secs(),
-                }),
+            let outcome = match listing.run().await {
+                Err(error) if vanished::is_told_by(&error, &self.directory) => {
+                    Err(self.vanished(error).await)
+                }
+                outcome => outcome,
             };
-            listing.note(&outcome);
+            self.note(&outcome);
             // News of an outage are as young as this moment, and nobody needs to wait for them twice.
             let is_for_all = outcome.as_ref().is_err_and(|error| is_outage(error.kind()));
             let ended = outcome.map_err(|error| (error.kind(), error.to_string()));
@@ -184,33 +288,75 @@ impl Lister {
             }
         }
     }
-}
 
-/// Waits until a listing ends.
-async fn wait(mut waiting: Waiting) -> Result<(), MasterError> {
-    let ended = waiting.wait_for(|course| course.ended.is_some()).await;
-    match ended.ok().and_then(|course| course.ended.clone()) {
-        Some(Ok(())) => Ok(()),
-        Some(Err((kind, message))) => Err(MasterError::Listing { kind, message }),
-        None => Err(MasterError::Listing {
-            kind: ErrorKind::Unavailable,
-            message: "the master is shutting down; try again".to_owned(),
-        }),
-    }
-}
-
-/// Waits until a listing ends; `None` when no page of it comes for as long as `patience`. It goes on then.
-async fn wait_while_it_goes_on(mut waiting: Waiting, patience: Duration) -> Option<Result<(), MasterError>> {
-    let mut pages = waiting.borrow().pages;
-    loop {
-        let goes_on = |course: &Course| course.ended.is_some() || course.pages > pages;
-        match tokio::time::timeout(patience, waiting.wait_for(goes_on)).await {
-            Ok(Ok(course)) if course.ended.is_none() => pages = course.pages,
-            Ok(_) => break,
-            Err(_) => return None,
+    /// What those who wait are told of a directory that is not there any more.
+    async fn vanished(&self, error: MasterError) -> MasterError {
+        match vanished::correct(&self.shared, &self.directory, &self.mount).await {
+            Ok(()) => MasterError::NoInode(self.directory.id),
+            Err(other) => {
+                tracing::debug!(ino = %self.directory.id, %other, "what a directory is now could not be told");
+                error
+            }
         }
     }
-    Some(wait(waiting).await)
+
+    /// Remembers how it went; a failure is logged here, once for all who wait.
+    fn note(&self, outcome: &Result<Finish, MasterError>) {
+        match outcome {
+            Ok(_) => self.shared.under_stores.note(self.mount.id, None),
+            Err(error) => {
+                let (freshness, now) = (self.mount.options.freshness, self.shared.clock.boot_instant());
+                self.shared.checks.lock().failed(self.directory.id, freshness, now);
+                if is_outage_at(&self.directory, error.kind()) {
+                    self.shared.under_stores.note(self.mount.id, Some(error.to_string()));
+                }
+                if !matches!(error, MasterError::NoInode(_)) {
+                    tracing::warn!(mount = %self.mount.id, ino = %self.directory.id, %error, "listing failed");
+                }
+            }
+        }
+    }
+}
+
+/// How a wait for a listing ended.
+enum Waited {
+    /// The goal was met before the end.
+    Part(Course),
+    Ended(Result<(), MasterError>),
+    /// No page came for as long as there is patience. The listing goes on.
+    Silence,
+}
+
+/// Waits until a listing has met the goal or ends, for as long as pages of it come.
+async fn wait_for(mut waiting: Waiting, patience: Option<Duration>, goal: Goal<'_>) -> Waited {
+    let mut pages = waiting.borrow().pages;
+    loop {
+        let news =
+            waiting.wait_for(|course| course.ended.is_some() || goal.is_met(course) || course.pages > pages);
+        let course = match patience {
+            None => news.await,
+            Some(patience) => match tokio::time::timeout(patience, news).await {
+                Ok(course) => course,
+                Err(_) => return Waited::Silence,
+            },
+        };
+        let Ok(course) = course else {
+            return Waited::Ended(Err(MasterError::Listing {
+                kind: ErrorKind::Unavailable,
+                message: "the master is shutting down; try again".to_owned(),
+            }));
+        };
+        match &course.ended {
+            Some(Ok(Finish::Whole)) => return Waited::Ended(Ok(())),
+            Some(Ok(Finish::GivenUp)) => return Waited::Ended(Err(MasterError::ListingGivenUp)),
+            Some(Err((kind, message))) => {
+                let (kind, message) = (*kind, message.clone());
+                return Waited::Ended(Err(MasterError::Listing { kind, message }));
+            }
+            None if goal.is_met(&course) => return Waited::Part(course.clone()),
+            None => pages = course.pages,
+        }
+    }
 }
 
 /// How long an under-store may be silent before what was known is served: less once it was down.
@@ -230,128 +376,6 @@ fn note_outage(shared: &Shared, mount: &MountRecord, reason: String) {
     if shared.under_stores.failure(mount.id).is_none() {
         tracing::warn!(mount = %mount.id, reason, "an under-store is away, serving what is known");
         shared.under_stores.note(mount.id, Some(reason));
-    }
-}
-
-/// One listing of one directory.
-struct Listing<'a> {
-    shared: &'a Arc<Shared>,
-    directory: &'a Inode,
-    mount: &'a MountRecord,
-}
-
-impl Listing<'_> {
-    async fn run(&self) -> Result<(), MasterError> {
-        let _place = self.shared.listings.places.acquire().await.expect("never closed");
-        let (id, began) = (self.directory.id, self.shared.clock.boot_instant());
-        self.shared.listings.began(id, began);
-        let (begun_at, was_loaded) = self.shared.begin(move |state| Ok(query::is_loaded(state, id)?)).await?;
-        let store = self.shared.under_store(self.mount)?;
-        let seen = self.compare_pages(&store, begun_at).await?;
-        let removals = self.names_missing_from(&seen).await?;
-        self.propose_removals(begun_at, removals, was_loaded).await?;
-        self.shared.checks.lock().listed(id, self.mount.options.freshness, began);
-        Ok(())
-    }
-
-    /// Goes through the pages and proposes what differs; gives the names there are.
-    async fn compare_pages(
-        &self,
-        store: &Arc<dyn UnderStore>,
-        begun_at: LogIndex,
-    ) -> Result<BTreeSet<EntryName>, MasterError> {
-        let (mut seen, mut token, mut differences) = (BTreeSet::new(), None, Vec::new());
-        loop {
-            let ListedPage { entries, next, skipped } = store.list(&self.directory.key, token.take()).await?;
-            self.shared.listings.page_came(self.directory.id);
-            // An entry that the state machine would refuse must not take its neighbours with it.
-            let (entries, odd): (Vec<_>, Vec<_>) = entries
-                .into_iter()
-                .partition(|listed| difference(None, listed).is_some_and(|entry| entry.check().is_ok()));
-            self.shared.metrics.count_listed(entries.len(), skipped + odd.len() as u64);
-            let differing = self.shared.query(|state| {
-                let compare = |listed: &ListedObject| {
-                    let known = query::lookup(state, self.directory.id, &listed.name)?;
-                    Ok(difference(known.as_ref(), listed))
-                };
-                entries
-                    .iter()
-                    .filter_map(|listed| compare(listed).transpose())
-                    .collect::<Result<Vec<_>, MasterError>>()
-            });
-            differences.extend(differing.await?);
-            seen.extend(entries.into_iter().map(|listed| listed.name));
-            let last = next.is_none();
-            while differences.len() >= limits::DIFFERENCES_PER_ENTRY || last && !differences.is_empty() {
-                let count = differences.len().min(limits::DIFFERENCES_PER_ENTRY);
-                let rest = differences.split_off(count);
-                self.propose(begun_at, std::mem::replace(&mut differences, rest), Vec::new(), false).await?;
-            }
-            if last {
-                return Ok(seen);
-            }
-            token = next;
-        }
-    }
-
-    async fn names_missing_from(&self, seen: &BTreeSet<EntryName>) -> Result<Vec<EntryName>, MasterError> {
-        let missing = |state: &dyn StateReader| {
-            let (mut removals, mut after) = (Vec::new(), None);
-            loop {
-                let page = query::list_edges(state, self.directory.id, after.as_ref(), LISTING_PAGE_MAX)?;
-                let is_last = page.len() < LISTING_PAGE_MAX;
-                after = page.last().map(|(name, _)| name.clone());
-                // Mount points are not the under-store's to remove.
-                let loaded = page.into_iter().filter(|(_, edge)| edge.origin == EdgeOrigin::Loaded);
-                removals.extend(loaded.map(|(name, _)| name).filter(|name| !seen.contains(name)));
-                if is_last {
-                    return Ok(removals);
-                }
-            }
-        };
-        self.shared.query(missing).await
-    }
-
-    async fn propose_removals(
-        &self,
-        begun_at: LogIndex,
-        mut removals: Vec<EntryName>,
-        was_loaded: bool,
-    ) -> Result<(), MasterError> {
-        while removals.len() > limits::DIFFERENCES_PER_ENTRY {
-            let rest = removals.split_off(limits::DIFFERENCES_PER_ENTRY);
-            self.propose(begun_at, Vec::new(), std::mem::replace(&mut removals, rest), false).await?;
-        }
-        if !removals.is_empty() || !was_loaded {
-            self.propose(begun_at, Vec::new(), removals, true).await?;
-        }
-        Ok(())
-    }
-
-    async fn propose(
-        &self,
-        begun_at: LogIndex,
-        upserts: Vec<ListedEntry>,
-        removals: Vec<EntryName>,
-        complete: bool,
-    ) -> Result<(), MasterError> {
-        let command = ApplyListing { directory: self.directory.id, begun_at, upserts, removals, complete };
-        self.shared.propose(None, Command::ApplyListing(command)).await.map(drop)
-    }
-
-    /// Remembers how it went; a failure is logged here, once for all who wait.
-    fn note(&self, outcome: &Result<(), MasterError>) {
-        match outcome {
-            Ok(()) => self.shared.under_stores.note(self.mount.id, None),
-            Err(error) => {
-                let (freshness, now) = (self.mount.options.freshness, self.shared.clock.boot_instant());
-                self.shared.checks.lock().failed(self.directory.id, freshness, now);
-                if is_outage_at(self.directory, error.kind()) {
-                    self.shared.under_stores.note(self.mount.id, Some(error.to_string()));
-                }
-                tracing::warn!(mount = %self.mount.id, ino = %self.directory.id, %error, "listing failed");
-            }
-        }
     }
 }
 
@@ -429,13 +453,14 @@ mod tests {
     async fn silence_ends_the_wait_of_whoever_has_an_older_answer() {
         let (_course, waiting) = watch::channel(Course::default());
         let begun = tokio::time::Instant::now();
-        assert!(wait_while_it_goes_on(waiting, PATIENCE).await.is_none());
+        let waited = wait_for(waiting, Some(PATIENCE), Goal::All).await;
+        assert!(matches!(waited, Waited::Silence));
         assert_eq!(begun.elapsed(), PATIENCE);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_long_listing_whose_pages_come_is_waited_for_and_its_end_is_told() {
-        for ended in [Ok(()), Err((ErrorKind::UnderStore, "down".to_owned()))] {
+        for ended in [Ok(Finish::Whole), Err((ErrorKind::UnderStore, "down".to_owned()))] {
             let (course, waiting) = watch::channel(Course::default());
             let listing = async {
                 for _ in 0..10 {
@@ -445,8 +470,9 @@ mod tests {
                 tokio::time::sleep(PATIENCE / 2).await;
                 course.send_modify(|course| course.ended = Some(ended.clone()));
             };
-            let (waited, ()) = tokio::join!(wait_while_it_goes_on(waiting, PATIENCE), listing);
-            assert_eq!(waited.expect("it went on").is_ok(), ended.is_ok());
+            let (waited, ()) = tokio::join!(wait_for(waiting, Some(PATIENCE), Goal::All), listing);
+            let Waited::Ended(outcome) = waited else { panic!("it went on to its end") };
+            assert_eq!(outcome.is_ok(), ended.is_ok());
         }
     }
 }

@@ -1,21 +1,23 @@
 //! Which directories are being compared with their under-stores now, and who waits for it. State only.
 //!
 //! Of each directory one listing is under way. Whoever needs a younger one waits for the next, which begins when that
-//! one ends, and is one for all who wait.
+//! one ends, and is one for all who wait. A listing goes on only as far as somebody wants it to.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use forebay_runtime::BootInstant;
-use forebay_types::{ErrorKind, InodeId};
+use forebay_types::{EntryName, ErrorKind, InodeId, ListingPosition};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::limits;
+use crate::listing::Finish;
 
 /// The listings under way.
 #[derive(Debug)]
-pub(crate) struct Listings {
+pub struct Listings {
     /// Held only to look up, insert or remove.
     under_way: Mutex<HashMap<InodeId, UnderWay>>,
     pub(crate) places: Semaphore,
@@ -31,25 +33,69 @@ struct UnderWay {
 }
 
 /// Tells those who wait how a listing goes.
-pub(crate) type Waiting = watch::Receiver<Course>;
+pub type Waiting = watch::Receiver<Course>;
 
 /// How a listing ended; an error is told to many, so it is kept as kind and sentence.
-pub(crate) type Ended = Result<(), (ErrorKind, String)>;
+pub(crate) type Ended = Result<Finish, (ErrorKind, String)>;
+
+/// How much of a listing somebody wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    All,
+    /// Some pages beyond this place, or the first ones.
+    Beyond(Option<ListingPosition>),
+}
 
 /// How a listing goes.
-#[derive(Debug, Default)]
-pub(crate) struct Course {
+#[derive(Clone, Debug, Default)]
+pub struct Course {
     /// Before the under-store was asked for anything; `None` until then.
-    pub(crate) began: Option<BootInstant>,
+    pub began: Option<BootInstant>,
     /// Pages that came so far, those of the listing that this one waits for included.
-    pub(crate) pages: u64,
+    pub pages: u64,
+    /// Entries up to here are in the state as the under-store has them, save those that are `gone`.
+    pub passed: Option<ListingPosition>,
+    pub gone: Arc<Mutex<BTreeSet<EntryName>>>,
+    /// Up to where each of the last pages reached, and when it was asked for.
+    pub recent: VecDeque<(ListingPosition, BootInstant)>,
     /// `None` while it goes on.
-    pub(crate) ended: Option<Ended>,
+    pub ended: Option<Ended>,
+    wants: Wants,
+}
+
+/// All that is wanted of a listing.
+#[derive(Clone, Debug, Default)]
+struct Wants {
+    all: bool,
+    /// Until so many pages of it were passed.
+    pages: u64,
+    beyond: Option<ListingPosition>,
+    /// Pages of this listing itself that were passed.
+    passed: u64,
+}
+
+impl Course {
+    fn want(&mut self, wanted: Wanted) {
+        match wanted {
+            Wanted::All => self.wants.all = true,
+            Wanted::Beyond(place) => {
+                self.wants.pages = self.wants.passed + limits::LISTING_PAGES_AHEAD;
+                self.wants.beyond = self.wants.beyond.take().max(place);
+            }
+        }
+    }
+
+    /// Whether it is to go on.
+    fn is_more_wanted(&self) -> bool {
+        let wants = &self.wants;
+        let is_on_the_way = wants.beyond.is_some() && self.passed <= wants.beyond;
+        wants.all || wants.passed < wants.pages || is_on_the_way
+    }
 }
 
 /// What became of a wish for a listing.
 #[derive(Debug)]
-pub(crate) enum Joined {
+pub enum Joined {
     /// Somebody runs it.
     UnderWay(Waiting),
     /// It is the first one: who asked has to run it.
@@ -68,14 +114,16 @@ impl Default for Listings {
 
 impl Listings {
     /// Joins the listing of a directory that has not begun yet, or whose begin `is_young_enough`.
-    pub(crate) fn join(
+    pub fn join(
         &self,
         directory: InodeId,
         is_young_enough: impl FnOnce(BootInstant) -> bool,
+        wanted: Wanted,
     ) -> Joined {
         match self.under_way.lock().entry(directory) {
             Entry::Vacant(vacant) => {
                 let (now, waiting) = watch::channel(Course::default());
+                now.send_modify(|course| course.want(wanted));
                 vacant.insert(UnderWay { now, next: None });
                 Joined::ToBegin(waiting)
             }
@@ -86,20 +134,62 @@ impl Listings {
                     true => now,
                     false => next.get_or_insert_with(|| watch::channel(Course::default()).0),
                 };
+                course.send_modify(|course| course.want(wanted));
                 Joined::UnderWay(course.subscribe())
             }
         }
     }
 
-    /// The listing asks its under-store from now on, so whoever comes later must look at its age.
-    pub(crate) fn began(&self, directory: InodeId, at: BootInstant) {
+    /// The listing asks its under-store from now on, so whoever comes later must look at its age. Gives where to note
+    /// the names that it misses.
+    pub fn began(&self, directory: InodeId, at: BootInstant) -> Arc<Mutex<BTreeSet<EntryName>>> {
+        let gone = Arc::<Mutex<BTreeSet<EntryName>>>::default();
         if let Some(UnderWay { now, .. }) = self.under_way.lock().get(&directory) {
-            now.send_modify(|course| course.began = Some(at));
+            now.send_modify(|course| {
+                course.began = Some(at);
+                course.gone = Arc::clone(&gone);
+            });
+        }
+        gone
+    }
+
+    /// A page that was asked for at `asked` is in the state, and with it all that stands up to `passed`.
+    pub fn passed(&self, directory: InodeId, passed: Option<ListingPosition>, asked: BootInstant) {
+        if let Some(UnderWay { now, .. }) = self.under_way.lock().get(&directory) {
+            now.send_modify(|course| {
+                course.wants.passed += 1;
+                let Some(passed) = passed else { return };
+                course.recent.push_back((passed.clone(), asked));
+                if course.recent.len() > limits::LISTING_PAGES_REMEMBERED {
+                    course.recent.pop_front();
+                }
+                course.passed = Some(passed);
+            });
+        }
+    }
+
+    /// Whether a listing of the directory is under way.
+    pub fn is_under_way(&self, directory: InodeId) -> bool {
+        self.under_way.lock().contains_key(&directory)
+    }
+
+    /// Whether the listing under way is to go on.
+    pub fn is_more_wanted(&self, directory: InodeId) -> bool {
+        let under_way = self.under_way.lock();
+        under_way.get(&directory).is_some_and(|UnderWay { now, .. }| now.borrow().is_more_wanted())
+    }
+
+    /// Waits until the listing under way is to go on. Cancel safe.
+    pub async fn more_wanted(&self, directory: InodeId) {
+        let waiting = self.under_way.lock().get(&directory).map(|UnderWay { now, .. }| now.subscribe());
+        if let Some(mut waiting) = waiting {
+            // Its sender lives as long as the listing that asks.
+            waiting.wait_for(Course::is_more_wanted).await.map(drop).unwrap_or_default();
         }
     }
 
     /// A page of the listing came: it goes on, and so does the wait for the next one.
-    pub(crate) fn page_came(&self, directory: InodeId) {
+    pub fn page_came(&self, directory: InodeId) {
         if let Some(UnderWay { now, next }) = self.under_way.lock().get(&directory) {
             for course in [Some(now), next.as_ref()].into_iter().flatten() {
                 course.send_modify(|course| course.pages += 1);
@@ -109,7 +199,7 @@ impl Listings {
 
     /// The listing has ended; whether the next one is to be run now. With `for_all` there is none: those who wait for
     /// it are told the same.
-    pub(crate) fn ended(&self, directory: InodeId, ended: Ended, for_all: bool) -> bool {
+    pub fn ended(&self, directory: InodeId, ended: Ended, for_all: bool) -> bool {
         let mut under_way = self.under_way.lock();
         let Some(UnderWay { now, next }) = under_way.remove(&directory) else { return false };
         let goes_on = match next {
@@ -129,7 +219,7 @@ impl Listings {
     }
 
     /// Whoever ran the listings of a directory gives up; those who wait learn that nobody does.
-    pub(crate) fn given_up(&self, directory: InodeId) {
+    pub fn given_up(&self, directory: InodeId) {
         self.under_way.lock().remove(&directory);
     }
 
@@ -158,12 +248,14 @@ mod tests {
 
     fn begun() -> (Listings, Waiting) {
         let listings = Listings::default();
-        let Joined::ToBegin(first) = listings.join(DIRECTORY, |_| false) else { panic!("nobody runs one") };
+        let Joined::ToBegin(first) = listings.join(DIRECTORY, |_| false, Wanted::All) else {
+            panic!("nobody runs one")
+        };
         (listings, first)
     }
 
     fn join(listings: &Listings, is_young_enough: bool) -> Waiting {
-        match listings.join(DIRECTORY, |_| is_young_enough) {
+        match listings.join(DIRECTORY, |_| is_young_enough, Wanted::All) {
             Joined::UnderWay(waiting) => waiting,
             Joined::ToBegin(_) => panic!("one is under way"),
         }
@@ -186,10 +278,10 @@ mod tests {
         let next = join(&listings, false);
         listings.page_came(DIRECTORY);
         assert_eq!((first.borrow().pages, next.borrow().pages), (1, 1));
-        assert!(listings.ended(DIRECTORY, Ok(()), false));
+        assert!(listings.ended(DIRECTORY, Ok(Finish::Whole), false));
         assert!(first.borrow().ended.is_some() && next.borrow().ended.is_none());
         assert!(next.borrow().began.is_none() && join(&listings, false).same_channel(&next));
-        assert!(!listings.ended(DIRECTORY, Ok(()), false));
+        assert!(!listings.ended(DIRECTORY, Ok(Finish::Whole), false));
         assert!(next.borrow().ended.is_some());
     }
 
@@ -200,6 +292,6 @@ mod tests {
         let next = join(&listings, false);
         assert!(!listings.ended(DIRECTORY, Err((ErrorKind::UnderStore, "down".to_owned())), true));
         assert!(matches!(next.borrow().ended, Some(Err((ErrorKind::UnderStore, _)))));
-        assert!(matches!(listings.join(DIRECTORY, |_| true), Joined::ToBegin(_)));
+        assert!(matches!(listings.join(DIRECTORY, |_| true, Wanted::All), Joined::ToBegin(_)));
     }
 }

@@ -1,5 +1,6 @@
 //! Starts a master: opens its folder, forms the cluster where there is none, and gives the routes to serve.
 
+mod beginning;
 mod slot;
 
 use std::collections::BTreeMap;
@@ -10,10 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_metadata::query;
+use forebay_metadata::snapshot::next_incarnation;
 use forebay_proto::v1;
 use forebay_raft::{Effects, RaftError, RaftNode, RaftSettings, Wake};
 use forebay_runtime::{Clock, Shutdown};
-use forebay_types::{ClusterId, Incarnation};
+use forebay_types::ClusterId;
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::time::Instant;
@@ -32,9 +34,11 @@ use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::renewal;
 use crate::sealing::{SealingError, SealingKey};
-use crate::service::{ClusterService, JobsService, MountsService, NamespaceService};
+use crate::service::{AdminService, ClusterService, JobsService, MountsService, NamespaceService};
 use crate::shared::Shared;
 use crate::under_stores::UnderStores;
+
+pub use beginning::{BeginError, RestoreSettings, Restored, format, restore};
 
 /// What a master needs to start.
 #[derive(Debug)]
@@ -109,6 +113,8 @@ pub enum StartError {
     Random(getrandom::Error),
 }
 
+/// The cluster's key in the folder.
+const KEY_FILE: &str = "cluster.key";
 /// How long opening the folder, electing and forming may take together: a long log is replayed in this time.
 const START_DEADLINE: Duration = Duration::from_secs(120);
 /// How long the log may take to close.
@@ -126,7 +132,7 @@ impl Master {
         DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
         let own_folders = private_folders.into_iter().chain([dir.clone()]).collect();
         let kept = slot::check(&dir, slot)?;
-        let sealing = SealingKey::open_or_create(&dir.join("cluster.key"))?;
+        let sealing = SealingKey::open_or_create(&dir.join(KEY_FILE))?;
         let (raft, effects) = start_raft(&dir, slot, &address, &clock).await?;
         if kept.is_none() {
             slot::keep(&dir, slot).map_err(failed)?;
@@ -179,7 +185,9 @@ impl Master {
         let mounts = MountsService(Arc::clone(&self.shared));
         let cluster = ClusterService(Arc::clone(&self.shared));
         let jobs = JobsService(Arc::clone(&self.shared));
+        let admin = AdminService::new(Arc::clone(&self.shared));
         routes
+            .add_service(v1::admin_server::AdminServer::new(admin).max_decoding_message_size(limit))
             .add_service(
                 v1::namespace_server::NamespaceServer::new(namespace)
                     .max_decoding_message_size(limit)
@@ -214,7 +222,8 @@ async fn start_raft(
         let (mut cluster, mut secret) = ([0; 16], [0; 32]);
         getrandom::fill(&mut cluster).map_err(StartError::Random)?;
         getrandom::fill(&mut secret).map_err(StartError::Random)?;
-        raft.form(ClusterId::new(cluster), Incarnation::new(1), secret, deadline).await?;
+        let incarnation = next_incarnation(clock.now(), None);
+        raft.form(ClusterId::new(cluster), incarnation, secret, deadline).await?;
     }
     Ok((raft, effects))
 }

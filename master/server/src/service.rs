@@ -1,10 +1,12 @@
 //! The gRPC services, each in three steps: decode, propose or query, encode.
 
+mod admin;
 mod cluster;
 mod jobs;
 mod mounts;
 mod namespace;
 
+pub(crate) use admin::AdminService;
 pub(crate) use cluster::ClusterService;
 pub(crate) use jobs::JobsService;
 pub(crate) use mounts::{MountsService, entry as mount_entry};

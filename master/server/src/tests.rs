@@ -1,6 +1,7 @@
 //! The master over a real log and a real folder, with clocks that the test moves.
 
 mod bucket;
+mod large_listings;
 mod long_answers;
 mod slow_listings;
 
@@ -291,16 +292,16 @@ async fn a_directory_in_use_is_listed_in_the_background_until_nobody_asks_about_
     world.write("f", "content");
     assert_eq!((world.names().await, world.requests()), (vec!["f".to_owned()], 1));
     for listings in 2..5 {
-        world.clock.advance(Duration::from_secs(31));
+        world.clock.advance(Duration::from_secs(38));
         world.wait_for_requests(listings).await;
     }
-    // A minute and a half after its only question: it was listed a moment ago.
+    // Nearly two minutes after its only question: it was listed a moment ago.
     assert_eq!((world.names().await, world.requests()), (vec!["f".to_owned()], 4));
     world.clock.advance(Duration::from_secs(200));
     world.wait_until_nothing_is_due().await;
     assert_eq!(world.requests(), 4, "nobody asks any more");
     assert_eq!((world.names().await, world.requests()), (vec!["f".to_owned()], 5));
-    world.clock.advance(Duration::from_secs(31));
+    world.clock.advance(Duration::from_secs(38));
     world.wait_for_requests(6).await;
 }
 
@@ -322,6 +323,37 @@ async fn a_missing_path_is_named_up_to_its_first_missing_part() {
     let error = tree::resolve(&world.shared, &path("/data/no/such")).await.expect_err("missing");
     assert_eq!(error.to_string(), "/data/no/such does not exist: there is no `no` in /data");
     assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_found_to_be_gone_goes_from_its_own_directory_at_once() {
+    let world = World::bounded().await;
+    for directory in ["come/gone", "come/turned"] {
+        std::fs::create_dir_all(world.source.path().join(directory)).expect("made");
+    }
+    let inode = async |at: &str| tree::resolve(&world.shared, &path(at)).await.expect("there").0.inode;
+    let (gone, turned) = (inode("/data/come/gone").await, inode("/data/come/turned").await);
+    std::fs::remove_dir(world.source.path().join("come/gone")).expect("removed");
+    std::fs::remove_dir(world.source.path().join("come/turned")).expect("removed");
+    world.write("come/turned", "a file");
+    for directory in [gone, turned] {
+        let error = tree::list_by_key(&world.shared, directory, None, 10).await.expect_err("gone");
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    }
+    let error = tree::resolve(&world.shared, &path("/data/come/gone")).await.expect_err("gone");
+    assert_eq!(error.to_string(), "/data/come/gone does not exist: there is no `gone` in /data/come");
+    let entry = tree::resolve(&world.shared, &path("/data/come/turned")).await.expect("there").0;
+    assert_eq!(entry.length().get(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_through_a_directory_that_is_gone_names_what_is_missing() {
+    let world = World::bounded().await;
+    std::fs::create_dir_all(world.source.path().join("come/gone")).expect("made");
+    tree::resolve(&world.shared, &path("/data/come/gone")).await.expect("there");
+    std::fs::remove_dir(world.source.path().join("come/gone")).expect("removed");
+    let error = tree::resolve(&world.shared, &path("/data/come/gone/f")).await.expect_err("gone");
+    assert_eq!(error.to_string(), "/data/come/gone/f does not exist: there is no `gone` in /data/come");
 }
 
 #[tokio::test(flavor = "multi_thread")]

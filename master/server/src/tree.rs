@@ -8,15 +8,20 @@ use std::time::Duration;
 
 use forebay_metadata::{Freshness, Inode, MountRecord, StateReader, query};
 use forebay_proto::{Entry, Named, Validity};
-use forebay_types::{ByteCount, EntryKind, EntryName, InodeId, MountId, NamespacePath};
+use forebay_types::{
+    ByteCount, EntryKind, EntryName, ErrorKind, InodeId, ListingPosition, MountId, NamespacePath,
+};
 
 use crate::answer_room::{AnswerRoom, entry_length};
 use crate::error::MasterError;
 use crate::freshness::{SYNTHETIC, Verdict, validity};
-use crate::listing::{Place, compare, ensure_current, ensure_fresh, list_now, renew_in_background};
+use crate::listing::{
+    Covered, Goal, Part, Place, compare, ensure, ensure_current, ensure_fresh, list_now, renew_in_background,
+};
 use crate::shared::Shared;
 
-/// What `name` is in `parent`, and for how long that may be used.
+/// What `name` is in `parent`, and for how long that may be used. Of a directory that is being listed only what is
+/// asked for must have been seen.
 pub(crate) async fn lookup(
     shared: &Arc<Shared>,
     parent: InodeId,
@@ -26,14 +31,36 @@ pub(crate) async fn lookup(
         let found = query::lookup(state, parent, name)?;
         found.map(|inode| Describing::new(shared, state).entry(&inode)).transpose()
     };
-    within_freshness(shared, parent, question).await
+    let place = match look_in(shared, parent, question).await? {
+        Seen::Answer(answer, valid) => return Ok((answer, valid)),
+        Seen::Old(place) => place,
+    };
+    // As a file it would stand before.
+    let at = ListingPosition::of(name, EntryKind::Directory);
+    let covered = ensure(shared, &place, Goal::UpTo(&at)).await?;
+    let answer = shared.query(question).await?;
+    Ok(match covered {
+        Covered::Whole(remaining) => (answer, place.validity(remaining)),
+        Covered::Part(part) => {
+            (answer.filter(|_| !part.is_gone(name)), place.validity_in(&part, &at, shared))
+        }
+    })
 }
 
-/// The entry at `path`.
+/// The entry at `path`. A directory on the way that turns out to be gone is looked for once more, to say what is missing.
 pub(crate) async fn resolve(
     shared: &Arc<Shared>,
     path: &NamespacePath,
 ) -> Result<(Entry, Validity), MasterError> {
+    match walk(shared, path).await {
+        Err(MasterError::NoInode(_) | MasterError::Listing { kind: ErrorKind::NotFound, .. }) => {
+            walk(shared, path).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn walk(shared: &Arc<Shared>, path: &NamespacePath) -> Result<(Entry, Validity), MasterError> {
     let (mut above, mut directory) = (NamespacePath::root(), InodeId::ROOT);
     let mut answer = attributes(shared, directory).await?;
     for name in path.names() {
@@ -93,6 +120,58 @@ pub(crate) async fn list(
     Ok((entries, complete, valid))
 }
 
+/// Up to `limit` entries of a directory that stand after `after`, in the order of keys; whether no more follow. Without
+/// `after` they are fresh, and those that follow are as the directory was then or since: nothing is listed anew for
+/// them. Of a directory that is being listed comes what was seen so far.
+pub(crate) async fn list_by_key(
+    shared: &Arc<Shared>,
+    directory: InodeId,
+    after: Option<&ListingPosition>,
+    limit: usize,
+) -> Result<(Vec<Named>, bool, Validity), MasterError> {
+    let mut goal = after.cloned();
+    loop {
+        let question = |state: &dyn StateReader| page_by_key(shared, state, directory, after, None, limit);
+        let look = |state: &dyn StateReader| {
+            let place = Place::of(state, existing(state, directory)?, None)?;
+            match fresh_for(shared, &place) {
+                Some(valid) => Ok(Seen::Answer(question(state)?, valid)),
+                // While it is listed again, what was deleted long before this reader began may still be known.
+                None if after.is_some()
+                    && !shared.listings.is_under_way(directory)
+                    && query::is_loaded(state, directory)? =>
+                {
+                    Ok(Seen::Answer(question(state)?, Validity::default()))
+                }
+                None => Ok(Seen::Old(Box::new(place))),
+            }
+        };
+        let place = match shared.query(look).await? {
+            Seen::Answer((entries, complete), valid) => return Ok((entries, complete, valid)),
+            Seen::Old(place) => place,
+        };
+        match ensure(shared, &place, Goal::Beyond(goal.as_ref())).await? {
+            Covered::Whole(remaining) => {
+                let (entries, complete) = shared.query(question).await?;
+                return Ok((entries, complete, place.validity(remaining)));
+            }
+            Covered::Part(part) => {
+                let page = |state: &dyn StateReader| {
+                    page_by_key(shared, state, directory, after, Some(&part), limit)
+                };
+                let (entries, _) = shared.query(page).await?;
+                if let Some(last) = entries.last() {
+                    let last = ListingPosition::of(&last.name, last.entry.kind);
+                    let valid = place.validity_in(&part, &last, shared);
+                    return Ok((entries, false, valid));
+                }
+                // All that was seen is gone, or nothing: what follows is waited for.
+                goal = Some(part.passed);
+            }
+        }
+    }
+}
+
 /// The entries of a directory that follow those of an earlier [`list`], without looking again whether they are fresh:
 /// whoever goes through a large directory would have it listed once for each part.
 pub(crate) async fn list_on(
@@ -149,7 +228,32 @@ fn page(
     after: Option<&EntryName>,
     limit: usize,
 ) -> Result<(Vec<Named>, bool), MasterError> {
-    let inodes = query::list(state, directory, after, limit)?;
+    describe_page(shared, state, query::list(state, directory, after, limit)?, limit)
+}
+
+/// The same in the order of keys, and if there is only a part of the directory, of that.
+fn page_by_key(
+    shared: &Arc<Shared>,
+    state: &dyn StateReader,
+    directory: InodeId,
+    after: Option<&ListingPosition>,
+    part: Option<&Part>,
+    limit: usize,
+) -> Result<(Vec<Named>, bool), MasterError> {
+    let up_to = part.map(|part| &part.passed);
+    let mut edges = query::list_edges_by_key(state, directory, after, up_to, limit)?;
+    let is_full = edges.len() == limit;
+    edges.retain(|(name, _)| part.is_none_or(|part| !part.is_gone(name)));
+    let (entries, complete) = describe_page(shared, state, query::targets(state, edges)?, limit)?;
+    Ok((entries, complete && !is_full))
+}
+
+fn describe_page(
+    shared: &Arc<Shared>,
+    state: &dyn StateReader,
+    inodes: Vec<Inode>,
+    limit: usize,
+) -> Result<(Vec<Named>, bool), MasterError> {
     let found = inodes.len();
     let (mut describing, mut room) = (Describing::new(shared, state), AnswerRoom::new());
     let mut page = Vec::with_capacity(found);
@@ -180,15 +284,25 @@ async fn within_freshness<T>(
     directory: InodeId,
     question: impl Fn(&dyn StateReader) -> Result<T, MasterError>,
 ) -> Result<(T, Validity), MasterError> {
-    let look = |state: &dyn StateReader| {
-        let place = Place::of(state, existing(state, directory)?, None)?;
-        match fresh_for(shared, &place) {
-            Some(valid) => Ok(Seen::Answer(question(state)?, valid)),
-            None => Ok(Seen::Old(Box::new(place))),
-        }
-    };
-    let seen = shared.query(look).await?;
+    let seen = look_in(shared, directory, &question).await?;
     answered(shared, seen, question).await
+}
+
+/// Answers a question about a directory if what is known is fresh.
+async fn look_in<T>(
+    shared: &Arc<Shared>,
+    directory: InodeId,
+    question: impl Fn(&dyn StateReader) -> Result<T, MasterError>,
+) -> Result<Seen<T>, MasterError> {
+    shared
+        .query(|state| {
+            let place = Place::of(state, existing(state, directory)?, None)?;
+            match fresh_for(shared, &place) {
+                Some(valid) => Ok(Seen::Answer(question(state)?, valid)),
+                None => Ok(Seen::Old(Box::new(place))),
+            }
+        })
+        .await
 }
 
 /// The entry of an inode, if the listing that it stands in is not too old. Whoever has read the inode's mount gives
@@ -269,6 +383,13 @@ impl Place {
             None => None,
         };
         Ok(Self { directory, mount })
+    }
+
+    /// For how long a client may use what a listing under way has shown at a place. It is no grant: that comes with the
+    /// whole.
+    fn validity_in(&self, part: &Part, at: &ListingPosition, shared: &Shared) -> Validity {
+        let remaining = part.remaining(at, shared.clock.boot_instant());
+        Validity { granted: Duration::ZERO, ..self.validity(remaining) }
     }
 
     /// For how long a client may use what the master may use for `remaining`.

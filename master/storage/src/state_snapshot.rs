@@ -6,7 +6,9 @@ use forebay_metadata::store::Row;
 use forebay_metadata::{StateReader, StoreError, Table};
 use rocksdb::{DB, ReadOptions, Snapshot};
 
-use crate::rows;
+use crate::error::StorageError;
+use crate::rows::{self, family};
+use crate::state_store::APPLIED;
 
 /// The state as it was when [`StateStore::snapshot`](crate::StateStore::snapshot) was called. It keeps old rows on disk, so it should not live long.
 pub struct StateSnapshot<'s> {
@@ -17,6 +19,15 @@ pub struct StateSnapshot<'s> {
 impl<'s> StateSnapshot<'s> {
     pub(crate) fn new(db: &'s DB) -> Self {
         Self { db, snapshot: db.snapshot() }
+    }
+
+    /// A mark that was committed with the rows.
+    ///
+    /// # Errors
+    /// [`StorageError::Engine`].
+    pub fn applied(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        let read = self.db.get_cf_opt(family(self.db, APPLIED), name, &self.options());
+        read.map_err(StorageError::engine("read", self.db.path()))
     }
 
     fn options(&self) -> ReadOptions {

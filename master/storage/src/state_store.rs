@@ -17,7 +17,7 @@ use crate::settings::{Durability, StoreSettings};
 use crate::state_snapshot::StateSnapshot;
 
 const FORMAT: Format = Format { magic: "forebay-state", version: 1 };
-const APPLIED: &str = "applied";
+pub(crate) const APPLIED: &str = "applied";
 
 /// The state of one master on disk. Calls block on the disk.
 pub struct StateStore {

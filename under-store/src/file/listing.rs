@@ -55,7 +55,7 @@ impl OpenListing {
 
     /// The next page of at most `length` entries.
     pub(super) fn page_of(mut self, length: usize) -> Result<ListedPage, UnderStoreError> {
-        let mut page = ListedPage { entries: Vec::new(), next: None, skipped: 0 };
+        let mut page = ListedPage { entries: Vec::new(), next: None, skipped: 0, passed: None };
         while page.entries.len() < length {
             match self.next_entry() {
                 Ok(Step::Entry(entry)) => page.entries.push(entry),

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use forebay_types::{EntryName, Fingerprint};
+use forebay_types::{EntryName, Fingerprint, ListingPosition};
 use serde::Deserialize;
 
 use super::fields::{escaped, listed_fingerprint, unescaped};
@@ -24,6 +24,9 @@ pub(super) struct ListingPlace {
     /// Files of earlier pages that a directory of their name could still hide: between `a` and `a/` stand the keys
     /// that begin with `a` and a byte below the slash.
     held_back: Vec<ListedObject>,
+    /// The largest key so far, below the prefix; `None` once keys came out of order.
+    last: Option<Vec<u8>>,
+    passed: Option<ListingPosition>,
 }
 
 /// A page, folded into one directory level.
@@ -32,6 +35,8 @@ pub(super) struct FoldedPage {
     pub(super) entries: Vec<ListedObject>,
     pub(super) skipped: u64,
     pub(super) next: Option<ListingPlace>,
+    /// Every entry up to here was given.
+    pub(super) passed: Option<ListingPosition>,
     /// Nothing at all has this prefix, as far as this page tells.
     pub(super) is_bare: bool,
 }
@@ -89,7 +94,7 @@ pub(super) fn query(prefix: &[u8], keys_max: usize, continuation: Option<&str>) 
 impl ListingPlace {
     /// The begin of a listing.
     pub(super) fn begin(prefix: Vec<u8>) -> Self {
-        Self { prefix, ..Self::default() }
+        Self { prefix, last: Some(Vec::new()), ..Self::default() }
     }
 
     /// What to ask the server for.
@@ -116,7 +121,7 @@ impl ListingPlace {
             };
         let is_escaped = answer.encoding_type.as_deref() == Some("url");
         let rest_of = |key: &str| rest_of(&self.prefix, key, is_escaped);
-        let mut fold = Fold::default();
+        let mut fold = Fold { before: self.last, passed_before: self.passed, ..Fold::default() };
         for common in &answer.common_prefixes {
             fold.add_directory(rest_of(&common.prefix)?)?;
         }
@@ -127,6 +132,15 @@ impl ListingPlace {
         let is_bare = answer.contents.is_empty() && answer.common_prefixes.is_empty() && next.is_none();
         Ok(fold.finish(self.prefix, next, is_bare))
     }
+}
+
+/// Up to where nothing is left out of a page and those before it; `None` if that is no further than before.
+fn passed(last: &[u8], given: &[ListedObject], held_back: &[ListedObject]) -> Option<ListingPosition> {
+    let Some(first_held) = held_back.iter().map(|held| &held.name).min() else {
+        return ListingPosition::of_key(last);
+    };
+    let positions = given.iter().map(|given| ListingPosition::of(&given.name, given.status.kind));
+    positions.filter(|position| position.as_bytes() < first_held.as_bytes()).max()
 }
 
 /// What follows the prefix in a key of a listing.
@@ -142,11 +156,22 @@ struct Fold {
     directories: BTreeSet<EntryName>,
     files: Vec<ListedObject>,
     skipped: u64,
+    /// The largest key of earlier pages, below the prefix; `None` once keys came out of order.
+    before: Option<Vec<u8>>,
+    passed_before: Option<ListingPosition>,
     /// The largest key of the page, below the prefix.
     last: Vec<u8>,
 }
 
 impl Fold {
+    /// Takes note of a key's place. A server that does not keep to the order of bytes is believed in all else.
+    fn note(&mut self, rest: Vec<u8>) {
+        if self.before.as_ref().is_some_and(|before| rest <= *before) {
+            self.before = None;
+        }
+        self.last = std::mem::take(&mut self.last).max(rest);
+    }
+
     fn add_directory(&mut self, rest: Vec<u8>) -> Result<(), String> {
         let name = rest.strip_suffix(b"/").ok_or("it has a common prefix that does not end in a slash")?;
         match EntryName::new(name) {
@@ -155,7 +180,7 @@ impl Fold {
             }
             Err(_) => self.skipped += 1,
         }
-        self.last = std::mem::take(&mut self.last).max(rest);
+        self.note(rest);
         Ok(())
     }
 
@@ -173,7 +198,7 @@ impl Fold {
             }
             _ => self.skipped += 1,
         }
-        self.last = std::mem::take(&mut self.last).max(rest);
+        self.note(rest);
         Ok(())
     }
 
@@ -193,8 +218,14 @@ impl Fold {
         }
         let directory = |name| ListedObject { name, status: ObjectStatus::plain_directory() };
         entries.extend(self.directories.into_iter().map(directory));
-        let next = continuation.map(|token| ListingPlace { prefix, continuation: Some(token), held_back });
-        FoldedPage { entries, skipped: self.skipped, next, is_bare }
+        let last = self.before.map(|before| before.max(self.last));
+        let passed = last.as_ref().and_then(|last| passed(last, &entries, &held_back)).or(self.passed_before);
+        let passed = passed.filter(|_| last.is_some());
+        let next = continuation.map(|token| {
+            let passed = passed.clone();
+            ListingPlace { prefix, continuation: Some(token), held_back, last, passed }
+        });
+        FoldedPage { entries, skipped: self.skipped, next, passed, is_bare }
     }
 }
 

@@ -34,14 +34,14 @@ pub(super) fn conditions(range: &Range<u64>, expected: &Fingerprint) -> HeaderMa
     headers
 }
 
-/// The stream of a successful answer, when it is for `range` of `expected`.
+/// The stream of a successful answer, when it is for `range` of `expected`; and what the answer says of the version.
 pub(super) fn checked_stream(
     object: &str,
     range: &Range<u64>,
     expected: &Fingerprint,
     answer: Answer,
     statistics: &Arc<UnderStoreStatistics>,
-) -> Result<ReadStream, UnderStoreError> {
+) -> Result<(ReadStream, Fingerprint), UnderStoreError> {
     let malformed = |problem: String| UnderStoreError::Malformed { object: object.to_owned(), problem };
     let announced = fields::announced_length(&answer.headers);
     let given = match ContentRange::of(&answer.headers) {
@@ -79,7 +79,7 @@ pub(super) fn checked_stream(
         statistics: Arc::clone(statistics),
         _permit: answer.permit,
     };
-    Ok(stream::try_unfold(counted, CountedBody::step).boxed())
+    Ok((stream::try_unfold(counted, CountedBody::step).boxed(), found))
 }
 
 /// A body that must be of one length.

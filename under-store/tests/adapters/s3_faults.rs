@@ -170,6 +170,31 @@ async fn requests_say_which_version_they_want_and_who_asks() {
     assert!(!requests[2].contains("authorization"), "{}", requests[2]);
 }
 
+/// A bucket that keeps versions: the first one until it was read once, then the second.
+fn versioned(head: &str, number: usize) -> Reply {
+    let of = |tag: &str, id: &str| {
+        format!("ETag: \"{tag}\"\r\nx-amz-version-id: {id}\r\nContent-Range: bytes 0-99/100\r\n")
+    };
+    let head = head.to_lowercase();
+    match (head.starts_with("head"), head.contains("?versionid=one "), number) {
+        (false, true, _) | (false, _, 0) => answer("206 Partial Content", &of("right", "one"), &BODY),
+        (true, ..) => raw("200 OK", &format!("{}Content-Length: 100\r\n", of("wrong", "two")), b""),
+        (false, ..) => error("412 Precondition Failed", "PreconditionFailed"),
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_from_a_bucket_that_keeps_versions_can_be_read_on_after_it_was_replaced() {
+    let server = FaultServer::start(versioned).await;
+    let store = open_on(&server, &[]);
+    for _ in 0..3 {
+        assert_eq!(read_version(&*store, &version()).await.expect("kept by the bucket"), BODY);
+    }
+    let other = open_on(&server, &[]);
+    let read = read_version(&*other, &version()).await;
+    assert!(matches!(read, Err(UnderStoreError::Changed { .. })), "its id was never told: {read:?}");
+}
+
 #[tokio::test]
 async fn no_more_requests_run_at_once_than_allowed() {
     let server = FaultServer::start(|_, _| answer("206 Partial Content", WHOLE, &BODY)).await;

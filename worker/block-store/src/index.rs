@@ -12,6 +12,7 @@
 mod changes;
 mod entry;
 mod hold;
+mod names;
 mod query;
 mod remove;
 mod reserve;
@@ -26,6 +27,7 @@ use forebay_types::{ByteCount, FileId, Timestamp};
 
 use self::changes::ChangeLog;
 use self::entry::{Detached, Entry};
+use self::names::Names;
 use self::tier::TierState;
 use crate::layout::{Generation, GenerationKey, record_offset};
 use crate::page::{PageIndex, PageSet};
@@ -33,25 +35,26 @@ use crate::source::IdentityDigest;
 
 pub use self::changes::{CachedVersion, ChangeCursor, Changes};
 pub(crate) use self::hold::{Held, HoldDecision};
-pub(crate) use self::query::Lookup;
-pub use self::query::{Presence, TierUsage};
-pub(crate) use self::reserve::{Reservation, Slot, Wanted};
-pub(crate) use self::tier::TierLimits;
+pub use self::query::{Lookup, Presence, TierUsage};
+pub use self::reserve::{Reservation, Slot, Wanted};
+pub use self::tier::TierLimits;
 
 /// The position of a tier in the index, fastest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct TierIndex(pub(crate) usize);
+pub struct TierIndex(pub usize);
 
 /// Where a pair of files lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Location {
-    pub(crate) key: GenerationKey,
-    pub(crate) tier: TierIndex,
+pub struct Location {
+    /// Whose.
+    pub key: GenerationKey,
+    /// On which tier.
+    pub tier: TierIndex,
 }
 
 /// What the shell must do, without the index locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+pub enum Action {
     /// Delete both files, whether they exist or not, then call [`Index::removed`].
     Remove(Location, Reason),
     /// Write "absent" into the page's record, which lies at this offset, then call [`Index::abort`] for the page.
@@ -60,7 +63,7 @@ pub(crate) enum Action {
 
 /// Why a version leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub enum Reason {
     /// Others need the room.
     Evicted,
     /// The id means another content now.
@@ -79,7 +82,7 @@ pub(crate) enum Reason {
 
 /// What became of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Committed {
+pub enum Committed {
     /// The page can be read.
     Published,
     /// The version left meanwhile.
@@ -88,23 +91,28 @@ pub(crate) enum Committed {
 
 /// A version that was found on disk.
 #[derive(Clone, Debug)]
-pub(crate) struct Restored {
-    pub(crate) location: Location,
-    pub(crate) identity: IdentityDigest,
-    pub(crate) length: ByteCount,
-    pub(crate) index_charge: u64,
+pub struct Restored {
+    /// Where it lies.
+    pub location: Location,
+    /// What it is the content of.
+    pub identity: IdentityDigest,
+    /// Length of the content.
+    pub length: ByteCount,
+    /// What the index file takes.
+    pub index_charge: u64,
     /// Where the records begin in the index file.
-    pub(crate) records: u64,
-    pub(crate) present: PageSet,
+    pub records: u64,
+    /// The pages that have a record.
+    pub present: PageSet,
     /// What the data file takes on its file system.
-    pub(crate) allocated: u64,
+    pub allocated: u64,
     /// Change time of the data file.
-    pub(crate) changed: Timestamp,
+    pub changed: Timestamp,
 }
 
 /// The state. All methods are quick: the shell calls them under a lock.
 #[derive(Debug)]
-pub(crate) struct Index {
+pub struct Index {
     tiers: Vec<TierState>,
     versions: BTreeMap<FileId, Entry>,
     /// Generations that are no version's any more but still take room.
@@ -113,11 +121,12 @@ pub(crate) struct Index {
     /// Counts uses, to tell which tier's victim was used earlier.
     clock: u64,
     changes: ChangeLog,
+    names: Names,
 }
 
 impl Index {
     /// An empty index over `tiers`, fastest first.
-    pub(crate) fn new(tiers: Vec<TierLimits>) -> Self {
+    pub fn new(tiers: Vec<TierLimits>) -> Self {
         Self {
             tiers: tiers.into_iter().map(TierState::new).collect(),
             versions: BTreeMap::new(),
@@ -125,12 +134,13 @@ impl Index {
             generation_next: 1,
             clock: 0,
             changes: ChangeLog::default(),
+            names: Names::default(),
         }
     }
 
     /// Takes in a version found on disk, as the one used last. False when the index has a generation of it already:
     /// the caller deletes this one.
-    pub(crate) fn restore(&mut self, found: &Restored) -> bool {
+    pub fn restore(&mut self, found: &Restored) -> bool {
         let file = found.location.key.file;
         self.generation_next = self.generation_next.max(found.location.key.generation.get() + 1);
         if self.versions.contains_key(&file) {
@@ -142,12 +152,12 @@ impl Index {
         tier.charge(entry.charge());
         tier.version_added();
         tier.reshelve(file, &mut entry);
-        self.versions.insert(file, entry);
+        self.insert(file, entry);
         true
     }
 
     /// The files of `key` exist at full length and with their header; the records begin at `records`.
-    pub(crate) fn created(&mut self, key: GenerationKey, records: u64) {
+    pub fn created(&mut self, key: GenerationKey, records: u64) {
         let entry = self.versions.get_mut(&key.file);
         if let Some(entry) = entry.filter(|entry| entry.generation() == key.generation) {
             entry.set_records(records);
@@ -155,7 +165,7 @@ impl Index {
     }
 
     /// The page's data and record are in the files, which changed last at `changed`.
-    pub(crate) fn commit(&mut self, key: GenerationKey, page: PageIndex, changed: Timestamp) -> Committed {
+    pub fn commit(&mut self, key: GenerationKey, page: PageIndex, changed: Timestamp) -> Committed {
         let tick = self.tick();
         match self.versions.get_mut(&key.file).filter(|entry| entry.generation() == key.generation) {
             Some(entry) => {
@@ -164,7 +174,7 @@ impl Index {
                 tier.landed(entry.end_fill(page));
                 entry.publish(page, changed, tick);
                 tier.reshelve(key.file, entry);
-                self.changes.record(key.file);
+                self.changes.record(self.names.shown(key.file));
                 Committed::Published
             }
             None => Committed::Superseded(self.end_detached_fill(key, page)),
@@ -172,7 +182,7 @@ impl Index {
     }
 
     /// The fill of the page came to nothing, or its record was cleared.
-    pub(crate) fn abort(&mut self, key: GenerationKey, page: PageIndex) -> Vec<Action> {
+    pub fn abort(&mut self, key: GenerationKey, page: PageIndex) -> Vec<Action> {
         match self.versions.get_mut(&key.file).filter(|entry| entry.generation() == key.generation) {
             Some(entry) => {
                 let tier = &mut self.tiers[entry.tier().0];
@@ -188,7 +198,7 @@ impl Index {
     }
 
     /// The page did not have its checksum. It is taken out; the whole version is when somebody holds it.
-    pub(crate) fn lose_page(&mut self, key: GenerationKey, page: PageIndex) -> Vec<Action> {
+    pub fn lose_page(&mut self, key: GenerationKey, page: PageIndex) -> Vec<Action> {
         let Some(entry) = self.versions.get_mut(&key.file) else { return Vec::new() };
         if entry.generation() != key.generation || !entry.present().contains(page) {
             return Vec::new();
@@ -202,7 +212,7 @@ impl Index {
         entry.lose(page);
         let tier = &mut self.tiers[location.tier.0];
         tier.reshelve(key.file, entry);
-        self.changes.record(key.file);
+        self.changes.record(self.names.shown(key.file));
         vec![Action::ClearRecord(location, page, record_offset(records, page))]
     }
 
@@ -220,8 +230,8 @@ impl Index {
     }
 
     /// Marks `file` as used just now.
-    pub(crate) fn touch(&mut self, file: FileId) {
-        let tick = self.tick();
+    pub fn touch(&mut self, file: FileId) {
+        let (tick, file) = (self.tick(), self.names.kept(file));
         if let Some(entry) = self.versions.get_mut(&file) {
             entry.set_used(tick);
             self.tiers[entry.tier().0].touch(file, entry);
@@ -242,6 +252,12 @@ impl Index {
     /// the next look at its free space.
     pub(crate) fn set_full(&mut self, tier: TierIndex) {
         self.tiers[tier.0].set_full();
+    }
+
+    /// Takes in a new entry.
+    fn insert(&mut self, file: FileId, entry: Entry) {
+        self.names.came(file, entry.identity());
+        self.versions.insert(file, entry);
     }
 
     fn next_generation(&mut self) -> Generation {

@@ -21,7 +21,7 @@ use std::fmt;
 use forebay_types::FileId;
 
 pub(crate) use format_file::{FORMAT_FILE_LENGTH, FormatFile, FormatFileError};
-pub(crate) use header::{HeaderError, IndexHeader, record_offset};
+pub(crate) use header::{HeaderError, IndexHeader, read_header, record_offset};
 pub(crate) use name::{FileKind, folder, parse_name, relative_path};
 pub(crate) use record::{PageRecord, RECORD_LENGTH, RecordSeed};
 
@@ -38,13 +38,15 @@ pub(crate) const BLOCKS_FOLDER: &str = "blocks";
 
 /// One pair of files of a version. A higher one is newer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Generation(u64);
+pub struct Generation(u64);
 
 /// Names one pair of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct GenerationKey {
-    pub(crate) file: FileId,
-    pub(crate) generation: Generation,
+pub struct GenerationKey {
+    /// The version.
+    pub file: FileId,
+    /// Which of its pairs.
+    pub generation: Generation,
 }
 
 impl Generation {

@@ -32,3 +32,13 @@ pub use settings::{FreeFloor, StoreSettings, TierKind, TierSettings};
 pub use source::VersionSource;
 pub use statistics::StatisticsSnapshot;
 pub use store::{BlockStore, Fill, FillOutcome, FillStart, Hold, HoldId, ReadOutcome};
+/// The index itself, for the simulator that drives it.
+#[doc(hidden)]
+pub use {
+    index::{
+        Action as IndexAction, Committed, Index, Location, Lookup, Reason, Reservation, Restored, Slot,
+        TierIndex, TierLimits, Wanted,
+    },
+    layout::{Generation, GenerationKey},
+    source::IdentityDigest,
+};

@@ -85,7 +85,8 @@ impl PageRange {
 
 impl PageSet {
     /// No page of a version that has `length` pages.
-    pub(crate) fn new(length: u32) -> Self {
+    #[must_use]
+    pub fn new(length: u32) -> Self {
         let words = match length {
             0..=64 => Words::Inline(0),
             _ => Words::Heap(vec![0; length.div_ceil(64) as usize].into_boxed_slice()),
@@ -143,7 +144,7 @@ impl PageSet {
     }
 
     /// Adds `page`; whether it was new. A page beyond the end is not added.
-    pub(crate) fn insert(&mut self, page: PageIndex) -> bool {
+    pub fn insert(&mut self, page: PageIndex) -> bool {
         if page.0 >= self.length || self.contains(page) {
             return false;
         }

@@ -18,7 +18,7 @@ pub struct VersionSource<'a> {
 
 /// A digest of an under-store URI and fingerprint. Valid within one process only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct IdentityDigest(u64);
+pub struct IdentityDigest(u64);
 
 impl VersionSource<'_> {
     /// The version's id.
@@ -37,7 +37,8 @@ impl VersionSource<'_> {
         uri
     }
 
-    pub(crate) fn digest(&self) -> IdentityDigest {
+    /// What tells this content from others of the same id.
+    pub fn digest(&self) -> IdentityDigest {
         IdentityDigest::of(&self.uri(), &self.descriptor.fingerprint)
     }
 }

@@ -45,6 +45,8 @@ counters! {
     vanished_versions,
     /// Versions that were dropped because the id now means another content.
     replaced_versions,
+    /// Versions that were found here under an id of another life.
+    adopted_versions,
     /// Errors of the local disks.
     io_errors,
     /// Holds that were granted.

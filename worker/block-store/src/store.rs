@@ -3,6 +3,7 @@
 //! A thin shell around the index: it asks under a short lock, does the disk work without it, and reports back. The one
 //! lock is never held across a system call on a tier.
 
+mod adopt;
 mod fill;
 mod hold;
 mod open_versions;
@@ -15,7 +16,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use forebay_types::{ByteCount, ClusterId, FileId, FileOffset};
+use forebay_types::{ByteCount, ClusterId, FileId, FileOffset, Incarnation};
 use parking_lot::{Condvar, Mutex};
 use tracing::{info, warn};
 
@@ -119,6 +120,23 @@ impl BlockStore {
         inner.look_at_free_space();
         info!(?report, tiers = inner.directories.len(), "block store opened");
         Ok((Self { inner: Arc::new(inner) }, report))
+    }
+
+    /// Says which life's ids are asked for from now on. What is here under ids of others can be adopted.
+    pub fn begin_life(&self, life: Incarnation) {
+        self.inner.state.lock().index.begin_life(life);
+    }
+
+    /// Whether it is worth a call of [`BlockStore::adopt`]. Quick.
+    #[must_use]
+    pub fn may_adopt(&self, source: &VersionSource<'_>) -> bool {
+        self.inner.candidate(source).is_some()
+    }
+
+    /// Lets the version be what is here under an id of another life, if that is the same content by its whole identity:
+    /// URI, length, and version id, tag or times. Whether it is now. Reads a header from the disk.
+    pub fn adopt(&self, source: &VersionSource<'_>) -> bool {
+        self.inner.adopt(source)
     }
 
     /// How much of the version is here; `None` when nothing is. Does not count as use.

@@ -1,10 +1,12 @@
 //! Metrics of what others count: the store's counters and tiers, and the mounts' under-stores. Carried over each time
 //! somebody looks.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use forebay_block_store::StatisticsSnapshot;
+use forebay_types::MountId;
 use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -14,6 +16,9 @@ use crate::core::WorkerCore;
 
 /// How a counter of the store is read.
 type StoreCounter = fn(&StatisticsSnapshot) -> u64;
+
+/// What a mount counts, in the order of [`Carried::of_mounts`].
+type MountCounts = [u64; 6];
 
 /// What others count, carried over when somebody looks.
 pub(crate) struct Carried {
@@ -30,8 +35,9 @@ pub(crate) struct Carried {
     mount_read: IntCounterVec,
     mount_errors: IntCounterVec,
     mount_retries: IntCounterVec,
-    /// Two looks at once would carry one growth over twice.
-    looking: Mutex<()>,
+    /// What each mount had counted at the last look. Held while somebody looks: two looks at once would carry one growth
+    /// over twice.
+    seen: Mutex<HashMap<MountId, MountCounts>>,
 }
 
 impl Carried {
@@ -76,7 +82,7 @@ impl Carried {
                 "forebay_worker_under_store_retries_total",
                 "Requests to the under-store that were sent again.",
             )?,
-            looking: Mutex::new(()),
+            seen: Mutex::default(),
         })
     }
 
@@ -97,7 +103,18 @@ impl Carried {
         self.store.iter().map(|(counter, _)| counter as &dyn Collector).chain(vecs).collect()
     }
 
-    fn carry_over(&self, core: &WorkerCore) {
+    fn of_mounts(&self) -> [&IntCounterVec; 6] {
+        [
+            &self.mount_hit,
+            &self.mount_miss,
+            &self.mount_requests,
+            &self.mount_read,
+            &self.mount_errors,
+            &self.mount_retries,
+        ]
+    }
+
+    fn carry_over(&self, core: &WorkerCore, seen: &mut HashMap<MountId, MountCounts>) {
         let raise = |counter: &IntCounter, to: u64| counter.inc_by(to.saturating_sub(counter.get()));
         let statistics = core.path.cache.store().statistics();
         self.store.iter().for_each(|(counter, value)| raise(counter, value(&statistics)));
@@ -114,21 +131,32 @@ impl Carried {
             set(&self.tier_versions, tier.versions);
         }
         for mount in core.mounts.connected() {
-            let (label, report) = (mount.id.get().to_string(), mount.report(0));
-            let set = |counter: &IntCounterVec, to| raise(&counter.with_label_values(&[label.as_str()]), to);
-            set(&self.mount_hit, report.hit_bytes);
-            set(&self.mount_miss, report.miss_bytes);
-            set(&self.mount_requests, report.under_store_requests);
-            set(&self.mount_read, report.under_store_read_bytes);
-            let asked = mount.asked();
-            set(&self.mount_errors, asked.errors);
-            set(&self.mount_retries, asked.retries);
+            let (label, report, asked) = (mount.id.get().to_string(), mount.report(0), mount.asked());
+            let now = [
+                report.hit_bytes,
+                report.miss_bytes,
+                report.under_store_requests,
+                report.under_store_read_bytes,
+                asked.errors,
+                asked.retries,
+            ];
+            let before = seen.insert(mount.id, now).unwrap_or_default();
+            for (counters, growth) in self.of_mounts().into_iter().zip(growth(before, now)) {
+                counters.with_label_values(&[label.as_str()]).inc_by(growth);
+            }
         }
     }
 }
 
+/// By how much the counts grew. Fewer than before are those of another mount under the same number, which began at 0.
+fn growth(before: MountCounts, now: MountCounts) -> MountCounts {
+    let is_another = now.iter().zip(before).any(|(now, before)| *now < before);
+    let before = if is_another { MountCounts::default() } else { before };
+    std::array::from_fn(|place| now[place] - before[place])
+}
+
 /// The store's counters that people look at.
-const STORE_COUNTERS: [(&str, &str, StoreCounter); 9] = [
+const STORE_COUNTERS: [(&str, &str, StoreCounter); 10] = [
     ("forebay_worker_evictions_total", "Versions evicted to make room.", |all| all.evictions),
     ("forebay_worker_fill_bytes_total", "Bytes stored in the cache.", |all| all.filled_bytes),
     ("forebay_worker_fill_pages_total", "Pages stored in the cache.", |all| all.filled_pages),
@@ -146,6 +174,11 @@ const STORE_COUNTERS: [(&str, &str, StoreCounter); 9] = [
     ("forebay_worker_dropped_versions_total", "Versions dropped when the cache opened.", |all| {
         all.dropped_versions
     }),
+    (
+        "forebay_worker_adopted_versions_total",
+        "Versions found in the cache under an id of an earlier life of the master's state.",
+        |all| all.adopted_versions,
+    ),
 ];
 
 impl Collector for Carried {
@@ -154,10 +187,11 @@ impl Collector for Carried {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let _looking = self.looking.lock();
+        let mut seen = self.seen.lock();
         if let Some(core) = self.core.get() {
-            self.carry_over(core);
+            self.carry_over(core, &mut seen);
         }
+        drop(seen);
         self.collectors().into_iter().flat_map(Collector::collect).collect()
     }
 }
@@ -174,6 +208,12 @@ mod tests {
 
     use super::*;
     use crate::metrics::Metrics;
+
+    #[test]
+    fn a_number_that_means_another_mount_now_is_counted_on() {
+        assert_eq!(growth([1, 2, 3, 4, 5, 6], [1, 3, 3, 9, 5, 6]), [0, 1, 0, 5, 0, 0]);
+        assert_eq!(growth([1, 2, 3, 4, 5, 6], [0, 7, 1, 9, 0, 0]), [0, 7, 1, 9, 0, 0]);
+    }
 
     #[test]
     fn every_metric_stands_in_the_document_and_the_document_names_no_other() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use forebay_block_store::StoreError;
 use forebay_local::LocalError;
-use forebay_types::{CapabilityError, ClusterId, ErrorKind, FileId, MountId};
+use forebay_types::{CapabilityError, ErrorKind, FileId, MountId};
 use forebay_under_store::UnderStoreError;
 use thiserror::Error;
 
@@ -41,19 +41,6 @@ pub enum WorkerError {
         path: PathBuf,
         /// What is wrong with it.
         problem: &'static str,
-    },
-    /// The folder holds blocks of another cluster than the one the master speaks for.
-    #[error(
-        "{} holds blocks of cluster {kept}, the master is of cluster {found}; give this worker another folder or \
-         correct --masters, or format the cache to delete those blocks", path.display()
-    )]
-    OtherCluster {
-        /// The worker's folder.
-        path: PathBuf,
-        /// Whose blocks these are.
-        kept: ClusterId,
-        /// The master's cluster.
-        found: ClusterId,
     },
     /// The address cannot be listened at.
     #[error("cannot listen at {address}: {source}")]
@@ -95,7 +82,7 @@ impl WorkerError {
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Settings(_) | Self::OtherCluster { .. } => ErrorKind::InvalidArgument,
+            Self::Settings(_) => ErrorKind::InvalidArgument,
             Self::Folder { .. } | Self::Listen { .. } => ErrorKind::Io,
             Self::FolderInUse { .. } => ErrorKind::Busy,
             Self::Identity { .. } => ErrorKind::Corrupt,

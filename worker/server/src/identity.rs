@@ -14,15 +14,23 @@ use crate::error::WorkerError;
 const FILE: &str = "worker-id";
 const LOCK: &str = "lock";
 const MAGIC: &[u8; 8] = b"FORBWKID";
+/// Magic, format 1, worker, cluster, and the CRC-32C of all that.
 const FORMAT: u32 = 1;
-/// Magic, format, worker, cluster, and the CRC-32C of all that.
 const LENGTH: usize = 8 + 4 + 4 + 16 + 4;
+/// The same with the cache's cluster behind the worker's, where they differ.
+const MOVED_FORMAT: u32 = 2;
+const MOVED_LENGTH: usize = LENGTH + 16;
 
-/// What the master gave at the first registration.
+/// Who this worker is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
+    /// What the master gave it.
     pub(crate) worker: WorkerId,
+    /// The master's cluster.
     pub(crate) cluster: ClusterId,
+    /// The cluster for which the tiers were made, whose name their files bear. Another one after the worker has moved
+    /// to a new cluster with what it holds.
+    pub(crate) cache: ClusterId,
 }
 
 /// The worker's folder, locked.
@@ -86,31 +94,40 @@ impl WorkerFolder {
 }
 
 fn encode(identity: Identity) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(LENGTH);
+    let is_moved = identity.cache != identity.cluster;
+    let mut bytes = Vec::with_capacity(MOVED_LENGTH);
     bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&FORMAT.to_le_bytes());
+    bytes.extend_from_slice(&(if is_moved { MOVED_FORMAT } else { FORMAT }).to_le_bytes());
     bytes.extend_from_slice(&identity.worker.get().to_le_bytes());
     bytes.extend_from_slice(identity.cluster.bytes());
+    if is_moved {
+        bytes.extend_from_slice(identity.cache.bytes());
+    }
     bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
     bytes
 }
 
 fn decode(bytes: &[u8]) -> Result<Identity, &'static str> {
+    const DAMAGED: &str = "it is damaged";
     let number =
         |at: usize| bytes.get(at..at + 4).and_then(|four| four.try_into().ok()).map(u32::from_le_bytes);
     if bytes.get(..8) != Some(MAGIC) {
         return Err("it is not one of Forebay's");
     }
-    if number(8) != Some(FORMAT) {
-        return Err("it was written by another version of Forebay");
+    let length = match number(8) {
+        Some(FORMAT) => LENGTH,
+        Some(MOVED_FORMAT) => MOVED_LENGTH,
+        _ => return Err("it was written by another version of Forebay"),
+    };
+    if bytes.len() != length || number(length - 4) != Some(crc32c::crc32c(&bytes[..length - 4])) {
+        return Err(DAMAGED);
     }
-    if bytes.len() != LENGTH || number(LENGTH - 4) != Some(crc32c::crc32c(&bytes[..LENGTH - 4])) {
-        return Err("it is damaged");
-    }
-    let cluster: [u8; 16] = bytes[16..32].try_into().map_err(|_| "it is damaged")?;
+    let cluster = |at: usize| bytes.get(at..at + 16)?.try_into().ok().map(ClusterId::new);
+    let own = cluster(16).ok_or(DAMAGED)?;
     Ok(Identity {
-        worker: WorkerId::new(number(12).ok_or("it is damaged")?),
-        cluster: ClusterId::new(cluster),
+        worker: WorkerId::new(number(12).ok_or(DAMAGED)?),
+        cluster: own,
+        cache: if length == MOVED_LENGTH { cluster(32).ok_or(DAMAGED)? } else { own },
     })
 }
 
@@ -118,7 +135,9 @@ fn decode(bytes: &[u8]) -> Result<Identity, &'static str> {
 mod tests {
     use super::*;
 
-    const IDENTITY: Identity = Identity { worker: WorkerId::new(7), cluster: ClusterId::new([9; 16]) };
+    const CLUSTER: ClusterId = ClusterId::new([9; 16]);
+    const IDENTITY: Identity = Identity { worker: WorkerId::new(7), cluster: CLUSTER, cache: CLUSTER };
+    const MOVED: Identity = Identity { cache: ClusterId::new([4; 16]), ..IDENTITY };
 
     #[test]
     fn the_identity_is_kept_and_its_bytes_are_a_format() {
@@ -130,16 +149,19 @@ mod tests {
         assert_eq!(worker.identity().expect("readable"), Some(IDENTITY));
         let bytes = fs::read(path.join(FILE)).expect("there");
         assert_eq!(bytes[..16], *b"FORBWKID\x01\0\0\0\x07\0\0\0");
+        worker.keep(MOVED).expect("kept");
+        assert_eq!(worker.identity().expect("readable"), Some(MOVED));
     }
 
     #[test]
     fn each_changed_byte_of_the_file_is_found() {
-        let bytes = encode(IDENTITY);
-        for at in 0..bytes.len() {
-            let mut flipped = bytes.clone();
-            flipped[at] ^= 0x10;
-            assert!(decode(&flipped).is_err(), "byte {at}");
-            assert!(decode(&bytes[..at]).is_err(), "cut at {at}");
+        for bytes in [encode(IDENTITY), encode(MOVED)] {
+            for at in 0..bytes.len() {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 0x10;
+                assert!(decode(&flipped).is_err(), "byte {at}");
+                assert!(decode(&bytes[..at]).is_err(), "cut at {at}");
+            }
         }
     }
 

@@ -2,11 +2,14 @@
 
 use forebay_types::{BlockCapability, CapabilityError, CapabilityKey, Timestamp, VersionDescriptor};
 use parking_lot::RwLock;
+use tokio::sync::watch;
 
 /// The listed keys. A key that the master no longer lists is no longer good.
 #[derive(Debug, Default)]
 pub(crate) struct KeyTable {
     keys: RwLock<Vec<CapabilityKey>>,
+    /// Told of each list, also of one like the last.
+    listed: watch::Sender<()>,
 }
 
 impl KeyTable {
@@ -15,6 +18,17 @@ impl KeyTable {
         if *self.keys.read() != keys {
             *self.keys.write() = keys;
         }
+        self.listed.send_replace(());
+    }
+
+    /// Forgets all keys.
+    pub(crate) fn forget(&self) {
+        self.keys.write().clear();
+    }
+
+    /// For who wants to wait for the next list.
+    pub(crate) fn lists(&self) -> watch::Receiver<()> {
+        self.listed.subscribe()
     }
 
     /// Whether no key was ever listed.

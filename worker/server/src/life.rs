@@ -7,7 +7,7 @@ use forebay_block_store::{BlockStore, StoreSettings, TierKind, TierSettings, pre
 use forebay_local::LocalSocket;
 use forebay_proto::v1;
 use forebay_runtime::Condition;
-use forebay_types::{ByteCount, ClusterId, ErrorKind, WorkerId};
+use forebay_types::{ByteCount, ClusterId, WorkerId};
 use tokio::sync::watch;
 
 use crate::accounting::{FillLog, MountShares, ReadCounts};
@@ -24,7 +24,7 @@ use crate::master_link::MasterLink;
 use crate::metrics::Metrics;
 use crate::mounts::MountTable;
 use crate::read_path::ReadPath;
-use crate::registration::{Presentation, Registered, Reporter, check_cluster, register};
+use crate::registration::{Presentation, Registered, Reporter, register, say_moved};
 use crate::settings::WorkerSettings;
 
 /// How far a worker has come.
@@ -59,12 +59,13 @@ impl Life {
         let tiers = self.tiers(&disk).await?;
         let mut link = MasterLink::new(self.settings.masters.clone());
         let presentation = self.presentation(&tiers);
-        let (store, registered) = self.join(&disk, &tiers, &mut link, &presentation).await?;
-        let core = self.open_core(store, registered.identity, disk);
+        let (store, identity, registered) = self.join(&disk, &tiers, &mut link, &presentation).await?;
+        store.begin_life(registered.incarnation);
+        let core = self.open_core(store, identity, disk);
         assert!(self.core.set(Arc::clone(&core)).is_ok(), "a worker lives once");
         self.conditions.0.set(true);
 
-        let worker = core.worker;
+        let worker = core.worker();
         let fetching = self.settings.stages.fetching.clone();
         fetching.spawn({
             let (core, token) = (Arc::clone(&core), fetching.token());
@@ -86,11 +87,8 @@ impl Life {
         let announce = move || {
             progress.send_replace(Progress::Serving(worker));
         };
-        let reporter = Reporter::new(link, core, presentation, registered, master, announce);
-        let ended = reporter.run(&cancel).await;
-        // The folder stays locked to the end.
-        drop(folder);
-        ended
+        let identified = (folder, identity);
+        Reporter::new(link, core, presentation, identified, registered, master, announce).run(&cancel).await
     }
 
     /// The tiers, with the RAM tier's directory made.
@@ -119,47 +117,35 @@ impl Life {
         }
     }
 
-    /// Registers and opens the cache. A known worker opens it first, since it knows its cluster; a new one learns that
-    /// from the master.
+    /// Registers and opens the cache. A known worker opens it first, since it knows whose it is; a new one learns that
+    /// from the master. Gives the cache, who the worker is, and what the master said.
     async fn join(
         &self,
         disk: &DiskPool,
         tiers: &[TierSettings],
         link: &mut MasterLink,
         presentation: &Presentation,
-    ) -> Result<(BlockStore, Registered), WorkerError> {
+    ) -> Result<(BlockStore, Identity, Registered), WorkerError> {
         let cancel = self.settings.stages.storing.token();
         let format = self.settings.format_cache;
         if let Some(kept) = self.folder.identity()? {
-            let store = open_store(disk, tiers, kept.cluster, format).await?;
-            let has_blocks = !store.list(None, 1).is_empty();
-            match register(link, presentation, Some(kept), &cancel).await {
-                Ok(registered) if registered.identity.cluster == kept.cluster => {
-                    self.keep(kept, registered.identity)?;
-                    return Ok((store, registered));
-                }
-                Ok(registered) if has_blocks => {
-                    check_cluster(kept.cluster, registered.identity.cluster, presentation)?;
-                }
-                Err(WorkerError::Refused { kind: ErrorKind::InvalidArgument, .. }) if !has_blocks => {}
-                Err(error) => return Err(error),
-                Ok(_) => {}
+            let store = open_store(disk, tiers, kept.cache, format).await?;
+            let registered = register(link, presentation, Some(kept), &cancel).await?;
+            let identity = registered.identity(Some(kept));
+            if identity != kept {
+                say_moved(kept, identity);
+                self.folder.keep(identity)?;
             }
-            tracing::warn!(cluster = %kept.cluster, "the worker holds no blocks and joins another cluster as a new one");
-            drop(store);
+            return Ok((store, identity, registered));
         }
         // A worker that cannot cache must not be known to anybody: others would read from it.
         let checked = tiers.to_vec();
         disk.run(move || BlockStore::check(&checked)).await.map_err(|_| WorkerError::Stopping)??;
         let registered = register(link, presentation, None, &cancel).await?;
-        let format = format || self.folder.identity()?.is_some();
-        let store = open_store(disk, tiers, registered.identity.cluster, format).await?;
-        self.folder.keep(registered.identity)?;
-        Ok((store, registered))
-    }
-
-    fn keep(&self, kept: Identity, now: Identity) -> Result<(), WorkerError> {
-        if kept == now { Ok(()) } else { self.folder.keep(now) }
+        let identity = registered.identity(None);
+        let store = open_store(disk, tiers, identity.cache, format).await?;
+        self.folder.keep(identity)?;
+        Ok((store, identity, registered))
     }
 
     fn open_core(&self, store: BlockStore, identity: Identity, disk: DiskPool) -> Arc<WorkerCore> {
@@ -182,7 +168,7 @@ impl Life {
             metrics: Arc::clone(&self.metrics),
         };
         Arc::new(WorkerCore {
-            worker: identity.worker,
+            id: identity.worker.get().into(),
             clock: Arc::clone(&self.settings.clock),
             keys: KeyTable::default(),
             mounts: MountTable::new(self.settings.environment.clone()),

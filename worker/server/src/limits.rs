@@ -80,3 +80,5 @@ pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::
 pub const UNKNOWN_MOUNT_PATIENCE: Duration = Duration::from_secs(3);
 /// Shortest time between two looks for a mount that a reader wants and the worker does not know.
 pub const MOUNTS_WANTED_PAUSE: Duration = Duration::from_millis(20);
+/// How long the bearer of a capability that no known key made waits for the master to tell of others.
+pub(crate) const KEYS_PATIENCE: Duration = Duration::from_secs(3);

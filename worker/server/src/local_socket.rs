@@ -72,7 +72,7 @@ impl LocalServer {
     pub(crate) async fn serve(self: Arc<Self>, listener: LocalSocket, stage: Stage) -> io::Result<()> {
         let listener = register(listener)?;
         let token = stage.token();
-        let worker = self.core.worker;
+        let worker = self.core.worker();
         let (mut failed, mut full) =
             (LogPace::new(ACCEPT_WARNING_INTERVAL), LogPace::new(ACCEPT_WARNING_INTERVAL));
         loop {
@@ -119,7 +119,7 @@ impl LocalServer {
         match ended {
             Ok(()) | Err(LocalError::Closed) => {}
             Err(error) => {
-                tracing::warn!(worker = %self.core.worker, %error, "a connection of this host was closed");
+                tracing::warn!(worker = %self.core.worker(), %error, "a connection of this host was closed");
             }
         }
         let holds = std::mem::take(&mut connection.holds);
@@ -144,7 +144,7 @@ impl Connection {
         match request {
             Request::Hello { .. } => {
                 self.greeted = true;
-                let worker = self.server.core.worker;
+                let worker = self.server.core.worker();
                 self.send(&Reply::Hello { protocol: PROTOCOL, worker }, None).await
             }
             _ if !self.greeted => Err(LocalError::Garbage("it came before the greeting")),
@@ -222,7 +222,7 @@ async fn hold(
     version: VersionDescriptor,
     capability: &BlockCapability,
 ) -> Result<Result<Hold, NotHeldReason>, ReadError> {
-    let version = core.admit(version, capability)?;
+    let version = core.admit_and_adopt(version, capability).await?;
     let cache = &core.path.cache;
     let mut presence = cache.store().presence(&version.source());
     if version.length() == 0 && presence.is_none() {

@@ -75,9 +75,9 @@ impl MountIntake {
             return;
         }
         let Some(mounts) = self.whole(asked, answered) else { return };
-        let (disk, table) = (core.disk.clone(), Arc::clone(core));
+        let (disk, table, life) = (core.disk.clone(), Arc::clone(core), core.mounts.life());
         // Connecting needs the runtime, which a blocking thread of it has.
-        let taking = async move { disk.run(move || table.mounts.replace(mounts)).await };
+        let taking = async move { disk.run(move || table.mounts.replace(life, mounts)).await };
         self.under_way = Some((revision, taking.boxed()));
         if tokio::time::timeout(MOUNTS_PATIENCE, self.taken_in(core)).await.is_err() {
             tracing::warn!(

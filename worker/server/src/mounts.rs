@@ -9,6 +9,7 @@ mod origin;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use forebay_proto::{OptionSource, v1};
 use forebay_types::{ErrorKind, MountId, limits::MOUNTS_MAX};
@@ -39,6 +40,8 @@ struct Row {
 /// All mounts.
 pub(crate) struct MountTable {
     rows: RwLock<HashMap<MountId, Row>>,
+    /// Counts the lives of the master's state. A list of an earlier one is not taken in. Changed under the lock of `rows`.
+    life: AtomicU64,
     environment: Arc<BTreeMap<String, String>>,
     /// Somebody asked for a mount that is not in the table; the master may know of it.
     wanted: Notify,
@@ -51,6 +54,7 @@ impl MountTable {
     pub(crate) fn new(environment: BTreeMap<String, String>) -> Self {
         Self {
             rows: RwLock::default(),
+            life: AtomicU64::new(0),
             environment: Arc::new(environment),
             wanted: Notify::new(),
             missed: Mutex::default(),
@@ -61,7 +65,7 @@ impl MountTable {
     pub(crate) fn get(&self, id: MountId) -> Result<Arc<ConnectedMount>, ReadError> {
         let rows = self.rows.read();
         let row = rows.get(&id).ok_or_else(|| {
-            self.wanted.notify_one();
+            self.want();
             self.miss(id)
         })?;
         row.mount.clone().map_err(|Broken { kind, reason }| ReadError::BrokenMount {
@@ -69,6 +73,11 @@ impl MountTable {
             kind,
             reason,
         })
+    }
+
+    /// Asks for word from the master soon.
+    pub(crate) fn want(&self) {
+        self.wanted.notify_one();
     }
 
     /// What is said of a mount that is not in the table: that it may come, and after a while that it is gone.
@@ -102,9 +111,22 @@ impl MountTable {
         mounts
     }
 
-    /// Takes the master's list. A mount that is unchanged keeps its connections and counters. Whether all could be
+    /// Forgets all mounts, whose ids may mean others from now on.
+    pub(crate) fn begin_anew(&self) {
+        let mut rows = self.rows.write();
+        self.life.fetch_add(1, Ordering::Relaxed);
+        self.missed.lock().clear();
+        rows.clear();
+    }
+
+    /// Which life's list is to be taken in now.
+    pub(crate) fn life(&self) -> u64 {
+        self.life.load(Ordering::Relaxed)
+    }
+
+    /// Takes the master's list, unless it is of another life than this by now. A mount that is unchanged keeps its connections and counters. Whether all could be
     /// set up. Reads files that references name, so it blocks for a moment.
-    pub(crate) fn replace(&self, mounts: Vec<v1::MountCredentials>) -> bool {
+    pub(crate) fn replace(&self, life: u64, mounts: Vec<v1::MountCredentials>) -> bool {
         // The old table serves until the new one is whole.
         let mut old = self.rows.read().clone();
         let mut all_work = true;
@@ -117,6 +139,9 @@ impl MountTable {
             rows.insert(id, row);
         }
         let mut current = self.rows.write();
+        if self.life() != life {
+            return true;
+        }
         self.missed.lock().retain(|id, _| !rows.contains_key(id));
         *current = rows;
         drop(current);
@@ -192,17 +217,30 @@ mod tests {
     #[test]
     fn an_unchanged_mount_keeps_its_counters_and_a_removed_one_is_unknown() {
         let table = table(&[]);
-        assert!(table.replace(vec![mount(1, &[]), mount(2, &[])]));
+        assert!(table.replace(0, vec![mount(1, &[]), mount(2, &[])]));
         let first = table.get(MountId::new(1)).expect("told");
         first.count(5, 7);
-        assert!(table.replace(vec![mount(1, &[])]));
+        assert!(table.replace(0, vec![mount(1, &[])]));
         let again = table.get(MountId::new(1)).expect("told");
         assert!(Arc::ptr_eq(&first, &again));
         assert_eq!(again.report(0).miss_bytes, 7);
         assert!(matches!(table.get(MountId::new(2)), Err(ReadError::UnknownMount(_))));
         let changed = mount(1, &[("concurrency", OptionSource::Plain("8".into()))]);
-        assert!(table.replace(vec![changed]));
+        assert!(table.replace(0, vec![changed]));
         assert!(!Arc::ptr_eq(&first, &table.get(MountId::new(1)).expect("told")));
+    }
+
+    #[test]
+    fn a_list_of_an_earlier_life_is_not_taken_in() {
+        let table = table(&[]);
+        assert!(table.replace(0, vec![mount(1, &[])]));
+        let first = table.get(MountId::new(1)).expect("told");
+        table.begin_anew();
+        assert!(matches!(table.get(MountId::new(1)), Err(ReadError::UnknownMount(_))));
+        assert!(table.replace(0, vec![mount(1, &[])]), "one that was on its way");
+        assert!(table.get(MountId::new(1)).is_err());
+        assert!(table.replace(table.life(), vec![mount(1, &[])]));
+        assert!(!Arc::ptr_eq(&first, &table.get(MountId::new(1)).expect("told")), "it may be another one");
     }
 
     #[test]
@@ -212,17 +250,17 @@ mod tests {
         let file = || OptionSource::Reference(format!("file:{}", path.display()));
         let table = table(&[("WIDTH", "4")]);
         let of_env = mount(1, &[("concurrency", OptionSource::Reference("env:WIDTH".into()))]);
-        assert!(!table.replace(vec![of_env.clone(), mount(2, &[("concurrency", file())])]));
+        assert!(!table.replace(0, vec![of_env.clone(), mount(2, &[("concurrency", file())])]));
         assert!(table.get(MountId::new(1)).is_ok());
         let error = table.get(MountId::new(2)).expect_err("no file");
         assert!(error.to_string().contains("value") && error.kind() == ErrorKind::InvalidArgument, "{error}");
 
         std::fs::write(&path, "9\n").expect("written");
-        assert!(table.replace(vec![of_env, mount(2, &[("concurrency", file())])]));
+        assert!(table.replace(0, vec![of_env, mount(2, &[("concurrency", file())])]));
         assert!(table.get(MountId::new(2)).is_ok());
         for wrong in ["env:NONE", "vault:x", "plain"] {
             let wrong = OptionSource::Reference(wrong.to_owned());
-            assert!(!table.replace(vec![mount(3, &[("concurrency", wrong)])]));
+            assert!(!table.replace(0, vec![mount(3, &[("concurrency", wrong)])]));
         }
     }
 
@@ -230,7 +268,7 @@ mod tests {
     fn a_secret_is_shown_neither_by_the_table_nor_by_an_error() {
         let table = table(&[]);
         let secret = OptionSource::Secret("hush".into());
-        assert!(!table.replace(vec![mount(1, &[("concurrency", secret)])]));
+        assert!(!table.replace(0, vec![mount(1, &[("concurrency", secret)])]));
         let error = table.get(MountId::new(1)).expect_err("no number");
         assert!(!format!("{table:?} {error}").contains("hush"));
     }
@@ -245,7 +283,7 @@ mod tests {
         std::fs::write(&path, value).expect("written");
         let reference = OptionSource::Reference(format!("file:{}", path.display()));
         let table = table(&[]);
-        assert!(table.replace(vec![mount(1, &[("concurrency", reference)])]));
+        assert!(table.replace(0, vec![mount(1, &[("concurrency", reference)])]));
         (table, path)
     }
 
@@ -305,9 +343,9 @@ mod tests {
         tokio::time::advance(UNKNOWN_MOUNT_PATIENCE / 2).await;
         assert_eq!(error().kind(), ErrorKind::NotFound);
         assert!(error().to_string().contains("mount:7 "), "{}", error());
-        assert!(table.replace(vec![mount(7, &[])]));
+        assert!(table.replace(0, vec![mount(7, &[])]));
         assert!(table.get(id).is_ok());
-        assert!(table.replace(Vec::new()));
+        assert!(table.replace(0, Vec::new()));
         assert_eq!(error().kind(), ErrorKind::Unavailable, "it was known meanwhile");
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use forebay_block_store::TierUsage;
 use forebay_proto::{WireError, header, v1};
 use forebay_runtime::Condition;
-use forebay_types::{CapabilityKey, ClusterId, Epoch, ErrorKind, FileId, Principal, WorkerId};
+use forebay_types::{CapabilityKey, ClusterId, Epoch, ErrorKind, FileId, Incarnation, Principal, WorkerId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use crate::contents::Contents;
 use crate::core::WorkerCore;
 use crate::error::WorkerError;
 use crate::forgetting::Forgetting;
-use crate::identity::Identity;
+use crate::identity::{Identity, WorkerFolder};
 use crate::limits::{BACKOFF, HEARTBEAT_INTERVAL_MAX, HEARTBEAT_INTERVAL_MIN};
 use crate::master_link::MasterLink;
 use crate::mount_intake::{Answered, Asked, MountIntake};
@@ -37,7 +37,10 @@ pub(crate) struct Presentation {
 /// What the master answers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registered {
-    pub(crate) identity: Identity,
+    pub(crate) worker: WorkerId,
+    pub(crate) cluster: ClusterId,
+    /// The life of the master's state.
+    pub(crate) incarnation: Incarnation,
     registration: u64,
     interval: Duration,
 }
@@ -47,6 +50,9 @@ pub(crate) struct Reporter<F> {
     link: MasterLink,
     core: Arc<WorkerCore>,
     presentation: Presentation,
+    /// Locked for as long as the worker reports.
+    folder: WorkerFolder,
+    identity: Identity,
     registered: Registered,
     contents: Contents,
     forgetting: Forgetting,
@@ -79,6 +85,14 @@ impl FreeSpaceLook {
         if look.now_or_never().is_some() {
             self.0 = None;
         }
+    }
+}
+
+impl Registered {
+    /// Who the worker is now, if it was `kept` before.
+    pub(crate) fn identity(&self, kept: Option<Identity>) -> Identity {
+        let Self { worker, cluster, .. } = *self;
+        Identity { worker, cluster, cache: kept.map_or(cluster, |kept| kept.cache) }
     }
 }
 
@@ -137,7 +151,9 @@ fn understood(answer: &v1::RegisterResponse) -> Result<Registered, WireError> {
     }
     let interval = Duration::from_nanos(answer.heartbeat_interval_nanos);
     Ok(Registered {
-        identity: Identity { worker: WorkerId::new(answer.worker), cluster },
+        worker: WorkerId::new(answer.worker),
+        cluster,
+        incarnation: Incarnation::new(answer.incarnation),
         registration: answer.registration,
         interval: interval.clamp(HEARTBEAT_INTERVAL_MIN, HEARTBEAT_INTERVAL_MAX),
     })
@@ -175,6 +191,7 @@ impl<F: FnOnce() + Send> Reporter<F> {
         link: MasterLink,
         core: Arc<WorkerCore>,
         presentation: Presentation,
+        (folder, identity): (WorkerFolder, Identity),
         registered: Registered,
         condition: Condition,
         announce: F,
@@ -184,6 +201,8 @@ impl<F: FnOnce() + Send> Reporter<F> {
             link,
             core,
             presentation,
+            folder,
+            identity,
             registered,
             contents,
             forgetting: Forgetting::new(),
@@ -198,7 +217,8 @@ impl<F: FnOnce() + Send> Reporter<F> {
     /// Sends heartbeats until `cancel`.
     ///
     /// # Errors
-    /// [`WorkerError::Refused`] or [`WorkerError::OtherCluster`] when the worker may not come back.
+    /// [`WorkerError::Refused`] when the worker may not come back, [`WorkerError::Folder`] when who it is now cannot be
+    /// kept.
     pub(crate) async fn run(mut self, cancel: &CancellationToken) -> Result<(), WorkerError> {
         let mut backoff = Backoff::new(BACKOFF);
         loop {
@@ -242,7 +262,7 @@ impl<F: FnOnce() + Send> Reporter<F> {
         let usable_bytes = tiers.iter().map(|tier| tier.usable().get()).collect();
         let request = v1::HeartbeatRequest {
             header: Some(request_header()),
-            worker: self.registered.identity.worker.get(),
+            worker: self.registered.worker.get(),
             registration: self.registered.registration,
             tiers: tiers.iter().map(tier_message).collect(),
             versions,
@@ -301,10 +321,20 @@ impl<F: FnOnce() + Send> Reporter<F> {
 
     async fn register_again(&mut self, cancel: &CancellationToken) -> Result<(), WorkerError> {
         self.presentation.tiers = self.core.path.cache.store().usage().iter().map(tier_message).collect();
-        let kept = self.registered.identity;
+        let (kept, before) = (self.identity, self.registered);
         self.registered = register(&mut self.link, &self.presentation, Some(kept), cancel).await?;
-        check_cluster(kept.cluster, self.registered.identity.cluster, &self.presentation)?;
-        tracing::info!(worker = %kept.worker, master = self.link.address(), "registered again");
+        let Registered { worker, incarnation, .. } = self.registered;
+        self.identity = self.registered.identity(Some(kept));
+        if self.identity != kept {
+            say_moved(kept, self.identity);
+            self.folder.keep(self.identity)?;
+        }
+        if (self.identity, incarnation) != (kept, before.incarnation) {
+            tracing::info!(%worker, %incarnation, "another life of the master's state has begun");
+            self.core.begin_life(worker, incarnation);
+            self.mounts = MountIntake::new();
+        }
+        tracing::info!(%worker, master = self.link.address(), "registered again");
         self.contents = Contents::new(&self.core);
         self.forgetting.begin_anew();
         Ok(())
@@ -318,16 +348,13 @@ impl<F: FnOnce() + Send> Reporter<F> {
     }
 }
 
-/// A master that answers for another cluster than before is not followed.
-pub(crate) fn check_cluster(
-    kept: ClusterId,
-    found: ClusterId,
-    presentation: &Presentation,
-) -> Result<(), WorkerError> {
-    if kept == found {
-        return Ok(());
+/// Says that the worker follows its master to another cluster, where that is so. What it holds stays: it is told apart
+/// by its identity, and goes by eviction where nobody asks for it.
+pub(crate) fn say_moved(kept: Identity, now: Identity) {
+    if kept.cluster != now.cluster {
+        tracing::warn!(
+            worker = %now.worker, was = %kept.worker, before = %kept.cluster, cluster = %now.cluster,
+            "the master is of another cluster; the worker joins it with what it holds"
+        );
     }
-    let path =
-        std::path::Path::new(&presentation.local_socket).parent().unwrap_or(std::path::Path::new("")).into();
-    Err(WorkerError::OtherCluster { path, kept, found })
 }

@@ -2,6 +2,7 @@
 
 mod fixture;
 mod holding;
+mod lives;
 mod loading;
 mod log_lines;
 mod master;

@@ -26,7 +26,7 @@ impl Version {
 
     /// The version as the store names it.
     pub(crate) fn source(&self) -> VersionSource<'_> {
-        VersionSource { descriptor: &self.descriptor, mount_uri: &self.mount.uri }
+        VersionSource { descriptor: &self.descriptor, mount_uri: &self.mount.place }
     }
 
     /// The block of the byte at `offset`, for the log.

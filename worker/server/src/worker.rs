@@ -71,7 +71,7 @@ impl Worker {
             if let Err(error) = &ended
                 && !matches!(**error, WorkerError::Stopping)
             {
-                let worker = opened.get().map(|core| tracing::field::display(core.worker));
+                let worker = opened.get().map(|core| tracing::field::display(core.worker()));
                 tracing::error!(worker, %error, "the worker cannot go on");
                 shutdown.request();
             }

@@ -1,7 +1,7 @@
 //! Goes through directories a page at a time, so that a large tree needs no more memory than a small one.
 
 use forebay_client::{Client, Entry, Named};
-use forebay_types::{EntryKind, EntryName, InodeId, NamespacePath};
+use forebay_types::{EntryKind, InodeId, ListingPosition, NamespacePath};
 
 use crate::failure::Failure;
 
@@ -13,7 +13,7 @@ pub(super) struct Pages<'a> {
     client: &'a Client,
     at: NamespacePath,
     directory: InodeId,
-    after: Option<EntryName>,
+    after: Option<ListingPosition>,
     complete: bool,
 }
 
@@ -30,7 +30,7 @@ impl<'a> Pages<'a> {
         let page = self.client.list(self.directory, self.after.as_ref(), PAGE).await;
         let page = page.map_err(|error| Failure::client(format!("list {}", self.at), &error))?;
         self.complete = page.complete;
-        self.after = page.entries.last().map(|named| named.name.clone());
+        self.after = page.entries.last().map(|last| ListingPosition::of(&last.name, last.entry.kind));
         Ok(Some(page.entries))
     }
 }

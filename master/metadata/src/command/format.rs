@@ -14,10 +14,22 @@ use crate::store::StoreError;
 pub struct Format {
     /// Sixteen random bytes.
     pub cluster: ClusterId,
-    /// Which life of the cluster's state this is; 1 for a new cluster.
+    /// Which life of the cluster's state this is, see [`next_incarnation`](crate::snapshot::next_incarnation).
     pub incarnation: Incarnation,
     /// What block capabilities are signed with. Debug output hides it.
     pub capability_secret: [u8; 32],
+}
+
+/// How far the ids of inodes and versions begin above those of the life before, for each number between the two.
+const ENTRIES_PER_INCARNATION: u64 = 1 << 16;
+
+/// The first id of an inode or version in a life. Kernels know files by these ids, and outlive a master's state: a life
+/// begins where none before it can have come. Incarnations are seconds (see
+/// [`next_incarnation`](crate::snapshot::next_incarnation)), so a life that gives fewer than 65,536 ids a second, over
+/// all of its time, stays below the next one, and all stay below 2^48.
+pub(crate) fn first_entry(incarnation: Incarnation) -> u64 {
+    let floor = u64::from(incarnation.get().saturating_sub(1)) * ENTRIES_PER_INCARNATION;
+    floor.max(InodeId::ROOT.next().get())
 }
 
 impl Format {
@@ -39,7 +51,7 @@ impl Format {
         state.write(ClusterIdentity::KEY.to_vec(), &identity);
         state.write(
             NextIds::KEY.to_vec(),
-            &NextIds { entry: InodeId::ROOT.next().get(), mount: 1, worker: 1 },
+            &NextIds { entry: first_entry(self.incarnation), mount: 1, worker: 1 },
         );
         state.insert_inode(&Inode {
             id: InodeId::ROOT,
@@ -97,6 +109,18 @@ mod tests {
         let early = Command::Reap(crate::Reap { limit: 1 });
         assert_eq!(world.apply(early), Err(Rejection::NotFormatted));
         assert_eq!(crate::snapshot::dump(world.reader()).count(), 0);
+    }
+
+    #[test]
+    fn a_later_life_begins_above_the_ids_of_the_earlier_ones() {
+        assert_eq!(first_entry(Incarnation::new(1)), 2);
+        let mut world = World::empty();
+        let later = Format { incarnation: Incarnation::new(1_800_000_000), ..format(7) };
+        world.apply(Command::Format(later)).unwrap();
+        world.mount("/data", "s3://bucket").unwrap();
+        let first = world.at("/data").unwrap();
+        assert_eq!(first, InodeId::new(1_799_999_999 << 16));
+        assert_eq!(first_entry(Incarnation::new(u32::MAX)) >> 48, 0);
     }
 
     #[test]

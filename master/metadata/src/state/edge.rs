@@ -44,16 +44,18 @@ pub(crate) fn edge_key(directory: InodeId, name: &EntryName) -> Vec<u8> {
 
 /// The keys of a directory's names after `after`: the first one, and the one after the last.
 pub(crate) fn children_range(directory: InodeId, after: Option<&EntryName>) -> (Vec<u8>, Option<Vec<u8>>) {
+    children_range_after(directory, after.map(EntryName::as_bytes))
+}
+
+/// The same after bytes that need not be a name.
+pub(crate) fn children_range_after(directory: InodeId, after: Option<&[u8]>) -> (Vec<u8>, Option<Vec<u8>>) {
     let prefix = directory.get().to_be_bytes();
-    let start = after.map_or_else(
-        || prefix.to_vec(),
-        |name| {
-            // No name has a zero byte, so this is the smallest key after the name's own.
-            let mut key = edge_key(directory, name);
-            key.push(0);
-            key
-        },
-    );
+    let mut start = prefix.to_vec();
+    if let Some(after) = after {
+        start.extend_from_slice(after);
+        // No name has a zero byte, so this is the smallest key after these bytes' own.
+        start.push(0);
+    }
     (start, range_end(&prefix))
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::command::{
-    AdmitWorker, AdvanceJob, BeginLoad, EndJob, ExpireSessions, ExtendLoad, ForgetDirectory, Mount,
-    SupersedeVersion, Unmount,
+    AdmitWorker, AdvanceJob, BeginLoad, ChangeMount, EndJob, ExpireSessions, ExtendLoad, ForgetDirectory,
+    Mount, SupersedeVersion, Unmount,
 };
 use crate::reply::{decode_reply, encode_reply};
 use crate::{CodecError, Coherence, Freshness, MountOptions, OptionValue, Rejection};
@@ -14,6 +14,19 @@ use forebay_types::{ByteCount, Incarnation, InodeId, JobFailure, JobId, JobProgr
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A number of its own in each field.
+fn progress() -> JobProgress {
+    JobProgress {
+        files_total: 1,
+        files_done: 2,
+        files_failed: 3,
+        files_changed: 4,
+        bytes_total: 5,
+        bytes_done: 6,
+        under_store_bytes: 7,
+    }
 }
 
 /// One of each command, in the order of their numbers.
@@ -37,15 +50,6 @@ fn commands() -> Vec<Command> {
         upserts: vec![file("f", "1"), symlink("l", "f")],
         removals: vec![name("g")],
         complete: true,
-    };
-    let progress = JobProgress {
-        files_total: 1,
-        files_done: 2,
-        files_failed: 3,
-        files_changed: 4,
-        bytes_total: 5,
-        bytes_done: 6,
-        under_store_bytes: 7,
     };
     let failure = JobFailure::new(path(), "w");
     let seen = FileId { incarnation: Incarnation::new(1), counter: 5 };
@@ -73,15 +77,20 @@ fn commands() -> Vec<Command> {
         Command::AdvanceJob(AdvanceJob {
             job: JobId::new(300),
             begins: true,
-            progress,
+            progress: progress(),
             failures: vec![failure.clone()],
         }),
         Command::EndJob(EndJob {
             job: JobId::new(300),
             state: JobState::Failed,
-            progress: Some(progress),
+            progress: Some(progress()),
             failures: vec![failure],
             reason: Some("r".to_owned()),
+        }),
+        Command::ChangeMount(ChangeMount {
+            path: path(),
+            freshness: Some(Freshness::Bound(Duration::from_secs(3))),
+            coherence: None,
         }),
     ]
 }
@@ -91,7 +100,7 @@ fn proposal(command: Command) -> Proposal {
 }
 
 /// Written once by this code. A change here would make each log that exists unreadable.
-const PINNED: [&str; 13] = [
+const PINNED: [&str; 14] = [
     concat!(
         "010401010201000707070707070707070707070707070701070707070707070707070707070707070707070707070707",
         "0707070707070707",
@@ -108,6 +117,7 @@ const PINNED: [&str; 13] = [
     "0104010102010aac02010101016401",
     "0104010102010bac020101020304050607010101640177",
     "0104010102010cac02040101020304050607010101640177010172",
+    "0104010102010d0101640101030000",
 ];
 
 #[test]

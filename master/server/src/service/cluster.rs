@@ -28,14 +28,10 @@ impl v1::cluster_server::Cluster for ClusterService {
         check_tiers(&request.tiers)?;
         let identity =
             self.0.query(|state| Ok(query::identity(state)?.ok_or(Rejection::NotFormatted)?)).await?;
-        if !request.cluster_id.is_empty() && request.cluster_id[..] != identity.cluster.bytes()[..] {
-            let message = format!(
-                "this worker holds blocks of another cluster; this one is {}: give it another --dir, or empty its own",
-                identity.cluster
-            );
-            return Err(MasterError::Invalid(message).into());
-        }
-        let known = Some(WorkerId::new(request.worker)).filter(|id| *id != WorkerId::default());
+        // An id of another cluster means nothing here. What such a worker holds is told apart by its identity.
+        let is_of_here =
+            request.cluster_id.is_empty() || request.cluster_id[..] == identity.cluster.bytes()[..];
+        let known = Some(WorkerId::new(request.worker)).filter(|id| is_of_here && *id != WorkerId::default());
         let registration = Registration {
             address: request.address,
             host: HostId::new(request.host),

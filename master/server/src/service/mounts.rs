@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use forebay_metadata::{
-    Coherence, Command, Freshness, Mount, MountOptions, MountRecord, StateReader, Success, Unmount, query,
+    ChangeMount, Coherence, Command, Freshness, Mount, MountOptions, MountRecord, StateReader, Success,
+    Unmount, query,
 };
 use forebay_proto::{OptionSource, WireDefect, v1};
 use forebay_types::{BLOCK_LENGTH_DEFAULT, ByteCount, NamespacePath, UnderStoreUri};
@@ -25,19 +26,32 @@ impl v1::mounts_server::Mounts for MountsService {
         let mut request = request.into_inner();
         let stamp = stamp(request.header.take())?;
         let check_only = request.check_only;
+        let (has_freshness, has_coherence) =
+            (request.freshness.is_some(), request.coherence() != v1::Coherence::Unspecified);
         let mount = self.decode(request)?;
-        if let Some(known) = self.look(&mount).await? {
-            return Ok(Response::new(v1::MountResponse { mount: known.get(), already: true }));
-        }
+        let known = self.look(&mount).await?;
         if check_only {
-            return Ok(Response::new(v1::MountResponse { mount: 0, already: false }));
+            let answer = v1::MountResponse {
+                mount: known.map_or(0, |known| known.get()),
+                already: known.is_some(),
+                changed: false,
+            };
+            return Ok(Response::new(answer));
         }
-        match self.0.propose(Some(stamp), Command::Mount(mount)).await? {
-            Success::Mounted { mount, already, .. } => {
-                Ok(Response::new(v1::MountResponse { mount: mount.get(), already }))
-            }
-            _ => Err(MasterError::WrongAnswer("mount").into()),
-        }
+        let command = match known {
+            None => Command::Mount(mount),
+            Some(_) => Command::ChangeMount(ChangeMount {
+                path: mount.path,
+                freshness: has_freshness.then_some(mount.options.freshness),
+                coherence: has_coherence.then_some(mount.options.coherence),
+            }),
+        };
+        let (mount, already, changed) = match self.0.propose(Some(stamp), command).await? {
+            Success::Mounted { mount, already, .. } => (mount, already, false),
+            Success::MountChanged { mount, changed } => (mount, true, changed),
+            _ => return Err(MasterError::WrongAnswer("mount").into()),
+        };
+        Ok(Response::new(v1::MountResponse { mount: mount.get(), already, changed }))
     }
 
     async fn unmount(

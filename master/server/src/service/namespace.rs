@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use forebay_metadata::query;
 use forebay_proto::{Entry, Validity, WireDefect, v1};
-use forebay_types::{FileId, InodeId, limits::LISTING_PAGE_MAX};
+use forebay_types::{FileId, InodeId, ListingPosition, limits::LISTING_PAGE_MAX};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
@@ -50,10 +50,15 @@ impl v1::namespace_server::Namespace for NamespaceService {
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
         let request = request.into_inner();
-        let after = (!request.after.is_empty()).then(|| name(&request.after)).transpose()?;
         let limit = usize::try_from(request.limit).unwrap_or(LISTING_PAGE_MAX).clamp(1, LISTING_PAGE_MAX);
         let directory = InodeId::new(request.directory);
-        let (entries, complete, valid) = tree::list(&self.0, directory, after.as_ref(), limit).await?;
+        let (entries, complete, valid) = if request.by_key {
+            let after = position(&request.after)?;
+            tree::list_by_key(&self.0, directory, after.as_ref(), limit).await?
+        } else {
+            let after = (!request.after.is_empty()).then(|| name(&request.after)).transpose()?;
+            tree::list(&self.0, directory, after.as_ref(), limit).await?
+        };
         let (valid_nanos, granted_nanos) = valid.nanos();
         let entries = entries.into_iter().map(Into::into).collect();
         Ok(Response::new(v1::ListResponse { entries, complete, valid_nanos, granted_nanos }))
@@ -129,6 +134,16 @@ impl v1::namespace_server::Namespace for NamespaceService {
         self.0.registry.lock().forget(&files);
         Ok(Response::new(v1::FreeResponse {}))
     }
+}
+
+fn position(bytes: &[u8]) -> Result<Option<ListingPosition>, MasterError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let position = ListingPosition::of_key(bytes);
+    position
+        .map(Some)
+        .ok_or_else(|| MasterError::Invalid("the place in a listing is longer than any key".into()))
 }
 
 fn answer((entry, valid): (Entry, Validity)) -> Response<v1::EntryResponse> {

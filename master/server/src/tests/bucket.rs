@@ -18,6 +18,8 @@ pub(super) struct Bucket {
 
 struct State {
     keys: Mutex<BTreeSet<String>>,
+    /// Keys of one page.
+    page_length: Mutex<usize>,
     /// Objects are answered for without what tells their versions.
     is_odd: Mutex<bool>,
     /// Listings whose content is settled, sent or not.
@@ -33,6 +35,7 @@ impl Bucket {
         let address = listener.local_addr().expect("an address");
         let state = Arc::new(State {
             keys: Mutex::default(),
+            page_length: Mutex::new(1000),
             is_odd: Mutex::new(false),
             settled: watch::channel(0).0,
             sent: Semaphore::new(listings),
@@ -48,6 +51,15 @@ impl Bucket {
 
     pub(super) fn put(&self, key: &str) {
         self.state.keys.lock().insert(key.to_owned());
+    }
+
+    pub(super) fn remove(&self, key: &str) {
+        self.state.keys.lock().remove(key);
+    }
+
+    /// Lists so many keys at a time. Of a listing each page counts as one.
+    pub(super) fn set_page_length(&self, keys: usize) {
+        *self.state.page_length.lock() = keys;
     }
 
     pub(super) fn be_odd(&self, is_odd: bool) {
@@ -78,7 +90,9 @@ async fn answer(state: Arc<State>, mut stream: TcpStream) {
         let tag = if *state.is_odd.lock() { "" } else { "ETag: \"t\"\r\n" };
         format!("{tag}Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: 1\r\n\r\n")
     } else {
-        let listed = listing(&state.keys.lock());
+        let head = String::from_utf8_lossy(&head);
+        let after = head.split("continuation-token=").nth(1).and_then(|rest| rest.split(['&', ' ']).next());
+        let listed = listing(&state.keys.lock(), after.unwrap_or_default(), *state.page_length.lock());
         state.settled.send_modify(|settled| *settled += 1);
         state.sent.acquire().await.expect("never closed").forget();
         format!("Content-Length: {}\r\n\r\n{listed}", listed.len())
@@ -88,9 +102,10 @@ async fn answer(state: Arc<State>, mut stream: TcpStream) {
     drop(stream.write_all(answer.as_bytes()).await);
 }
 
-fn listing(keys: &BTreeSet<String>) -> String {
-    let contents: String = keys
-        .iter()
+fn listing(keys: &BTreeSet<String>, after: &str, page_length: usize) -> String {
+    let following = || keys.iter().filter(|key| key.as_str() > after);
+    let contents: String = following()
+        .take(page_length)
         .map(|key| {
             format!(
                 "<Contents><Key>{key}</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified>\
@@ -98,5 +113,9 @@ fn listing(keys: &BTreeSet<String>) -> String {
             )
         })
         .collect();
-    format!("<ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>")
+    let next = following().nth(page_length).and_then(|_| following().nth(page_length - 1));
+    let next = next
+        .map_or_else(String::new, |token| format!("<NextContinuationToken>{token}</NextContinuationToken>"));
+    let is_truncated = !next.is_empty();
+    format!("<ListBucketResult><IsTruncated>{is_truncated}</IsTruncated>{next}{contents}</ListBucketResult>")
 }

@@ -23,7 +23,7 @@ impl World {
     }
 
     /// Waits until so many wait for a listing, this one or the next.
-    async fn waiting(&self, data: InodeId, wanted: usize) {
+    pub(super) async fn waiting(&self, data: InodeId, wanted: usize) {
         loop {
             let (now, next) = self.shared.listings.waiting(data);
             if now + next >= wanted {

@@ -152,3 +152,25 @@ fn keys_that_a_server_did_not_escape_are_taken_as_they_are() {
         .replace("dir%2Fa", "dir/a+b%41");
     assert_eq!(shown(&begin().fold(body.as_bytes()).expect("legal")), ["a+b%41"]);
 }
+
+#[test]
+fn a_page_tells_up_to_where_nothing_is_left_out() {
+    let at = |key: &str| ListingPosition::of_key(key.as_bytes());
+    // Of the last object it is not known yet whether a directory of its name comes, which would hide it.
+    let first = fold(begin(), &["", "a", "b/", "c"], Some("one"));
+    assert_eq!((shown(&first), first.passed), (vec!["a".to_owned(), "b/".to_owned()], at("b/")));
+    let second = fold(first.next.expect("more"), &["c-", "c-x"], Some("two"));
+    assert_eq!(second.passed, at("b/"), "`c` and what follows may still be hidden by directories");
+    let third = fold(second.next.expect("more"), &["e"], None);
+    assert_eq!((third.passed, third.entries.len()), (at("e"), 3));
+}
+
+#[test]
+fn a_server_that_lists_in_no_order_passes_nothing_from_then_on() {
+    let first = fold(begin(), &["b/", "c/"], Some("one"));
+    assert_eq!(first.passed, ListingPosition::of_key(*b"c/"));
+    let second = fold(first.next.expect("more"), &["a", "d"], Some("two"));
+    assert_eq!(second.passed, None);
+    let third = fold(second.next.expect("more"), &["z"], None);
+    assert_eq!((shown(&third).len(), third.passed), (2, None));
+}

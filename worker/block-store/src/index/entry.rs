@@ -116,6 +116,10 @@ impl Entry {
         self.identity == identity
     }
 
+    pub(super) const fn identity(&self) -> IdentityDigest {
+        self.identity
+    }
+
     pub(super) const fn geometry(&self) -> Geometry {
         self.geometry
     }

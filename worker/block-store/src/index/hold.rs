@@ -31,7 +31,7 @@ pub(crate) struct Held {
 impl Index {
     /// Holds `file` if it is complete and its tier may hold so much.
     pub(crate) fn hold(&mut self, file: FileId) -> HoldDecision {
-        let tick = self.tick();
+        let (tick, file) = (self.tick(), self.names.kept(file));
         let Some(entry) = self.versions.get_mut(&file).filter(|entry| entry.is_complete()) else {
             return HoldDecision::Incomplete;
         };

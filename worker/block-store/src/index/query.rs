@@ -1,5 +1,6 @@
 //! Looking at the index without changing what it holds.
 
+use std::ops::Bound;
 use std::path::PathBuf;
 
 use forebay_types::{ByteCount, FileId, Timestamp};
@@ -66,23 +67,25 @@ pub(crate) struct TierCounts {
 
 /// Where to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lookup {
-    pub(crate) location: Location,
-    pub(crate) length: ByteCount,
+pub struct Lookup {
+    /// The files.
+    pub location: Location,
+    /// Length of the version.
+    pub length: ByteCount,
     /// Where the records begin in the index file.
-    pub(crate) records: u64,
+    pub records: u64,
     /// How many of the pages, from the first, are here.
-    pub(crate) readable: u32,
+    pub readable: u32,
     /// The first of the pages that are not.
-    pub(crate) missing: Option<PageRange>,
+    pub missing: Option<PageRange>,
     /// The change time that the data file must still have for the readable pages to be trusted; `None`: verify.
-    pub(crate) trusted: Option<Timestamp>,
+    pub trusted: Option<Timestamp>,
 }
 
 impl Index {
     /// How much of `file` is here; `None` when nothing ever was.
-    pub(crate) fn presence(&self, file: FileId) -> Option<Presence> {
-        let entry = self.versions.get(&file)?;
+    pub fn presence(&self, file: FileId) -> Option<Presence> {
+        let entry = self.versions.get(&self.names.kept(file))?;
         Some(Presence {
             pages: entry.present().clone(),
             cached: ByteCount::new(entry.cached_bytes()),
@@ -92,7 +95,8 @@ impl Index {
     }
 
     /// Where the bytes of `pages` lie.
-    pub(crate) fn lookup(&self, file: FileId, pages: PageRange) -> Option<Lookup> {
+    pub fn lookup(&self, file: FileId, pages: PageRange) -> Option<Lookup> {
+        let file = self.names.kept(file);
         let entry = self.versions.get(&file)?;
         let readable = entry.present().run_present(pages.first, pages.count);
         let rest = PageIndex::new(pages.first.get() + readable);
@@ -108,19 +112,24 @@ impl Index {
     }
 
     /// The versions after `after` in the order of their ids, at most `max`.
-    pub(crate) fn list(&self, after: Option<FileId>, max: usize) -> Vec<CachedVersion> {
-        let begin = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        let versions = self.versions.range((begin, std::ops::Bound::Unbounded));
-        versions.take(max).map(|(file, entry)| listed(*file, entry)).collect()
+    pub fn list(&self, after: Option<FileId>, max: usize) -> Vec<CachedVersion> {
+        let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let kept = self.versions.range((begin, Bound::Unbounded)).map(|(file, _)| *file);
+        let is_shown = |file: &FileId| self.names.is_shown(*file);
+        let mut files: Vec<_> = kept.filter(is_shown).take(max).collect();
+        files.extend(self.names.given_after(begin).filter(is_shown).take(max));
+        files.sort_unstable();
+        files.truncate(max);
+        files.into_iter().map(|file| self.state_of(file)).collect()
     }
 
     /// A cursor behind all that has changed until now.
-    pub(crate) const fn cursor(&self) -> ChangeCursor {
+    pub const fn cursor(&self) -> ChangeCursor {
         self.changes.cursor()
     }
 
     /// What changed after `cursor`, in pieces.
-    pub(crate) fn changes_since(&self, cursor: ChangeCursor) -> Changes {
+    pub fn changes_since(&self, cursor: ChangeCursor) -> Changes {
         let Some(changed) = self.changes.since(cursor, CHANGES_PAGE_MAX) else { return Changes::TooOld };
         let next = changed.last().map_or(cursor, |(_, next)| *next);
         let versions = changed.iter().map(|(file, _)| self.state_of(*file)).collect();
@@ -135,7 +144,10 @@ impl Index {
 
     fn state_of(&self, file: FileId) -> CachedVersion {
         let gone = CachedVersion { file, cached: ByteCount::ZERO, is_complete: false };
-        self.versions.get(&file).map_or(gone, |entry| listed(file, entry))
+        if !self.names.is_shown(file) {
+            return gone;
+        }
+        self.versions.get(&self.names.kept(file)).map_or(gone, |entry| listed(file, entry))
     }
 }
 

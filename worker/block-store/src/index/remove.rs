@@ -10,10 +10,12 @@ use crate::source::IdentityDigest;
 
 impl Index {
     /// Lets `file` go. Whoever holds it keeps what it has; the room is given back when the last hold ends.
-    pub(crate) fn detach(&mut self, file: FileId, reason: Reason) -> Option<Action> {
+    pub fn detach(&mut self, file: FileId, reason: Reason) -> Option<Action> {
+        let file = self.names.kept(file);
         let mut entry = self.versions.remove(&file)?;
         let location = entry.location(file);
-        self.changes.record(file);
+        let given = self.names.left(file, entry.identity());
+        self.changes.record(given.last().copied().unwrap_or(file));
         let tier = &mut self.tiers[location.tier.0];
         tier.unshelve(file, &mut entry);
         if entry.may_be_evicted() {
@@ -24,18 +26,19 @@ impl Index {
     }
 
     /// As [`Index::detach`], but only if `key` is what the version consists of now.
-    pub(crate) fn detach_generation(&mut self, key: GenerationKey, reason: Reason) -> Option<Action> {
+    pub fn detach_generation(&mut self, key: GenerationKey, reason: Reason) -> Option<Action> {
         if self.is_current(key) { self.detach(key.file, reason) } else { None }
     }
 
     /// Lets `file` go if it is another content than the one meant: the id was given anew.
     pub(crate) fn refuse_other(&mut self, file: FileId, identity: IdentityDigest) -> Option<Action> {
-        let is_other = self.versions.get(&file).is_some_and(|entry| !entry.has_identity(identity));
+        let is_other =
+            self.versions.get(&self.names.kept(file)).is_some_and(|entry| !entry.has_identity(identity));
         if is_other { self.detach(file, Reason::Replaced) } else { None }
     }
 
     /// Evicts until each tier is within its capacity: it may have been made smaller between two lives of the store.
-    pub(crate) fn shrink(&mut self) -> Vec<Action> {
+    pub fn shrink(&mut self) -> Vec<Action> {
         let mut actions = Vec::new();
         for position in 0..self.tiers.len() {
             loop {
@@ -51,7 +54,7 @@ impl Index {
     }
 
     /// The shell has deleted the files of `key`, or they were not there.
-    pub(crate) fn removed(&mut self, key: GenerationKey) {
+    pub fn removed(&mut self, key: GenerationKey) {
         if let Some(detached) = self.detached.get_mut(&key) {
             detached.removals = detached.removals.saturating_sub(1);
             self.settle(key);

@@ -13,25 +13,29 @@ use crate::source::IdentityDigest;
 
 /// A version that somebody wants to fill.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
-    pub(crate) file: FileId,
-    pub(crate) identity: IdentityDigest,
-    pub(crate) length: ByteCount,
+pub struct Wanted {
+    /// The version.
+    pub file: FileId,
+    /// What it is the content of.
+    pub identity: IdentityDigest,
+    /// Length of the content.
+    pub length: ByteCount,
     /// Most bytes that its index file will have.
-    pub(crate) index_length: u64,
+    pub index_length: u64,
 }
 
 /// Where to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slot {
-    pub(crate) location: Location,
+pub struct Slot {
+    /// The files.
+    pub location: Location,
     /// Where the records begin in the index file; `None`: make the files, then call [`Index::created`].
-    pub(crate) records: Option<u64>,
+    pub records: Option<u64>,
 }
 
 /// What the index says to somebody who wants to fill a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Reservation {
+pub enum Reservation {
     /// Write the page, then commit or abort.
     Granted(Slot),
     /// The page is here.
@@ -60,17 +64,18 @@ enum Room {
 
 impl Index {
     /// Asks for room to write `page`, and for the right to be the one who does.
-    pub(crate) fn reserve(&mut self, wanted: &Wanted, page: PageIndex) -> Reservation {
+    pub fn reserve(&mut self, wanted: &Wanted, page: PageIndex) -> Reservation {
         if let Some(action) = self.refuse_other(wanted.file, wanted.identity) {
             return Reservation::First(vec![action]);
         }
+        let file = self.names.kept(wanted.file);
         // Taken out while room is made, so that the version cannot be its own victim.
-        match self.versions.remove(&wanted.file) {
+        match self.versions.remove(&file) {
             Some(mut entry) => {
-                self.tiers[entry.tier().0].unshelve(wanted.file, &mut entry);
-                let answer = self.reserve_in(wanted.file, &mut entry, page);
-                self.tiers[entry.tier().0].reshelve(wanted.file, &mut entry);
-                self.versions.insert(wanted.file, entry);
+                self.tiers[entry.tier().0].unshelve(file, &mut entry);
+                let answer = self.reserve_in(file, &mut entry, page);
+                self.tiers[entry.tier().0].reshelve(file, &mut entry);
+                self.versions.insert(file, entry);
                 answer
             }
             None => self.create(wanted, page),
@@ -126,7 +131,7 @@ impl Index {
                     state.charge_in_flight(index_charge + page_charge);
                     state.version_added();
                     let slot = Slot { location: entry.location(wanted.file), records: None };
-                    self.versions.insert(wanted.file, entry);
+                    self.insert(wanted.file, entry);
                     return Reservation::Granted(slot);
                 }
                 Room::Evict(actions) => return Reservation::First(actions),

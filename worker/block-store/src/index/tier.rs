@@ -12,12 +12,17 @@ const FILES_PER_VERSION: u64 = 2;
 
 /// What a tier may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TierLimits {
-    pub(crate) kind: TierKind,
-    pub(crate) capacity: ByteCount,
-    pub(crate) whole_file_max: ByteCount,
-    pub(crate) free_bytes_floor: ByteCount,
-    pub(crate) free_inodes_floor: u64,
+pub struct TierLimits {
+    /// What it lies on.
+    pub kind: TierKind,
+    /// Its quota.
+    pub capacity: ByteCount,
+    /// The longest version that it takes.
+    pub whole_file_max: ByteCount,
+    /// Bytes that its file system keeps free.
+    pub free_bytes_floor: ByteCount,
+    /// Inodes that its file system keeps free.
+    pub free_inodes_floor: u64,
 }
 
 #[derive(Debug)]

@@ -9,17 +9,22 @@
 //! then zeroes up to the next multiple of 64, where the records begin
 //! ```
 
+use std::os::fd::AsFd;
+
 use forebay_types::{ByteCount, ClusterId, FileId, Fingerprint};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::record::RECORD_LENGTH;
 use super::{FORMAT_VERSION, Generation, GenerationKey, u32_at};
+use crate::io::read_at;
 use crate::limits::HEADER_LENGTH_MAX;
 use crate::page::{Geometry, PageIndex};
 use crate::source::{IdentityDigest, VersionSource};
 
 const MAGIC: &[u8; 8] = b"FOREBAYI";
+/// Covers the header and the records of a small file in one read.
+const FIRST_READ_LENGTH: usize = 4096;
 const BODY_OFFSET: usize = 16;
 const CHECKSUM_LENGTH: usize = 4;
 const RECORDS_ALIGNMENT: usize = 64;
@@ -135,6 +140,18 @@ impl IndexHeader {
         let pages = Geometry::new(source.descriptor.length()).page_count();
         header as u64 + u64::from(pages) * RECORD_LENGTH as u64
     }
+}
+
+/// Reads the header of an index file, and where its records begin.
+pub(crate) fn read_header(index: impl AsFd) -> Option<(IndexHeader, u64)> {
+    let mut bytes = Vec::new();
+    read_at(&index, &mut bytes, FIRST_READ_LENGTH, 0).ok()?;
+    if let Ok(header) = IndexHeader::decode(&bytes) {
+        return Some(header);
+    }
+    // It may be longer than one read.
+    read_at(&index, &mut bytes, HEADER_LENGTH_MAX, 0).ok()?;
+    IndexHeader::decode(&bytes).ok()
 }
 
 /// Where the record of `page` lies in an index file whose records begin at `records`.

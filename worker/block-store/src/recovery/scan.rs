@@ -14,14 +14,11 @@ use crate::directory::TierDirectory;
 use crate::index::{Location, Restored, TierIndex};
 use crate::io::{open_for_changing, open_for_reading, read_at, set_length, state_of};
 use crate::layout::{
-    FileKind, GenerationKey, IndexHeader, PageRecord, RECORD_LENGTH, RecordSeed, folder as folder_of,
-    parse_name, record_offset, relative_path,
+    FileKind, GenerationKey, PageRecord, RECORD_LENGTH, RecordSeed, folder as folder_of, parse_name,
+    read_header, record_offset, relative_path,
 };
-use crate::limits::HEADER_LENGTH_MAX;
 use crate::page::{Geometry, PageIndex, PageSet};
 
-/// Covers the header and the records of a small file in one read.
-const FIRST_READ_LENGTH: usize = 4096;
 /// How many records are read at once.
 const RECORDS_PER_READ: u32 = 1024;
 
@@ -119,17 +116,6 @@ fn load(directory: &TierDirectory, location: Location, cluster: ClusterId) -> Op
         changed: state.changed,
     };
     Some(Found { restored, modified: state.modified, dropped_pages })
-}
-
-fn read_header(index: impl AsFd) -> Option<(IndexHeader, u64)> {
-    let mut bytes = Vec::new();
-    read_at(&index, &mut bytes, FIRST_READ_LENGTH, 0).ok()?;
-    if let Ok(header) = IndexHeader::decode(&bytes) {
-        return Some(header);
-    }
-    // It may be longer than one read.
-    read_at(&index, &mut bytes, HEADER_LENGTH_MAX, 0).ok()?;
-    IndexHeader::decode(&bytes).ok()
 }
 
 /// The pages whose record is good and whose bytes lie within the data file, and how many others there were.

@@ -1,5 +1,6 @@
 //! The store on real directories: a fixture, and what a reader and a writer see. The folder has a file per worry.
 
+mod adoption;
 mod concurrency;
 mod corruption;
 mod directories;

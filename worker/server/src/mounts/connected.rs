@@ -19,8 +19,11 @@ use crate::limits::REFERENCES_PATIENCE;
 /// A mount with its connection and counters.
 pub(crate) struct ConnectedMount {
     pub(crate) id: MountId,
-    /// The URI as the store's identities have it.
+    /// The URI.
     pub(crate) uri: String,
+    /// The same as the store's identities have it: with the server, where the URI does not name it. Two servers may have
+    /// buckets of one name.
+    pub(crate) place: String,
     origin: Origin,
     connection: RwLock<Connection>,
     /// Held while values are read, by the reading itself, which may hang where a file system does; with what was wrong
@@ -57,9 +60,11 @@ impl ConnectedMount {
     }
 
     fn new(id: MountId, origin: Origin, values: Values, under_store: Arc<dyn UnderStore>) -> Self {
+        let uri = under_store.uri().to_string();
         Self {
             id,
-            uri: under_store.uri().to_string(),
+            place: origin.server(&values).map_or_else(|| uri.clone(), |server| format!("{server} {uri}")),
+            uri,
             origin,
             connection: RwLock::new(Connection {
                 under_store,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use forebay_proto::OptionSource;
 use forebay_types::{ErrorKind, UnderStoreUri};
-use forebay_under_store::{UnderStore, connect, follow_reference};
+use forebay_under_store::{UnderStore, connect, follow_reference, resolve_options};
 
 use super::Broken;
 
@@ -37,6 +37,13 @@ impl Origin {
         let uri: UnderStoreUri =
             self.uri.parse().map_err(|error| Broken::new(ErrorKind::InvalidArgument, &error))?;
         connect(&uri, values, &self.environment).map_err(|error| Broken::new(error.kind(), &error))
+    }
+
+    /// The server that these values name, where they do.
+    pub(super) fn server(&self, values: &Values) -> Option<String> {
+        let uri: UnderStoreUri = self.uri.parse().ok()?;
+        let resolved = resolve_options(uri.scheme(), values, &self.environment).ok()?;
+        resolved.get("endpoint").map(|endpoint| endpoint.trim_end_matches('/').to_owned())
     }
 
     fn value(&self, name: &str, source: &OptionSource) -> Result<String, Broken> {

@@ -39,7 +39,7 @@ impl Blocks for BlocksService {
         let deadline =
             Instant::now() + asked_timeout(request.metadata()).unwrap_or(READ_DEADLINE).min(READ_DEADLINE);
         let request = request.into_inner();
-        let (core, version) = self.admit(request.version, request.capability)?;
+        let (core, version) = self.admit(request.version, request.capability).await?;
         let fill_sequence = core.path.fills.sequence();
         // 0: the handle is opened by this very request.
         let opened_at = if request.opened_at_fill == 0 { fill_sequence } else { request.opened_at_fill };
@@ -68,7 +68,7 @@ impl Blocks for BlocksService {
         let deadline =
             Instant::now() + asked_timeout(request.metadata()).unwrap_or(LOAD_DEADLINE).min(LOAD_DEADLINE);
         let request = request.into_inner();
-        let (core, version) = self.admit(request.version, request.capability)?;
+        let (core, version) = self.admit(request.version, request.capability).await?;
         let file = version.file();
         let range = request.offset..request.offset.saturating_add(request.length);
         let loaded = Arc::clone(&core.loads).load(version, range);
@@ -96,7 +96,7 @@ impl Blocks for BlocksService {
         request: Request<v1::GetPresenceRequest>,
     ) -> Result<Response<v1::GetPresenceResponse>, Status> {
         let request = request.into_inner();
-        let (core, version) = self.admit(request.version, request.capability)?;
+        let (core, version) = self.admit(request.version, request.capability).await?;
         let presence = core.path.cache.store().presence(&version.source());
         Ok(Response::new(presence.map_or_else(Default::default, |presence| v1::GetPresenceResponse {
             cached_bytes: presence.cached.get(),
@@ -106,7 +106,7 @@ impl Blocks for BlocksService {
 }
 
 impl BlocksService {
-    fn admit(
+    async fn admit(
         &self,
         version: Option<v1::VersionDescriptor>,
         capability: Option<v1::BlockCapability>,
@@ -114,7 +114,8 @@ impl BlocksService {
         let version: VersionDescriptor = version.ok_or(WireDefect::Missing("version"))?.try_into()?;
         let capability: BlockCapability = capability.ok_or(WireDefect::Missing("capability"))?.try_into()?;
         let core = self.core.get().ok_or_else(|| refused(&self.metrics, &ReadError::Starting))?;
-        let version = core.admit(version, &capability).map_err(|error| refused(&self.metrics, &error))?;
+        let version = core.admit_and_adopt(version, &capability).await;
+        let version = version.map_err(|error| refused(&self.metrics, &error))?;
         Ok((Arc::clone(core), version))
     }
 }

@@ -79,7 +79,12 @@ impl House {
 
     /// The version that is at a name of the under-store now, as the master would give it.
     pub(super) async fn version(&self, name: &str, counter: u64) -> VersionDescriptor {
-        let uri = format!("file://{}", self.source.path().display()).parse().expect("a URI");
+        Self::version_at(self.source.path(), name, counter).await
+    }
+
+    /// The same of a name in another folder.
+    pub(super) async fn version_at(folder: &Path, name: &str, counter: u64) -> VersionDescriptor {
+        let uri = format!("file://{}", folder.display()).parse().expect("a URI");
         let store = forebay_under_store::connect(&uri, &BTreeMap::new(), &BTreeMap::new()).expect("connects");
         let key = UnderStoreKey::new(name.as_bytes()).expect("short");
         let fingerprint = store.fingerprint(&key).await.expect("asked").expect("a file");

@@ -29,8 +29,8 @@ pub(super) struct Script {
     /// How many more answers to heartbeats are lost on their way.
     pub(super) answers_to_lose: u64,
     pub(super) register_again: bool,
-    /// Whether workers that name another cluster are refused, as the real one does.
-    pub(super) refuses_others: bool,
+    /// Which life of its state it tells of.
+    pub(super) incarnation: u32,
     pub(super) registrations: Vec<v1::RegisterRequest>,
     pub(super) reports: Vec<v1::VersionReport>,
     pub(super) latest: v1::HeartbeatRequest,
@@ -72,7 +72,7 @@ impl TestMaster {
             lost_lists: 0,
             answers_to_lose: 0,
             register_again: false,
-            refuses_others: true,
+            incarnation: 1,
             registrations: Vec::new(),
             reports: Vec::new(),
             latest: v1::HeartbeatRequest::default(),
@@ -112,15 +112,18 @@ impl Cluster for Service {
         let request = request.into_inner();
         let mut script = self.script.lock();
         script.registrations.push(request.clone());
+        // The id of another cluster's worker means nothing here.
         let is_other = !request.cluster_id.is_empty() && request.cluster_id[..] != script.cluster.bytes()[..];
-        if is_other && script.refuses_others {
-            return Err(to_status(ErrorKind::InvalidArgument, "this worker holds blocks of another cluster"));
-        }
+        let worker = match request.worker {
+            _ if is_other => 12,
+            0 => 11,
+            known => known,
+        };
         script.register_again = false;
         Ok(Response::new(v1::RegisterResponse {
-            worker: if request.worker == 0 { 11 } else { request.worker },
+            worker,
             cluster_id: script.cluster.bytes().to_vec().into(),
-            incarnation: 1,
+            incarnation: script.incarnation,
             registration: script.registrations.len() as u64,
             heartbeat_interval_nanos: 10_000_000,
         }))

@@ -8,16 +8,11 @@ use std::time::Duration;
 
 use forebay_proto::{OptionSource, v1};
 use forebay_runtime::Shutdown;
-use forebay_types::{ClusterId, ErrorKind, WorkerId};
+use forebay_types::{ErrorKind, WorkerId};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::fixture::{House, MIB, MOUNT, Started, content, eventually};
 use crate::WorkerError;
-
-async fn start_again(house: &House) -> (Started, Shutdown) {
-    let shutdown = Shutdown::new();
-    (Started::with(house.settings(&shutdown), shutdown.clone()).await.expect("listens"), shutdown)
-}
 
 #[tokio::test]
 async fn a_new_worker_gets_an_id_and_keeps_it_over_a_restart() {
@@ -216,40 +211,6 @@ async fn a_reference_to_a_file_that_hangs_stops_no_heartbeat() {
     drop(hanging);
     eventually("the list is taken in", || house.master.script.lock().latest.mounts_revision != 1).await;
     worker.stop().await;
-}
-
-#[tokio::test]
-async fn a_worker_with_blocks_does_not_follow_another_cluster() {
-    let house = House::new().await;
-    let worker = house.start().await;
-    house.write("f", &content(MIB, 5));
-    let version = house.version("f", 1).await;
-    worker.read(&version, 0, MIB).await.expect("served");
-    worker.stop().await;
-    house.master.script.lock().cluster = ClusterId::new([9; 16]);
-    for refuses_others in [true, false] {
-        house.master.script.lock().refuses_others = refuses_others;
-        let (worker, shutdown) = start_again(&house).await;
-        let error = worker.worker.ready().await.expect_err("another cluster");
-        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-        assert_eq!(matches!(*error, WorkerError::OtherCluster { .. }), !refuses_others, "{error}");
-        // The process is asked to stop.
-        shutdown.requested().await;
-        shutdown.finish(Duration::from_secs(20)).await.expect("stops in time");
-    }
-    assert!(house.cache_files().len() > 2, "nothing was deleted");
-}
-
-#[tokio::test]
-async fn a_worker_without_blocks_joins_another_cluster_as_a_new_one() {
-    let house = House::new().await;
-    house.start().await.stop().await;
-    house.master.script.lock().cluster = ClusterId::new([9; 16]);
-    let worker = house.start().await;
-    let last = house.master.script.lock().registrations.last().cloned().expect("registered");
-    assert_eq!((last.worker, last.cluster_id.len()), (0, 0));
-    worker.stop().await;
-    house.start().await.stop().await;
 }
 
 #[tokio::test]

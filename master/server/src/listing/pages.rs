@@ -1,0 +1,264 @@
+//! One listing of one directory, compared with what is known page by page.
+//!
+//! Only differences are proposed; each carries the log's index at the listing's begin, so that the state machine leaves
+//! alone what changed since. Names are removed only after a complete listing. What a listing in the order of keys has
+//! passed may be shown before its end, without the names that it did not show. It goes on only as far as somebody
+//! wants it to, and keeps no more than a page of names, whatever the directory's size: of an under-store that lists in
+//! no order, the inodes that were seen.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use forebay_metadata::{
+    ApplyListing, Command, Edge, EdgeOrigin, Inode, ListedEntry, MountRecord, StateReader, query,
+};
+use forebay_runtime::BootInstant;
+use forebay_types::limits::LISTING_PAGE_MAX;
+use forebay_types::{EntryName, InodeId, ListingPosition, LogIndex};
+use forebay_under_store::{ListedObject, ListedPage, PageToken, UnderStore};
+use parking_lot::Mutex;
+
+use crate::difference::difference;
+use crate::error::MasterError;
+use crate::limits;
+use crate::shared::Shared;
+
+/// How a listing ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    Whole,
+    /// Nobody wanted more of it.
+    GivenUp,
+}
+
+/// One listing of one directory.
+pub(super) struct Listing<'a> {
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) directory: &'a Inode,
+    pub(super) mount: &'a MountRecord,
+}
+
+/// What is remembered of the pages so far.
+struct Comparison {
+    begun_at: LogIndex,
+    /// What is known up to here is compared.
+    passed: Option<ListingPosition>,
+    /// What was known and listed beyond.
+    ahead: HashSet<InodeId>,
+    /// Names that are known and were not listed where they would stand.
+    gone: Arc<Mutex<BTreeSet<EntryName>>>,
+    /// There were more of those than are kept: the directory is to be listed again.
+    is_truncated: bool,
+}
+
+/// What one page says that the state does not.
+#[derive(Default)]
+struct PageNews {
+    upserts: Vec<ListedEntry>,
+    known: HashSet<InodeId>,
+    /// What is known of the part that the page passed.
+    resolved: Vec<InodeId>,
+    gone: Vec<EntryName>,
+}
+
+impl Listing<'_> {
+    pub(super) async fn run(&self) -> Result<Finish, MasterError> {
+        let (id, began) = (self.directory.id, self.shared.clock.boot_instant());
+        let gone = self.shared.listings.began(id, began);
+        let (begun_at, was_loaded) = self.shared.begin(move |state| Ok(query::is_loaded(state, id)?)).await?;
+        let store = self.shared.under_store(self.mount)?;
+        let mut comparison =
+            Comparison { begun_at, passed: None, ahead: HashSet::new(), gone, is_truncated: false };
+        let (mut asked, mut page) = self.page(&store, None).await?;
+        while let Some(token) = page.next.take() {
+            (asked, page) = if self.shared.listings.is_more_wanted(id) {
+                // The next page comes while this one is taken over.
+                let compared = self.compare(&mut comparison, page, asked);
+                let (compared, next) = tokio::join!(compared, self.page(&store, Some(token)));
+                compared?;
+                next?
+            } else {
+                self.compare(&mut comparison, page, asked).await?;
+                let more = self.shared.listings.more_wanted(id);
+                if tokio::time::timeout(limits::LISTING_UNWANTED_MAX, more).await.is_err() {
+                    return Ok(Finish::GivenUp);
+                }
+                self.page(&store, Some(token)).await?
+            };
+        }
+        self.compare(&mut comparison, page, asked).await?;
+        self.sweep(&mut comparison).await?;
+        self.propose_removals(&comparison, was_loaded).await?;
+        if !comparison.is_truncated {
+            self.shared.checks.lock().listed(id, self.mount.options.freshness, began);
+        }
+        Ok(Finish::Whole)
+    }
+
+    /// The next page, and when it was asked for.
+    async fn page(
+        &self,
+        store: &Arc<dyn UnderStore>,
+        token: Option<PageToken>,
+    ) -> Result<(BootInstant, ListedPage), MasterError> {
+        let _place = self.shared.listings.places.acquire().await.expect("never closed");
+        let asked = self.shared.clock.boot_instant();
+        let listed = store.list(&self.directory.key, token);
+        let page = tokio::time::timeout(limits::UNDER_STORE_DEADLINE, listed).await.map_err(|_| {
+            MasterError::UnderStoreTimedOut {
+                mount: self.mount.id,
+                seconds: limits::UNDER_STORE_DEADLINE.as_secs(),
+            }
+        })??;
+        self.shared.listings.page_came(self.directory.id);
+        Ok((asked, page))
+    }
+
+    /// Proposes what differs in one page, and tells how far the listing has come.
+    async fn compare(
+        &self,
+        comparison: &mut Comparison,
+        page: ListedPage,
+        asked: BootInstant,
+    ) -> Result<(), MasterError> {
+        let ListedPage { entries, skipped, passed, .. } = page;
+        // An entry that the state machine would refuse must not take its neighbours with it.
+        let (entries, odd): (Vec<_>, Vec<_>) = entries
+            .into_iter()
+            .partition(|listed| difference(None, listed).is_some_and(|entry| entry.check().is_ok()));
+        self.shared.metrics.count_listed(entries.len(), skipped + odd.len() as u64);
+        let news = self.shared.query(|state| self.look(state, comparison, &entries, passed.as_ref())).await?;
+        let passed = comparison.take(&entries, &news, passed);
+        if !news.upserts.is_empty() {
+            self.propose(comparison.begun_at, news.upserts, Vec::new(), false).await?;
+        }
+        self.shared.listings.passed(self.directory.id, passed, asked);
+        Ok(())
+    }
+
+    fn look(
+        &self,
+        state: &dyn StateReader,
+        comparison: &Comparison,
+        entries: &[ListedObject],
+        passed: Option<&ListingPosition>,
+    ) -> Result<PageNews, MasterError> {
+        let mut news = PageNews::default();
+        for listed in entries {
+            let known = query::lookup(state, self.directory.id, &listed.name)?;
+            news.upserts.extend(difference(known.as_ref(), listed));
+            news.known.extend(known.map(|known| known.id));
+        }
+        let mut after = comparison.passed.clone();
+        while let Some(up_to) = passed {
+            let page = query::list_edges_by_key(
+                state,
+                self.directory.id,
+                after.as_ref(),
+                Some(up_to),
+                LISTING_PAGE_MAX,
+            )?;
+            let is_last = page.len() < LISTING_PAGE_MAX;
+            after = page.last().map(|(name, edge)| ListingPosition::of(name, edge.kind));
+            for (name, edge) in page {
+                news.resolved.push(edge.target);
+                if comparison.is_gone(&edge, &news.known) {
+                    news.gone.push(name);
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        Ok(news)
+    }
+
+    /// What is known and stands beyond all that was compared so far.
+    async fn sweep(&self, comparison: &mut Comparison) -> Result<(), MasterError> {
+        let (directory, mut after) = (self.directory.id, comparison.passed.clone());
+        loop {
+            let edges = |state: &dyn StateReader| {
+                let after = after.as_ref();
+                Ok(query::list_edges_by_key(state, directory, after, None, LISTING_PAGE_MAX)?)
+            };
+            let page = self.shared.query(edges).await?;
+            let is_last = page.len() < LISTING_PAGE_MAX;
+            after = page.last().map(|(name, edge)| ListingPosition::of(name, edge.kind));
+            let known = HashSet::new();
+            let gone = page.into_iter().filter(|(_, edge)| comparison.is_gone(edge, &known));
+            let gone = gone.map(|(name, _)| name).collect();
+            comparison.add_gone(gone);
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn propose_removals(&self, comparison: &Comparison, was_loaded: bool) -> Result<(), MasterError> {
+        let mut removals: Vec<_> = comparison.gone.lock().iter().cloned().collect();
+        while removals.len() > limits::DIFFERENCES_PER_ENTRY {
+            let rest = removals.split_off(limits::DIFFERENCES_PER_ENTRY);
+            let part = std::mem::replace(&mut removals, rest);
+            self.propose(comparison.begun_at, Vec::new(), part, false).await?;
+        }
+        if !removals.is_empty() || !was_loaded {
+            self.propose(comparison.begun_at, Vec::new(), removals, true).await?;
+        }
+        Ok(())
+    }
+
+    async fn propose(
+        &self,
+        begun_at: LogIndex,
+        upserts: Vec<ListedEntry>,
+        removals: Vec<EntryName>,
+        complete: bool,
+    ) -> Result<(), MasterError> {
+        let command = ApplyListing { directory: self.directory.id, begun_at, upserts, removals, complete };
+        self.shared.propose(None, Command::ApplyListing(command)).await.map(drop)
+    }
+}
+
+impl Comparison {
+    /// Whether a name that would stand in what was listed is not there. Mount points are not the under-store's to
+    /// remove, and of what changed since the begin the listing says nothing.
+    fn is_gone(&self, edge: &Edge, known: &HashSet<InodeId>) -> bool {
+        let is_listed = known.contains(&edge.target) || self.ahead.contains(&edge.target);
+        edge.origin == EdgeOrigin::Loaded && edge.changed_at <= self.begun_at && !is_listed
+    }
+
+    /// Takes note of a page; gives up to where what is known may be shown now, if that is further than before.
+    fn take(
+        &mut self,
+        entries: &[ListedObject],
+        news: &PageNews,
+        passed: Option<ListingPosition>,
+    ) -> Option<ListingPosition> {
+        {
+            let mut gone = self.gone.lock();
+            // From a server that keeps to no order all the same.
+            if !gone.is_empty() {
+                entries.iter().for_each(|listed| drop(gone.take(&listed.name)));
+            }
+        }
+        self.add_gone(news.gone.clone());
+        self.ahead.extend(&news.known);
+        let passed = passed.filter(|passed| self.passed.as_ref().is_none_or(|before| before < passed))?;
+        self.passed = Some(passed.clone());
+        for resolved in &news.resolved {
+            self.ahead.remove(resolved);
+        }
+        (!self.is_truncated).then_some(passed)
+    }
+
+    fn add_gone(&mut self, names: Vec<EntryName>) {
+        let mut gone = self.gone.lock();
+        for name in names {
+            if gone.len() >= limits::REMOVALS_PENDING_MAX {
+                self.is_truncated = true;
+                return;
+            }
+            gone.insert(name);
+        }
+    }
+}

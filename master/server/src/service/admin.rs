@@ -1,0 +1,163 @@
+//! `forebay.v1.Admin`: backups.
+//!
+//! A backup is made by a thread of its own that reads one moment of the state and hands over a few pieces ahead. It ends
+//! with whoever asked for it, with the process, and when nobody takes a piece for long: the moment keeps old rows on
+//! the disk.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use forebay_proto::v1;
+use forebay_raft::ReadView;
+use forebay_raft::backup::BackupBlocks;
+use futures::stream::{self, Stream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+use crate::error::MasterError;
+use crate::limits;
+use crate::shared::Shared;
+
+type Piece = Result<v1::BackupChunk, Status>;
+
+/// The service.
+#[derive(Debug)]
+pub(crate) struct AdminService {
+    shared: Arc<Shared>,
+    places: Arc<Semaphore>,
+}
+
+impl AdminService {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, places: Arc::new(Semaphore::new(limits::BACKUPS_MAX)) }
+    }
+}
+
+#[tonic::async_trait]
+impl v1::admin_server::Admin for AdminService {
+    type BackupStream = Pin<Box<dyn Stream<Item = Piece> + Send>>;
+
+    async fn backup(
+        &self,
+        _request: Request<v1::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            let (max, what) = (limits::BACKUPS_MAX, "backups are being taken, which is the most at a time");
+            MasterError::TooMany(format!("{max} {what}; try again later"))
+        })?;
+        let view = self.shared.raft.read(Instant::now() + limits::READ_DEADLINE).await;
+        let view = view.map_err(MasterError::from)?;
+        let (sender, receiver) = mpsc::channel(limits::BACKUP_PIECES_AHEAD_MAX);
+        let taking = Taking { shared: Arc::clone(&self.shared), sender, _place: place };
+        let runtime = tokio::runtime::Handle::current();
+        self.shared.background.tracker().spawn_blocking(move || taking.run(&view, &runtime));
+        let pieces = stream::unfold(receiver, async |mut pieces| Some((pieces.recv().await?, pieces)));
+        Ok(Response::new(Box::pin(pieces)))
+    }
+}
+
+/// A backup that is being taken.
+struct Taking {
+    shared: Arc<Shared>,
+    sender: mpsc::Sender<Piece>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Taking {
+    fn run(self, view: &ReadView, runtime: &tokio::runtime::Handle) {
+        let moment = view.moment();
+        let now = self.shared.clock.now();
+        let blocks = match BackupBlocks::new(&moment, now, env!("CARGO_PKG_VERSION")) {
+            Ok(blocks) => blocks,
+            Err(error) => {
+                let _ = runtime.block_on(self.give(Err(MasterError::from(error).into())));
+                return;
+            }
+        };
+        for block in blocks {
+            let piece = match block {
+                Ok(data) => Ok(v1::BackupChunk { data: data.into() }),
+                Err(error) => Err(MasterError::from(error).into()),
+            };
+            let is_last = piece.is_err();
+            if !runtime.block_on(self.give(piece)) || is_last {
+                return;
+            }
+        }
+    }
+
+    /// Whether the piece was taken.
+    async fn give(&self, piece: Piece) -> bool {
+        let token = self.shared.background.token();
+        let given = tokio::time::timeout(limits::BACKUP_PATIENCE, self.sender.send(piece));
+        match token.run_until_cancelled(given).await {
+            Some(Ok(Ok(()))) => true,
+            Some(Err(_)) => {
+                let seconds = limits::BACKUP_PATIENCE.as_secs();
+                tracing::warn!(seconds, "a backup was given up: nobody took a piece of it for so long");
+                false
+            }
+            // Whoever asked is gone, or this master stops.
+            Some(Ok(Err(_))) | None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use forebay_proto::WireError;
+    use forebay_proto::v1::admin_server::Admin;
+    use forebay_raft::backup::BackupReader;
+    use forebay_runtime::{Shutdown, SystemClock};
+    use forebay_types::ErrorKind;
+    use futures::StreamExt;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::server::{Master, MasterSettings};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_backup_is_whole_and_only_so_many_are_taken_at_once() {
+        let (dir, shutdown) = (TempDir::new().expect("a folder"), Shutdown::new());
+        let settings = MasterSettings {
+            dir: dir.path().to_owned(),
+            private_folders: Vec::new(),
+            slot: 1,
+            address: "127.0.0.1:1".to_owned(),
+            clock: Arc::new(SystemClock),
+            environment: BTreeMap::new(),
+            registry: prometheus::Registry::new(),
+        };
+        let master = Master::start(settings, &shutdown).await.expect("started");
+        let service = AdminService::new(master.shared());
+        // What a slow taker keeps: places that are not given back before the last piece.
+        let places = service.places.clone().acquire_many_owned(1).await.expect("free");
+        let ask = || service.backup(Request::new(v1::BackupRequest::default()));
+        let mut pieces = ask().await.expect("begun").into_inner();
+        let mut bytes = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            bytes.extend_from_slice(&piece.expect("made").data);
+        }
+        let summary = BackupReader::open(&bytes[..]).and_then(BackupReader::check).expect("whole");
+        assert_eq!(summary.length, bytes.len() as u64);
+
+        let last = loop {
+            // The place is given back by the thread, a moment after its last piece.
+            match service.places.clone().try_acquire_many_owned(1) {
+                Ok(last) => break last,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        let refused = WireError::from(ask().await.err().expect("no place"));
+        assert_eq!(refused.kind, ErrorKind::LimitExceeded);
+        assert!(refused.message.contains("try again later"), "{}", refused.message);
+        drop((places, last));
+        let abandoned = ask().await.expect("begun");
+        drop(abandoned);
+        drop((service, master));
+        shutdown.finish(std::time::Duration::from_secs(20)).await.expect("no thread is left");
+    }
+}

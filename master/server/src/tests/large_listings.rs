@@ -1,0 +1,126 @@
+//! Directories that take many pages: what was seen is shown, and no more is listed than somebody reads.
+
+use super::bucket::Bucket;
+use super::*;
+use forebay_types::{EntryKind, ListingPosition};
+
+/// Keys of one page of these buckets.
+const PAGE: usize = 10;
+
+/// A bucket of so many pages that sends `sent` of them until it is told to send more.
+async fn bucket(pages: usize, sent: usize) -> Bucket {
+    let bucket = Bucket::new(sent).await;
+    (0..pages * PAGE).for_each(|number| bucket.put(&key(number)));
+    bucket.set_page_length(PAGE);
+    bucket
+}
+
+fn key(number: usize) -> String {
+    format!("f{number:04}")
+}
+
+impl World {
+    /// The names of one page that follows a name.
+    async fn part(&self, after: Option<&str>, limit: usize) -> (Vec<String>, bool) {
+        let data = self.data().await;
+        let after = after.map(|after| ListingPosition::of(&name(after), EntryKind::File));
+        let listed = tree::list_by_key(&self.shared, data, after.as_ref(), limit).await;
+        let (entries, complete, _) = listed.expect("listed");
+        (entries.iter().map(|named| named.name.to_string()).collect(), complete)
+    }
+
+    /// All names, part after part.
+    async fn all(&self, limit: usize) -> Vec<String> {
+        let (mut all, mut complete) = (Vec::new(), false);
+        while !complete {
+            let after: Option<String> = all.last().cloned();
+            let (part, is_last) = self.part(after.as_deref(), limit).await;
+            all.extend(part);
+            complete = is_last;
+        }
+        all
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_names_are_shown_before_the_last_ones_are_listed() {
+    let bucket = bucket(3, 1).await;
+    let world = World::over_bucket(&bucket, MountOptions::FRESHNESS_DEFAULT).await;
+    // Of the last key of a page it is not known yet whether a directory hides it.
+    let (first, complete) = world.part(None, 1000).await;
+    assert_eq!((first, complete), ((0..PAGE - 1).map(key).collect(), false));
+    bucket.send(2);
+    assert_eq!(world.all(7).await, (0..3 * PAGE).map(key).collect::<Vec<_>>());
+    assert_eq!(world.requests(), 3, "they are all of one listing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_looked_up_as_soon_as_its_place_was_passed() {
+    let bucket = bucket(3, 2).await;
+    let world = World::over_bucket(&bucket, MountOptions::FRESHNESS_DEFAULT).await;
+    let data = world.data().await;
+    for (of, is_there) in [(key(PAGE), true), ("f0010-".to_owned(), false), (key(0), true)] {
+        let found = tree::lookup(&world.shared, data, &name(&of)).await.expect("looked up").0;
+        assert_eq!(found.is_some(), is_there, "{of}");
+    }
+    bucket.send(1);
+    let missing = tree::lookup(&world.shared, data, &name("g")).await.expect("looked up");
+    assert!(missing.0.is_none() && missing.1.granted > Duration::ZERO);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_is_listed_than_somebody_reads_and_a_reader_that_comes_back_gets_the_rest() {
+    let bucket = bucket(20, usize::MAX >> 4).await;
+    let world = World::over_bucket(&bucket, MountOptions::FRESHNESS_DEFAULT).await;
+    let first = world.part(None, 1000).await.0;
+    let most = usize::try_from(1 + limits::LISTING_PAGES_AHEAD).expect("a few");
+    world.wait_for_requests(most as u64).await;
+    assert!(first.len() < most * PAGE, "{first:?}");
+    assert_eq!(world.all(1000).await, (0..20 * PAGE).map(key).collect::<Vec<_>>());
+    assert_eq!(world.requests(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_under_way_shows_no_name_that_it_missed_and_names_go_at_its_end() {
+    let bucket = bucket(3, 3).await;
+    let world = World::over_bucket(&bucket, MountOptions::FRESHNESS_DEFAULT).await;
+    assert_eq!(world.all(1000).await.len(), 3 * PAGE);
+    for gone in [0, 5, PAGE + 1, 3 * PAGE - 1] {
+        bucket.remove(&key(gone));
+    }
+    world.clock.advance(Duration::from_secs(200));
+    bucket.send(1);
+    let part = world.part(None, 1000).await.0;
+    assert!(part.len() < PAGE && !part.contains(&key(0)) && !part.contains(&key(5)), "{part:?}");
+    let data = world.data().await;
+    let gone = tree::lookup(&world.shared, data, &name(&key(0))).await.expect("looked up");
+    assert!(gone.0.is_none());
+    let last = part.last().expect("not empty");
+    let rest = world.part(Some(last), 1000);
+    tokio::pin!(rest);
+    let (rest, _) = tokio::select! {
+        rest = &mut rest => rest,
+        () = world.waiting(data, 1) => {
+            bucket.send(2);
+            rest.await
+        }
+    };
+    let gone = [PAGE + 1, 3 * PAGE - 1].map(key);
+    assert!(!rest.is_empty() && !gone.iter().any(|gone| rest.contains(gone)), "{rest:?}");
+    let expected: Vec<_> =
+        (0..3 * PAGE).filter(|at| ![0, 5, PAGE + 1, 3 * PAGE - 1].contains(at)).map(key).collect();
+    assert_eq!(world.all(1000).await, expected);
+    let known = world.shared.query(|state| Ok(query::list(state, data, None, 1000)?)).await.expect("read");
+    assert_eq!(known.len(), expected.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_on_is_not_made_to_wait_for_another_listing() {
+    let bucket = bucket(3, 3).await;
+    let world = World::over_bucket(&bucket, MountOptions::FRESHNESS_DEFAULT).await;
+    assert_eq!(world.all(1000).await.len(), 3 * PAGE);
+    world.clock.advance(Duration::from_secs(200));
+    // The server would not answer.
+    let (rest, complete) = world.part(Some(&key(PAGE)), 1000).await;
+    assert_eq!((rest.len(), complete), (2 * PAGE - 1, true));
+}

@@ -1,0 +1,40 @@
+//! Adopting what is here under an id of another life.
+//!
+//! The index finds a candidate by a digest, which is enough to drop bytes and not to serve them: the identity is
+//! compared in full with the header on the disk.
+
+use super::Inner;
+use crate::index::Location;
+use crate::io::open_for_reading;
+use crate::layout::{FileKind, read_header, relative_path};
+use crate::source::VersionSource;
+
+impl Inner {
+    pub(super) fn candidate(&self, source: &VersionSource<'_>) -> Option<Location> {
+        let digest = source.digest();
+        self.state.lock().index.candidate(source.file(), digest)
+    }
+
+    pub(super) fn adopt(&self, source: &VersionSource<'_>) -> bool {
+        let Some(location) = self.candidate(source) else { return false };
+        if !self.is_same(location, source) {
+            return false;
+        }
+        let is_adopted = self.state.lock().index.adopt(location.key, source.file());
+        if is_adopted {
+            self.statistics.adopted_versions.add(1);
+        }
+        is_adopted
+    }
+
+    /// Whether the files there are of this content. Unreadable ones are not.
+    fn is_same(&self, location: Location, source: &VersionSource<'_>) -> bool {
+        let path = relative_path(location.key, FileKind::Index);
+        let Ok(index) = open_for_reading(self.directory(location.tier).root(), &path) else { return false };
+        let Some((header, _)) = read_header(&index) else { return false };
+        header.key == location.key
+            && header.cluster == self.cluster
+            && header.uri == source.uri()
+            && header.fingerprint.is_same_content(&source.descriptor.fingerprint)
+    }
+}
