@@ -8,6 +8,7 @@ mod files;
 mod load_case;
 mod machine;
 mod read_suite;
+mod truth_suite;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,8 @@ usage: cargo xtask bench SUITE [--quick] [--json FILE]
 
   SUITE        read: files through FUSE beside the same files in their own directory, and loading them
                beside a plain download
+  truth        what it costs to show what the under-stores hold: large directories beside plain listings, opens under
+               grants, and questions about names while a large directory is listed
                all: every suite
   --quick      less data and fewer turns: whether it works, not how fast it is
   --json FILE  writes the report there too
@@ -35,8 +38,15 @@ fn main() -> ExitCode {
         eprint!("{USAGE}");
         return ExitCode::from(2);
     };
-    let mut rows = read_suite::run(arguments.effort);
-    rows.extend(load_case::run(arguments.effort));
+    let (suite, effort) = (&arguments.suite[..], arguments.effort);
+    let mut rows = Vec::new();
+    if matches!(suite, "read" | "all") {
+        rows.extend(read_suite::run(effort));
+        rows.extend(load_case::run(effort));
+    }
+    if matches!(suite, "truth" | "all") {
+        rows.extend(truth_suite::run(effort));
+    }
     let report =
         Report { suite: arguments.suite, machine: machine::describe(), commit: machine::commit(), rows };
     print!("{report}");
@@ -55,7 +65,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
         match word.as_str() {
             "--quick" => effort = Effort::Quick,
             "--json" => json = Some(words.next()?),
-            "read" | "all" if suite.is_none() => suite = Some(word),
+            "read" | "truth" | "all" if suite.is_none() => suite = Some(word),
             _ => return None,
         }
     }

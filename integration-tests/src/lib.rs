@@ -24,6 +24,7 @@ mod signature;
 mod small_disk;
 mod stamped;
 mod sums;
+mod truth;
 mod wait;
 
 pub use binary::{Output, forebay, run, run_with};
@@ -46,4 +47,8 @@ pub use signature::{KEY_ID, SECRET_KEY};
 pub use small_disk::SmallDisk;
 pub use stamped::{Mixed, stamped, version_of};
 pub use sums::Sums;
+pub use truth::{
+    Contents, History, Key, Moment, Names, Observation, Operation, Place, Reader, Requests, Seen, State,
+    TornAt, Violation, Way, Witness, Workload, Writer, Wrong, contents_of, numbered,
+};
 pub use wait::wait_until;

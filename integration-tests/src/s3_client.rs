@@ -82,6 +82,28 @@ impl S3Client {
         self.connection = (!answer.is_last()).then_some(connection);
     }
 
+    /// One page of the names below a prefix that ends in a slash: how many keys it has, and what to ask for the next one
+    /// with; nothing to begin.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub fn list_page(&mut self, bucket: &str, prefix: &str, after: Option<&str>) -> (usize, Option<String>) {
+        let prefix = escaped(prefix.as_bytes()).replace('/', "%2F");
+        let mut target = format!("/{bucket}?delimiter=%2F&list-type=2&max-keys=1000&prefix={prefix}");
+        if let Some(after) = after {
+            let token = escaped(after.as_bytes()).replace('/', "%2F");
+            target.push_str(&format!("&continuation-token={token}"));
+        }
+        let (status, body) = self.send("GET", &target, b"").unwrap_or_else(|_| {
+            self.connection = None;
+            self.send("GET", &target, b"").expect("the server answers")
+        });
+        let body = String::from_utf8_lossy(&body);
+        assert!((200..300).contains(&status), "{target}: {status} {body}");
+        let next = body.split("<NextContinuationToken>").nth(1).and_then(|rest| rest.split('<').next());
+        (body.matches("<Key>").count(), next.map(str::to_owned))
+    }
+
     fn must(&mut self, method: &str, bucket: &str, key: &[u8], content: &[u8]) {
         let target = match key {
             b"" => format!("/{bucket}"),

@@ -69,6 +69,21 @@ fn a_change_that_nobody_could_be_told_of_is_seen_after_a_restart_of_the_master()
 }
 
 #[test]
+fn a_freshness_that_is_changed_counts_at_once() {
+    let source = tempfile::tempdir().expect("a folder");
+    let (fleet, mounts) = two_mounts(source.path());
+    change(source.path());
+    let uri = format!("file://{}", source.path().display());
+    let changed = fleet.run(&["mount", &uri, "/data", "--freshness", "1s"]);
+    assert_eq!((changed.code, changed.stdout.starts_with("changed: ")), (0, true), "{}", changed.stderr);
+    mounts.iter().for_each(|mount| expect_the_change(mount));
+    let shown = fleet.json(&["mounts"]);
+    assert_eq!(shown["mounts"][0]["freshness"].as_f64(), Some(1.0), "{shown}");
+    let again = fleet.run(&["mount", &uri, "/data"]);
+    assert!(again.code == 0 && again.stdout.starts_with("was mounted before"), "{}", again.stdout);
+}
+
+#[test]
 fn an_unmount_is_seen_by_every_mount_within_seconds() {
     let source = tempfile::tempdir().expect("a folder");
     let (fleet, mounts) = two_mounts(source.path());

@@ -1,0 +1,170 @@
+//! The suite `truth`: what it costs to show what the under-stores hold.
+//!
+//! The bucket lies on a real radosgw. Each turn mounts it anew at another path, so that nothing of it is known.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use forebay_integration_tests::{Cluster, Radosgw, S3Client, wait_until, write_file};
+use tempfile::TempDir;
+
+use crate::comparison::{Effort, Row, Side};
+use crate::files::open_each;
+
+const BY_LISTING: &str = "plain paged listing";
+/// Who fills the bucket.
+const WRITERS: usize = 8;
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// A bucket of one large directory, and a cluster that mounts it again and again.
+struct Large {
+    bucket: String,
+    keys: usize,
+    cluster: Cluster,
+    mounts: AtomicUsize,
+}
+
+/// Runs the suite.
+pub(crate) fn run(effort: Effort) -> Vec<Row> {
+    let large = Large::new(effort.pick(50_000, 3000));
+    let keys = large.keys as f64;
+    let mut rows = vec![
+        Row::measure(effort, "first names of a large directory", "1/s", "plain first page", |side| {
+            1.0 / match side {
+                Side::Ours => seconds(large.mount(), |folder| drop(first_name(folder))),
+                Side::Baseline => seconds((), |()| drop(large.page(None))),
+            }
+        }),
+        Row::measure(effort, "all names of a large directory", "names/s", BY_LISTING, |side| {
+            keys / match side {
+                Side::Ours => seconds(large.mount(), |folder| assert_eq!(names(folder), large.keys)),
+                Side::Baseline => seconds((), |()| large.list()),
+            }
+        }),
+    ];
+    // With a 99th percentile of twice as long the ratio is 0.5.
+    let name = "99th percentile of a question about a name, while a large directory is listed";
+    rows.push(Row::measure(effort, name, "1/s", "the same at rest", |side| {
+        let folder = large.mount();
+        let is_over = AtomicBool::new(side == Side::Baseline);
+        std::thread::scope(|scope| {
+            if side == Side::Ours {
+                scope.spawn(|| {
+                    assert_eq!(names(folder), large.keys);
+                    is_over.store(true, Ordering::Relaxed);
+                });
+            }
+            large.percentile_of_questions(&is_over)
+        })
+    }));
+    rows.extend(opens(effort));
+    rows
+}
+
+/// Opens that a grant covers, beside opens of what never changes, which need none.
+fn opens(effort: Effort) -> Vec<Row> {
+    let count = effort.pick(2000, 200);
+    let folders = ["granted", "immutable"].map(|_| TempDir::new().expect("a folder"));
+    for folder in &folders {
+        (0..count).for_each(|file| drop(write_file(&folder.path().join(format!("f{file}")), 1, 1000)));
+    }
+    let cluster = Cluster::builder().fuse().start();
+    let files = ["60s", "immutable"].map(|freshness| {
+        let folder = if freshness == "immutable" { &folders[1] } else { &folders[0] };
+        let (uri, at) = (format!("file://{}", folder.path().display()), format!("/{freshness}"));
+        let mounted = cluster.run(&["mount", &uri, &at, "--freshness", freshness]);
+        assert_eq!(mounted.code, 0, "{}", mounted.stderr);
+        let root = cluster.fuse().join(freshness);
+        wait_until("the mount is seen", WITHIN, || root.exists());
+        let files: Vec<_> = (0..count).map(|file| root.join(format!("f{file}"))).collect();
+        // Into the cache, so that all of them are opened alike.
+        files.iter().for_each(|file| drop(std::fs::read(file).expect("read")));
+        files
+    });
+    let rounds = effort.pick(10, 3);
+    vec![Row::measure(effort, "opens under a grant", "opens/s", "opens of what never changes", |side| {
+        match side {
+            Side::Ours => open_each(&files[0], rounds),
+            Side::Baseline => open_each(&files[1], rounds),
+        }
+    })]
+}
+
+impl Large {
+    fn new(keys: usize) -> Self {
+        let server = Radosgw::shared();
+        let bucket = server.bucket();
+        std::thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let bucket = &bucket;
+                scope.spawn(move || {
+                    let mut client = S3Client::new(server.endpoint());
+                    for key in (writer..keys).step_by(WRITERS) {
+                        client.put(bucket, format!("large/file-{key:07}"), b"");
+                    }
+                });
+            }
+        });
+        let cluster = Cluster::builder().fuse().start();
+        Self { bucket, keys, cluster, mounts: AtomicUsize::new(0) }
+    }
+
+    /// Mounts the directory at a path of its own; gives where it is seen.
+    fn mount(&self) -> PathBuf {
+        // Of one directory there may be only one mount at a time.
+        let number = self.mounts.fetch_add(1, Ordering::Relaxed);
+        if let Some(before) = number.checked_sub(1) {
+            let unmounted = self.cluster.run(&["unmount", &format!("/m{before}")]);
+            assert_eq!(unmounted.code, 0, "{}", unmounted.stderr);
+        }
+        let (uri, at) = (format!("s3://{}/large", self.bucket), format!("/m{number}"));
+        let mounted = self.cluster.mount_s3(&uri, &at, Radosgw::shared().endpoint(), &[]);
+        assert_eq!(mounted.code, 0, "{}", mounted.stderr);
+        let folder = self.cluster.fuse().join(&at[1..]);
+        wait_until("the mount is seen", WITHIN, || folder.exists());
+        folder
+    }
+
+    fn page(&self, after: Option<&str>) -> (usize, Option<String>) {
+        S3Client::new(Radosgw::shared().endpoint()).list_page(&self.bucket, "large/", after)
+    }
+
+    fn list(&self) {
+        let mut client = S3Client::new(Radosgw::shared().endpoint());
+        let (mut count, mut after) = client.list_page(&self.bucket, "large/", None);
+        while let Some(token) = after.take() {
+            let (more, next) = client.list_page(&self.bucket, "large/", Some(&token));
+            (count, after) = (count + more, next);
+        }
+        assert_eq!(count, self.keys);
+    }
+
+    /// The 99th percentile, as a rate, of questions that no kernel answers from memory: for a name that is missing
+    /// where a mount could appear. They are asked until `is_over`, a thousand times at least.
+    fn percentile_of_questions(&self, is_over: &AtomicBool) -> f64 {
+        let missing = self.cluster.fuse().join("missing");
+        let mut times = Vec::new();
+        while times.len() < 1000 || !is_over.load(Ordering::Relaxed) {
+            let begun = Instant::now();
+            assert!(!missing.exists());
+            times.push(begun.elapsed());
+        }
+        times.sort_unstable();
+        1.0 / times[times.len() * 99 / 100].as_secs_f64()
+    }
+}
+
+fn seconds<T>(prepared: T, act: impl FnOnce(T)) -> f64 {
+    let begun = Instant::now();
+    act(prepared);
+    begun.elapsed().as_secs_f64()
+}
+
+fn first_name(folder: PathBuf) -> std::ffi::OsString {
+    std::fs::read_dir(folder).expect("listed").next().expect("not empty").expect("read").file_name()
+}
+
+fn names(folder: impl AsRef<Path>) -> usize {
+    std::fs::read_dir(folder).expect("listed").inspect(|entry| assert!(entry.is_ok(), "{entry:?}")).count()
+}
