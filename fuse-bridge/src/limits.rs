@@ -58,3 +58,5 @@ pub const BUSY_PAUSE: Duration = Duration::from_millis(5);
 pub const NOTICE_PATIENCE: Duration = Duration::from_millis(500);
 /// Most batches of notices that wait in the kernel at once.
 pub const NOTICE_THREADS_MAX: usize = 4;
+/// Names that are asked for when a directory is opened.
+pub const FIRST_NAMES: usize = 100;

@@ -15,6 +15,7 @@ use forebay_types::limits::LISTING_PAGE_MAX;
 use forebay_types::{ErrorKind, InodeId, ListingPosition};
 use parking_lot::Mutex;
 
+use crate::limits::FIRST_NAMES;
 use crate::namespace::{Namespace, NamespaceError};
 use crate::node_id::NodeId;
 use crate::ttl::{TtlRule, Validity};
@@ -101,7 +102,9 @@ impl OpenDirectory {
         after: Option<&ListingPosition>,
     ) -> Result<Arc<Page>, NamespaceError> {
         let asked = Instant::now();
-        let listed = namespace.list(self.inode, after, LISTING_PAGE_MAX).await?;
+        // Few programs that look at a directory wait for all of it, and many take the first names only.
+        let limit = if after.is_none() { FIRST_NAMES } else { LISTING_PAGE_MAX };
+        let listed = namespace.list(self.inode, after, limit).await?;
         check_order(self.inode, after, &listed.entries)?;
         let page = Arc::new(Page {
             first,

@@ -35,7 +35,8 @@ fn a_wide_directory_is_listed_whole_in_order_and_with_its_attributes() {
     let fixture = Fixture::new(&tree);
     let expected: Vec<_> = (0..5000).map(|at| format!("f{at:05}")).collect();
     assert_eq!(names(&mut open(&fixture, "dir")), expected);
-    assert_eq!(count(&tree.counts.lists), 5);
+    // A short one first, for those who take no more.
+    assert_eq!(count(&tree.counts.lists), 6);
     for entry in std::fs::read_dir(fixture.path("dir")).expect("opened") {
         let entry = entry.expect("read");
         let metadata = entry.metadata().expect("known");

@@ -113,6 +113,8 @@ pub(crate) const RENEWAL_TICK: Duration = Duration::from_millis(200);
 pub(crate) const RENEWALS_IN_FLIGHT_MAX: usize = LISTINGS_IN_FLIGHT_MAX / 4;
 /// A directory counts as in use for at least so long after the last question about it.
 pub(crate) const USE_MEMORY_MIN: Duration = Duration::from_secs(10);
+/// Entries of the first page of a listing that are taken over before the others.
+pub(crate) const FIRST_ENTRIES: usize = 100;
 /// How many pages a listing goes beyond what somebody asked to see.
 pub(crate) const LISTING_PAGES_AHEAD: u64 = 4;
 /// Pages of a listing under way of which it is remembered when they were asked for.

@@ -1,6 +1,9 @@
 //! Confirms that this master still leads, once for all reads that wait at the same time.
 //!
-//! A read joins a round that begins after it arrived, so it sees every entry that was acknowledged before.
+//! A read joins a round that begins after it arrived, so it sees every entry that was acknowledged before. An entry is
+//! acknowledged by the master that leads once that one has applied it, so what this one has applied is enough as soon as
+//! it has applied all of its predecessors, which its own first entry ends. Entries that are still being applied are
+//! nobody's yet, and a read does not wait for them, however large they are.
 
 use std::sync::Arc;
 
@@ -58,7 +61,12 @@ impl ReadRounds {
                 None => RoundError::Stopped,
             }
         })?;
-        confirmed.await_ready(&self.raft).await.map_err(|_| RoundError::Stopped)?;
+        let own = confirmed.read_log_id().committed_leader_id();
+        let is_beyond_predecessors =
+            confirmed.applied().is_some_and(|applied| applied.committed_leader_id() == own);
+        if !is_beyond_predecessors {
+            confirmed.await_ready(&self.raft).await.map_err(|_| RoundError::Stopped)?;
+        }
         self.state.view().map_err(|_| RoundError::Stopped)
     }
 

@@ -70,6 +70,9 @@ impl Listing<'_> {
         let mut comparison =
             Comparison { begun_at, passed: None, ahead: HashSet::new(), gone, is_truncated: false };
         let (mut asked, mut page) = self.page(&store, None).await?;
+        if let Some(first) = split_off_first(&mut page) {
+            self.compare(&mut comparison, first, asked).await?;
+        }
         while let Some(token) = page.next.take() {
             (asked, page) = if self.shared.listings.is_more_wanted(id) {
                 // The next page comes while this one is taken over.
@@ -217,6 +220,21 @@ impl Listing<'_> {
         let command = ApplyListing { directory: self.directory.id, begun_at, upserts, removals, complete };
         self.shared.propose(None, Command::ApplyListing(command)).await.map(drop)
     }
+}
+
+/// The first entries of a first page, so that whoever waits for them need not wait for all of it; `None` if it is short
+/// or in no order.
+fn split_off_first(page: &mut ListedPage) -> Option<ListedPage> {
+    let passed = page.passed.as_ref()?;
+    let position = |of: &ListedObject| ListingPosition::of(&of.name, of.status.kind);
+    page.entries.sort_by_cached_key(position);
+    let last = position(page.entries.get(limits::FIRST_ENTRIES - 1)?);
+    if last >= *passed {
+        return None;
+    }
+    let rest = page.entries.split_off(limits::FIRST_ENTRIES);
+    let entries = std::mem::replace(&mut page.entries, rest);
+    Some(ListedPage { entries, next: None, skipped: 0, passed: Some(last) })
 }
 
 impl Comparison {
