@@ -1,10 +1,13 @@
 # What people type. Each target calls cargo or a script; the logic is there, not here.
 
 .DEFAULT_GOAL := help
-.PHONY: help build quickstart quickstart-stop quickstart-clean test bench install uninstall clean
+.PHONY: help build quickstart quickstart-stop quickstart-clean test soak bench install uninstall clean
 
 # What `forebay version` shows; empty outside a repository.
 export FOREBAY_COMMIT = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+
+# For how long `make soak` simulates.
+SOAK_MINUTES ?= 10
 
 # Where `make install` puts things.
 export PREFIX ?= /usr/local
@@ -29,6 +32,12 @@ quickstart-clean: ## stop it, and delete its data
 test: ## install what the tests need, and run all checks and tests
 	scripts/install-test-deps.sh
 	cargo xtask verify
+
+soak: ## simulated clusters with fresh seeds for SOAK_MINUTES, and the long variants of other tests
+	scripts/install-test-deps.sh
+	cargo run --locked --release --package forebay-sim -- --minutes $(SOAK_MINUTES)
+	cargo build --locked --release --package forebay
+	FOREBAY_TRUTH_OPERATIONS=10000 cargo test --locked --package forebay-integration-tests --test s3_truth_under_random_changes
 
 bench: ## speed beside the plain directory; docs/benchmarks.md says what is measured
 	cargo xtask bench all

@@ -18,7 +18,7 @@ enum Below {
 }
 
 /// From the bottom to the top.
-const ALLOWED: [(&str, Below); 17] = [
+const ALLOWED: [(&str, Below); 18] = [
     ("forebay-types", Below::Only(&[])),
     ("forebay-proto", Below::Only(&["forebay-types"])),
     ("forebay-local", Below::Only(&["forebay-types"])),
@@ -56,6 +56,7 @@ const ALLOWED: [(&str, Below); 17] = [
     ("forebay-fuse", Below::Only(&["forebay-client", "forebay-runtime", "forebay-types"])),
     ("forebay", Below::All),
     ("forebay-integration-tests", Below::All),
+    ("forebay-sim", Below::All),
     ("xtask", Below::Only(&[])),
 ];
 

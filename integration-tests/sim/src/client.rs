@@ -1,0 +1,180 @@
+//! A client: the real grants, and what the bridge does with them: look-ups, opens, listings.
+//!
+//! It stands for the kernel too: what may be remembered is asked for each time that something is used.
+
+mod follower;
+mod operations;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use forebay_client::{Grants, Standing};
+use forebay_proto::Validity;
+use forebay_types::{ErrorKind, InodeId};
+
+use crate::executor::Node;
+use crate::limits::{ANSWER_DEADLINE, OUTAGE_VALIDITY, SLACK};
+use crate::master::answers::{Answer, Entry};
+use crate::oracle::Claim;
+use crate::store::{Seen, join};
+use crate::world::World;
+
+/// Answers that one client remembers; beyond it all are asked for again.
+const REMEMBERED_MAX: usize = 400;
+
+/// One life of a client.
+#[derive(Debug)]
+pub(crate) struct Client {
+    number: u8,
+    grants: Grants,
+    remembered: RefCell<BTreeMap<(InodeId, String), Known>>,
+    /// Until when what is known of a directory was last granted for want of an under-store.
+    outages: RefCell<BTreeMap<InodeId, Instant>>,
+}
+
+/// A directory of a mount.
+#[derive(Clone, Debug)]
+struct Directory {
+    mount: usize,
+    path: String,
+    inode: InodeId,
+}
+
+/// What a client knows of a name.
+#[derive(Clone, Debug)]
+struct Known {
+    entry: Option<Entry>,
+    /// When the master was asked.
+    asked: Instant,
+    /// Until when the answer may be used by itself.
+    until: Instant,
+    is_outage: bool,
+}
+
+impl Client {
+    /// Starts a client.
+    pub(crate) fn start(world: &Rc<World>, number: u8) {
+        let client = Rc::new(Self {
+            number,
+            grants: Grants::default(),
+            remembered: RefCell::default(),
+            outages: RefCell::default(),
+        });
+        let node = Node::Client(number);
+        let (of, to) = (Rc::clone(world), Rc::clone(&client));
+        world.executor.spawn(node, async move { follower::follow(&of, &to).await });
+        // Two programs, so that answers overtake each other.
+        for _ in 0..2 {
+            let (of, to) = (Rc::clone(world), Rc::clone(&client));
+            world.executor.spawn(node, async move { operations::work(&of, &to).await });
+        }
+    }
+
+    fn node(&self) -> Node {
+        Node::Client(self.number)
+    }
+
+    fn name(&self) -> String {
+        format!("client {}", self.number)
+    }
+
+    fn now(&self, world: &World) -> Instant {
+        world.instant(self.node())
+    }
+
+    /// As `left_of` of fuse-bridge/src/bridge.rs.
+    fn left(&self, world: &World, directory: InodeId, known: &Known) -> Duration {
+        let now = self.now(world);
+        let by_itself = known.until.saturating_duration_since(now);
+        let entry = known.entry.as_ref().map(|entry| entry.inode);
+        match self.grants.standing(entry, directory, known.asked, now) {
+            Standing::Void => Duration::ZERO,
+            Standing::Granted(until) => by_itself.max(until.saturating_duration_since(now)),
+            Standing::Unknown => by_itself,
+        }
+    }
+
+    /// Takes an answer up: what it grants, and what is to be remembered.
+    fn take<T>(&self, world: &World, directory: InodeId, asked: Instant, answer: &Answer<T>) -> Instant {
+        let Validity { alone, .. } = answer.validity;
+        self.grants.grant(directory, asked, answer.validity, self.now(world));
+        if answer.is_outage {
+            let until = asked + OUTAGE_VALIDITY;
+            let mut outages = self.outages.borrow_mut();
+            let known = outages.entry(directory).or_insert(until);
+            *known = until.max(*known);
+        }
+        asked + alone
+    }
+
+    /// What is granted in an outage is excused for as long as that holds, and not for longer.
+    fn is_excused(&self, world: &World, directory: InodeId) -> bool {
+        let until = self.outages.borrow().get(&directory).copied();
+        until.is_some_and(|until| self.now(world) <= until + SLACK)
+    }
+
+    fn remember(&self, directory: InodeId, name: &str, known: &Known) {
+        let mut remembered = self.remembered.borrow_mut();
+        if remembered.len() >= REMEMBERED_MAX {
+            remembered.clear();
+        }
+        // Answers may overtake each other; the newest stays.
+        let place = (directory, name.to_owned());
+        if remembered.get(&place).is_none_or(|older| older.asked <= known.asked) {
+            remembered.insert(place, known.clone());
+        }
+    }
+
+    /// What a name is in a directory, from memory where that may be used. `anew`: the kernel was sent back.
+    async fn look_up(
+        &self,
+        world: &Rc<World>,
+        directory: &Directory,
+        name: &str,
+        anew: bool,
+    ) -> Result<Known, ErrorKind> {
+        let begun = world.now();
+        let place = (directory.inode, name.to_owned());
+        let remembered = self.remembered.borrow().get(&place).cloned();
+        let usable = remembered.filter(|known| !anew && !self.left(world, directory.inode, known).is_zero());
+        if let Some(mut known) = usable {
+            known.is_outage = self.is_excused(world, directory.inode);
+            self.claim(world, directory, name, &known, (begun, true));
+            return Ok(known);
+        }
+        let (parent, asked, of) = (directory.inode, self.now(world), name.to_owned());
+        let asking = world.call((self.node(), Node::Master), ANSWER_DEADLINE, move |world| {
+            let of = of.clone();
+            Box::pin(async move { world.leader()?.lookup(&world, parent, &of).await })
+        });
+        let answer = asking.await.unwrap_or(Err(ErrorKind::Unavailable))?;
+        let until = self.take(world, parent, asked, &answer);
+        let known = Known { entry: answer.of, asked, until, is_outage: answer.is_outage };
+        self.remember(parent, name, &known);
+        self.claim(world, directory, name, &known, (begun, false));
+        Ok(known)
+    }
+
+    /// Has an answer checked.
+    fn claim(
+        &self,
+        world: &World,
+        directory: &Directory,
+        name: &str,
+        known: &Known,
+        (asked, is_remembered): (Duration, bool),
+    ) {
+        let path = join(&directory.path, name);
+        let seen = known.entry.as_ref().map_or(Seen::Absent, |entry| entry.seen);
+        let (mount, is_outage) = (directory.mount, known.is_outage);
+        let how = if is_remembered { "remembers" } else { "is told" };
+        world.note(format_args!("{} {how} {mount}:{path:?}: {seen:?} outage {is_outage}", self.name()));
+        if let Some(entry) = &known.entry {
+            world.oracle.check_ids(world, mount, &path, entry);
+        }
+        let claim = Claim { mount, path: &path, seen, asked, is_outage, is_remembered };
+        world.oracle.check(world, &self.name(), claim);
+    }
+}

@@ -1,0 +1,62 @@
+//! The promises that are checked, and the waits of the shells that the actors stand for.
+//!
+//! The promises are those of docs/semantics.md, written down once more on purpose: whoever changes one in the product
+//! must change it here.
+
+use std::time::Duration;
+
+/// What the cluster learned is known to all clients after this time.
+pub(crate) const COHERENCE_BOUND: Duration = Duration::from_secs(5);
+/// Clocks that run apart by 200 millionths, over the longest freshness; and what rounding makes of it.
+pub(crate) const SLACK: Duration = Duration::from_millis(60);
+/// How much faster or slower than the true time a clock may be, in millionths.
+pub(crate) const DRIFT_MILLIONTHS: u64 = 200;
+/// How long after the end of trouble an answer may be excused by it: as long as one listing and one question take.
+pub(crate) const OUTAGE_MEMORY: Duration = Duration::from_secs(90);
+
+/// For how long an answer may be used that is past its freshness while the under-store is down.
+pub(crate) const OUTAGE_VALIDITY: Duration = Duration::from_secs(1);
+/// How long an under-store may say nothing while an older answer is there.
+pub(crate) const SILENCE_PATIENCE: Duration = Duration::from_secs(3);
+/// The same once it was down or silent.
+pub(crate) const OUTAGE_PATIENCE: Duration = Duration::from_millis(500);
+/// Longest listing.
+pub(crate) const UNDER_STORE_DEADLINE: Duration = Duration::from_secs(45);
+/// Longest wait for the log.
+pub(crate) const PROPOSE_DEADLINE: Duration = Duration::from_secs(10);
+/// Differences of a listing in one entry: few, so that listings take several.
+pub(crate) const DIFFERENCES_PER_ENTRY: usize = 3;
+/// How long a listing waits for somebody who wants more of it.
+pub(crate) const LISTING_UNWANTED_MAX: Duration = Duration::from_secs(30);
+/// How often it is looked which directories are due.
+pub(crate) const RENEWAL_TICK: Duration = Duration::from_millis(200);
+/// Directories that are renewed at once.
+pub(crate) const RENEWALS_IN_FLIGHT_MAX: usize = 4;
+/// Inodes that one entry deletes.
+pub(crate) const REAP_PER_ENTRY: u32 = 3;
+/// Batches of effects that wait where some are to be lost.
+pub(crate) const EFFECTS_SHORT: usize = 1;
+/// The latest moment of an effect after its entry: with what an answer vouches for, less than the coherence bound.
+pub(crate) const EFFECT_LATE_MILLIS: u64 = 700;
+
+/// Longest wait for an answer of the master about a name.
+pub(crate) const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+/// How long the master may keep a question for changes.
+pub(crate) const FOLLOW_WAIT: Duration = Duration::from_secs(1);
+/// For how long an answer about changes vouches.
+pub(crate) const FOLLOW_VOUCHES: Duration = Duration::from_secs(4);
+/// Pause after a failure to hear of changes, or an answer without any that came at once.
+pub(crate) const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
+/// How often an operation of a client begins anew where it met what is gone.
+pub(crate) const ATTEMPTS_MAX: u32 = 4;
+
+/// How often a job that is worked on is told that time passes.
+pub(crate) const JOB_TICK: Duration = Duration::from_millis(100);
+/// A worker that was not heard of for this long is lost.
+pub(crate) const WORKER_LOST_AFTER: Duration = Duration::from_secs(10);
+/// How often a worker sends a heartbeat.
+pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// A load that says nothing for this long is given up.
+pub(crate) const LOAD_DEADLINE: Duration = Duration::from_secs(40);
+/// Rounds in which a load asks for pages that did not come.
+pub(crate) const LOAD_ROUNDS_MAX: u32 = 6;

@@ -1,0 +1,277 @@
+//! Answers about the namespace, as master/server/src/tree.rs gives them.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use forebay_master::{Verdict, validity};
+use forebay_metadata::{Edge, Freshness, Inode, query};
+use forebay_proto::Validity;
+use forebay_types::limits::LISTING_PAGE_MAX;
+use forebay_types::{EntryKind, ErrorKind, InodeId, ListingPosition, VersionDescriptor};
+
+use super::Master;
+use super::listing::{
+    Covered, Goal, Part, Place, compare, ensure, ensure_current, list_now, position, renew_in_background,
+};
+use crate::plan::Planted;
+use crate::store::{Seen, entry_name};
+use crate::world::World;
+
+/// What an inode is.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// The inode.
+    pub(crate) inode: InodeId,
+    /// The directory that it lies in.
+    pub(crate) directory: InodeId,
+    /// What it is.
+    pub(crate) seen: Seen,
+    /// The version of a file.
+    pub(crate) version: Option<VersionDescriptor>,
+}
+
+/// An answer, for how long it may be used, and whether it is excused by an outage.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer<T> {
+    /// What was asked for.
+    pub(crate) of: T,
+    /// For how long it may be used.
+    pub(crate) validity: Validity,
+    /// It may be older than the freshness, since the under-store is away.
+    pub(crate) is_outage: bool,
+}
+
+impl Entry {
+    fn new(inode: &Inode) -> Self {
+        let seen = Seen::of(inode);
+        Self { inode: inode.id, directory: inode.parent, seen, version: inode.version() }
+    }
+
+    const fn kind(&self) -> EntryKind {
+        if matches!(self.seen, Seen::Directory) { EntryKind::Directory } else { EntryKind::File }
+    }
+}
+
+impl Master {
+    /// What a name is in a directory. Of one that is being listed only what is asked for must have been seen.
+    pub(crate) async fn lookup(
+        self: &Rc<Self>,
+        world: &Rc<World>,
+        parent: InodeId,
+        name: &str,
+    ) -> Result<Answer<Option<Entry>>, ErrorKind> {
+        let question = |world: &World| known_as(world, parent, name);
+        self.confirm(world).await;
+        let place = Place::of(world, existing(world, parent)?)?;
+        if let Some(validity) = self.fresh_for(world, &place) {
+            let of = question(world).map(|(entry, _)| entry);
+            return Ok(Answer { of, validity, is_outage: false });
+        }
+        let covered = ensure(world, self, &place, Goal::UpTo(&position(name))).await?;
+        self.confirm(world).await;
+        let of = question(world);
+        Ok(match covered {
+            Covered::Part(part) => {
+                let name = entry_name(name);
+                let of = of.filter(|(_, edge)| !part.is_gone(&name, edge)).map(|(entry, _)| entry);
+                // What is missing was missing from the earlier of two places.
+                let kind = of.as_ref().map_or(EntryKind::File, Entry::kind);
+                let remaining = part.remaining(&ListingPosition::of(&name, kind), Self::now(world));
+                let validity = Validity { granted: Duration::ZERO, ..valid(world, &place, remaining) };
+                Answer { of, validity, is_outage: false }
+            }
+            whole => {
+                let is_outage = matches!(whole, Covered::Outage);
+                let of = of.map(|(entry, _)| entry);
+                Answer { of, validity: valid(world, &place, whole.whole()), is_outage }
+            }
+        })
+    }
+
+    /// What of a directory follows a place, as far as it was seen, and whether that is all of it.
+    pub(crate) async fn list_page(
+        self: &Rc<Self>,
+        world: &Rc<World>,
+        directory: InodeId,
+        after: Option<&ListingPosition>,
+    ) -> Result<Answer<(Named, bool)>, ErrorKind> {
+        let mut goal = after.cloned();
+        loop {
+            self.confirm(world).await;
+            let place = Place::of(world, existing(world, directory)?)?;
+            if let Some(validity) = self.fresh_for(world, &place) {
+                let of = (page(world, directory, after, None), true);
+                return Ok(Answer { of, validity, is_outage: false });
+            }
+            let is_loaded = query::is_loaded(&*world.log.store.borrow(), directory);
+            // While it is listed again, or after that failed midway, what was so long before this reader began may still
+            // be known.
+            let is_settled = !self.listings.is_under_way(directory)
+                && (!self.unfinished.borrow().contains(&directory)
+                    || world.plan.planted == Some(Planted::LaterPartsAreOld));
+            if after.is_some() && is_settled && is_loaded.expect("memory can be read") {
+                let of = (page(world, directory, after, None), true);
+                return Ok(Answer { of, validity: Validity::default(), is_outage: false });
+            }
+            let covered = ensure(world, self, &place, Goal::Beyond(goal.as_ref())).await?;
+            self.confirm(world).await;
+            let Covered::Part(part) = covered else {
+                let is_outage = matches!(covered, Covered::Outage);
+                let of = (page(world, directory, after, None), true);
+                return Ok(Answer { of, validity: valid(world, &place, covered.whole()), is_outage });
+            };
+            let named = page(world, directory, after, Some(&part));
+            if let Some((name, entry)) = named.last() {
+                let remaining = part.remaining(&stands(name, entry), Self::now(world));
+                let validity = Validity { granted: Duration::ZERO, ..valid(world, &place, remaining) };
+                return Ok(Answer { of: (named, false), validity, is_outage: false });
+            }
+            // All that was seen is gone, or nothing: what follows is waited for.
+            goal = Some(part.passed);
+        }
+    }
+
+    /// All entries of a directory.
+    pub(crate) async fn list(
+        self: &Rc<Self>,
+        world: &Rc<World>,
+        directory: InodeId,
+    ) -> Result<Answer<Vec<(String, Entry)>>, ErrorKind> {
+        let question = |world: &World| {
+            let page = query::list(&*world.log.store.borrow(), directory, None, LISTING_PAGE_MAX);
+            let named = |inode: &Inode| inode.name.as_ref().map(|name| (name.to_string(), Entry::new(inode)));
+            Ok(page.expect("memory can be read").iter().filter_map(named).collect())
+        };
+        self.within_freshness(world, directory, question).await
+    }
+
+    /// The entry of a file that is about to be read.
+    pub(crate) async fn open(
+        self: &Rc<Self>,
+        world: &Rc<World>,
+        inode: InodeId,
+    ) -> Result<Answer<Entry>, ErrorKind> {
+        self.confirm(world).await;
+        let file = existing(world, inode)?;
+        if file.kind() != EntryKind::File {
+            return Err(ErrorKind::IsADirectory);
+        }
+        let mount = world.mount_of(&file).ok_or(ErrorKind::NotFound)?;
+        if world.mounts[mount].freshness() == Freshness::Bound(Duration::ZERO) {
+            let is_outage = ensure_current(world, self, &file).await?;
+            self.confirm(world).await;
+            let of = Entry::new(&existing(world, inode)?);
+            return Ok(Answer { of, validity: Validity::default(), is_outage });
+        }
+        let parent = existing(world, file.parent)?;
+        let place = Place::of(world, parent)?;
+        self.answered(world, &place, |world| Ok(Entry::new(&existing(world, inode)?))).await
+    }
+
+    /// The entry of a file, after it was compared with its under-store just now.
+    pub(crate) async fn renew_file(
+        self: &Rc<Self>,
+        world: &Rc<World>,
+        inode: InodeId,
+    ) -> Result<Entry, ErrorKind> {
+        self.confirm(world).await;
+        ensure_current(world, self, &existing(world, inode)?).await?;
+        self.confirm(world).await;
+        Ok(Entry::new(&existing(world, inode)?))
+    }
+
+    /// Compares a directory or a file with its under-store, whatever its freshness.
+    pub(crate) async fn refresh(self: &Rc<Self>, world: &Rc<World>, inode: InodeId) -> Result<(), ErrorKind> {
+        self.confirm(world).await;
+        let inode = existing(world, inode)?;
+        match inode.kind() {
+            EntryKind::Directory => list_now(world, self, &Place::of(world, inode)?).await,
+            EntryKind::File | EntryKind::Symlink => compare(world, self, &inode).await,
+        }
+    }
+
+    async fn within_freshness<T>(
+        self: &Rc<Self>,
+        world: &Rc<World>,
+        directory: InodeId,
+        question: impl Fn(&World) -> Result<T, ErrorKind>,
+    ) -> Result<Answer<T>, ErrorKind> {
+        self.confirm(world).await;
+        let place = Place::of(world, existing(world, directory)?)?;
+        self.answered(world, &place, question).await
+    }
+
+    /// Answers at once where what is known is fresh, else after a listing.
+    async fn answered<T>(
+        self: &Rc<Self>,
+        world: &Rc<World>,
+        place: &Place,
+        question: impl Fn(&World) -> Result<T, ErrorKind>,
+    ) -> Result<Answer<T>, ErrorKind> {
+        if let Some(validity) = self.fresh_for(world, place) {
+            return Ok(Answer { of: question(world)?, validity, is_outage: false });
+        }
+        let covered = ensure(world, self, place, Goal::All).await?;
+        self.confirm(world).await;
+        let (validity, is_outage) =
+            (valid(world, place, covered.whole()), matches!(covered, Covered::Outage));
+        Ok(Answer { of: question(world)?, validity, is_outage })
+    }
+
+    /// For how long a client may use what is known of a directory; `None` if it must be listed first.
+    fn fresh_for(self: &Rc<Self>, world: &Rc<World>, place: &Place) -> Option<Validity> {
+        let (freshness, now) = (world.mounts[place.mount].freshness(), Self::now(world));
+        let verdict = self.checks.borrow_mut().verdict(place.directory.id, freshness, now);
+        match verdict {
+            Verdict::Fresh(remaining) => Some(valid(world, place, remaining)),
+            Verdict::Aging(remaining) => {
+                renew_in_background(world, self, place);
+                Some(valid(world, place, remaining))
+            }
+            Verdict::Over | Verdict::OverAndFailing => None,
+        }
+    }
+}
+
+/// Entries with their names.
+pub(crate) type Named = Vec<(String, Entry)>;
+
+fn valid(world: &World, place: &Place, remaining: Duration) -> Validity {
+    let mount = &world.mounts[place.mount];
+    validity(remaining, mount.freshness(), mount.options.coherence)
+}
+
+/// Where an entry stands in a listing.
+pub(crate) fn stands(name: &str, entry: &Entry) -> ListingPosition {
+    ListingPosition::of(&entry_name(name), entry.kind())
+}
+
+/// What is known of a directory after a place, in the order of keys; of one that is being listed, what was seen.
+fn page(world: &World, directory: InodeId, after: Option<&ListingPosition>, part: Option<&Part>) -> Named {
+    let state = world.log.store.borrow();
+    let up_to = part.map(|part| &part.passed);
+    let edges = query::list_edges_by_key(&*state, directory, after, up_to, LISTING_PAGE_MAX);
+    let edges = edges.expect("memory can be read").into_iter();
+    let shown = edges.filter(|(name, edge)| part.is_none_or(|part| !part.is_gone(name, edge)));
+    shown.filter_map(|(name, edge)| Some((name.to_string(), entry_at(world, &edge)?))).collect()
+}
+
+/// What a name is known as, and how that came to be.
+fn known_as(world: &World, directory: InodeId, name: &str) -> Option<(Entry, Edge)> {
+    let name = entry_name(name);
+    let edges = query::list_edges(&*world.log.store.borrow(), directory, None, LISTING_PAGE_MAX);
+    let mut edges = edges.expect("memory can be read").into_iter();
+    let (_, edge) = edges.find(|(other, _)| *other == name)?;
+    Some((entry_at(world, &edge)?, edge))
+}
+
+fn entry_at(world: &World, edge: &Edge) -> Option<Entry> {
+    let inode = query::attributes(&*world.log.store.borrow(), edge.target).expect("memory can be read");
+    inode.as_ref().map(Entry::new)
+}
+
+/// An inode that is there.
+pub(crate) fn existing(world: &World, inode: InodeId) -> Result<Inode, ErrorKind> {
+    let found = query::attributes(&*world.log.store.borrow(), inode).expect("memory can be read");
+    found.ok_or(ErrorKind::NotFound)
+}

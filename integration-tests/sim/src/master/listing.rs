@@ -1,0 +1,387 @@
+//! Keeps what is known of directories fresh, as master/server/src/listing.rs does, over the real table of listings.
+
+mod pages;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use forebay_master::{Course, Finish, Joined, Verdict, Waiting, Wanted};
+use forebay_metadata::{Command, Edge, Freshness, Inode, SupersedeVersion, query};
+use forebay_runtime::BootInstant;
+use forebay_types::{EntryKind, EntryName, ErrorKind, InodeId, ListingPosition, LogIndex};
+
+use self::pages::Listing;
+use super::Master;
+use super::log::Evidence;
+use crate::executor::Node;
+use crate::limits::{OUTAGE_PATIENCE, OUTAGE_VALIDITY, SILENCE_PATIENCE};
+use crate::plan::Planted;
+use crate::store::{Content, Seen, StoreFault, entry_name, join};
+use crate::world::World;
+
+/// A directory of a mount.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) directory: Inode,
+    /// The number of the mount.
+    pub(crate) mount: usize,
+}
+
+/// What of a directory somebody needs to know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Goal<'a> {
+    All,
+    /// Whatever follows this place, or comes first.
+    Beyond(Option<&'a ListingPosition>),
+    /// What stands here and before.
+    UpTo(&'a ListingPosition),
+}
+
+/// What of a directory is known within its freshness.
+#[derive(Debug)]
+pub(crate) enum Covered {
+    /// All of it, for so long.
+    Whole(Duration),
+    /// What a listing under way has shown so far.
+    Part(Part),
+    /// All that is known, for want of an under-store.
+    Outage,
+}
+
+/// The part of a directory that a listing under way has shown.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) passed: ListingPosition,
+    gone: BTreeSet<EntryName>,
+    /// The listing says nothing about what changed since.
+    begun_at: LogIndex,
+    began: BootInstant,
+    recent: VecDeque<(ListingPosition, BootInstant)>,
+    freshness: Freshness,
+}
+
+impl Part {
+    /// Whether a name that is known as this edge says is missing in the under-store.
+    pub(crate) fn is_gone(&self, name: &EntryName, edge: &Edge) -> bool {
+        edge.changed_at <= self.begun_at && self.gone.contains(name)
+    }
+
+    /// For how long what stands at a place may be used.
+    pub(crate) fn remaining(&self, at: &ListingPosition, now: BootInstant) -> Duration {
+        let Freshness::Bound(bound) = self.freshness else { return Duration::MAX };
+        let page = self.recent.iter().find(|(passed, _)| at <= passed);
+        let asked = match page {
+            Some((_, asked)) if self.recent.front().is_none_or(|(first, _)| at > first) => *asked,
+            _ => self.began,
+        };
+        bound.saturating_sub(now.saturating_duration_since(asked))
+    }
+}
+
+impl Goal<'_> {
+    fn is_met(self, course: &Course) -> bool {
+        match (self, &course.passed) {
+            (Self::All, _) | (_, None) => false,
+            (Self::Beyond(after), Some(passed)) => after.is_none_or(|after| after < passed),
+            (Self::UpTo(place), Some(passed)) => place <= passed,
+        }
+    }
+
+    fn wanted(self) -> Wanted {
+        match self {
+            Self::All | Self::UpTo(_) => Wanted::All,
+            Self::Beyond(after) => Wanted::Beyond(after.cloned()),
+        }
+    }
+}
+
+impl Place {
+    /// The place of a directory.
+    pub(crate) fn of(world: &World, directory: Inode) -> Result<Self, ErrorKind> {
+        if directory.kind() != EntryKind::Directory {
+            return Err(ErrorKind::NotADirectory);
+        }
+        let mount = world.mount_of(&directory).ok_or(ErrorKind::NotFound)?;
+        Ok(Self { directory, mount })
+    }
+
+    fn path(&self) -> String {
+        String::from_utf8_lossy(self.directory.key.as_bytes()).into_owned()
+    }
+
+    /// What a name was in the directory, as was seen in the under-store.
+    fn evidence(&self, name: &str, at: Duration) -> Evidence {
+        let (mount, directory) = (self.mount, self.directory.id);
+        Evidence { mount, path: join(&self.path(), name), directory, name: name.to_owned(), at }
+    }
+}
+
+/// Makes sure that what is known of a directory is within its mount's freshness as far as `goal` goes.
+pub(crate) async fn ensure(
+    world: &Rc<World>,
+    master: &Rc<Master>,
+    place: &Place,
+    goal: Goal<'_>,
+) -> Result<Covered, ErrorKind> {
+    let (id, freshness) = (place.directory.id, world.mounts[place.mount].freshness());
+    let verdict = || master.checks.borrow_mut().verdict(id, freshness, Master::now(world));
+    match verdict() {
+        Verdict::Fresh(remaining) | Verdict::Aging(remaining) => return Ok(Covered::Whole(remaining)),
+        Verdict::OverAndFailing if is_loaded(world, master, id).await => return Ok(Covered::Outage),
+        Verdict::Over | Verdict::OverAndFailing => {}
+    }
+    let asked = Master::now(world);
+    let is_young_enough = |began: BootInstant| match freshness {
+        Freshness::Bound(bound) => asked.saturating_duration_since(began) < bound,
+        Freshness::Immutable => true,
+    };
+    loop {
+        let waiting = joined(world, master, place, is_young_enough, goal.wanted());
+        let patience =
+            if is_loaded(world, master, id).await { Some(patience(master, place.mount)) } else { None };
+        return match wait_for(world, waiting, patience, goal).await {
+            Waited::Part(course) => {
+                let begun_at = master.begun.borrow().get(&id).copied().unwrap_or_default();
+                Ok(Covered::Part(part_of(&course, begun_at, freshness)))
+            }
+            Waited::Silence => {
+                master.is_away[place.mount].set(true);
+                master.checks.borrow_mut().failed(id, freshness, Master::now(world));
+                Ok(Covered::Outage)
+            }
+            Waited::Ended(Ok(Finish::Whole)) => Ok(Covered::Whole(match verdict() {
+                Verdict::Fresh(remaining) | Verdict::Aging(remaining) => remaining,
+                Verdict::Over | Verdict::OverAndFailing => Duration::ZERO,
+            })),
+            Waited::Ended(Ok(Finish::GivenUp)) => continue,
+            Waited::Ended(Err(kind)) if is_outage(kind) && is_loaded(world, master, id).await => {
+                Ok(Covered::Outage)
+            }
+            Waited::Ended(Err(kind)) => Err(kind),
+        };
+    }
+}
+
+fn part_of(course: &Course, begun_at: LogIndex, freshness: Freshness) -> Part {
+    Part {
+        passed: course.passed.clone().expect("a part ends somewhere"),
+        gone: course.gone.lock().clone(),
+        begun_at,
+        began: course.began.expect("a listing that has shown something has begun"),
+        recent: course.recent.clone(),
+        freshness,
+    }
+}
+
+impl Covered {
+    /// For how long all of it may be used; a part is no answer to a question for all.
+    pub(crate) fn whole(&self) -> Duration {
+        match self {
+            Self::Whole(remaining) => *remaining,
+            Self::Outage => OUTAGE_VALIDITY,
+            Self::Part(_) => Duration::ZERO,
+        }
+    }
+}
+
+async fn is_loaded(world: &Rc<World>, master: &Master, directory: InodeId) -> bool {
+    master.confirm(world).await;
+    query::is_loaded(&*world.log.store.borrow(), directory).expect("memory can be read")
+}
+
+/// Lists a directory in any case.
+pub(crate) async fn list_now(world: &Rc<World>, master: &Rc<Master>, place: &Place) -> Result<(), ErrorKind> {
+    to_the_end(world, master, place, |_| false).await
+}
+
+/// Lists a directory whose freshness is half over.
+pub(crate) async fn renew(
+    world: &Rc<World>,
+    master: &Rc<Master>,
+    directory: InodeId,
+) -> Result<(), ErrorKind> {
+    master.confirm(world).await;
+    let found = query::attributes(&*world.log.store.borrow(), directory).expect("memory can be read");
+    let Some(inode) = found else { return Ok(()) };
+    to_the_end(world, master, &Place::of(world, inode)?, |_| true).await
+}
+
+/// The same without being waited for.
+pub(crate) fn renew_in_background(world: &Rc<World>, master: &Rc<Master>, place: &Place) {
+    drop(joined(world, master, place, |_| true, Wanted::All));
+}
+
+async fn to_the_end(
+    world: &Rc<World>,
+    master: &Rc<Master>,
+    place: &Place,
+    is_young_enough: impl Fn(BootInstant) -> bool,
+) -> Result<(), ErrorKind> {
+    loop {
+        let waiting = joined(world, master, place, &is_young_enough, Wanted::All);
+        if let Waited::Ended(ended) = wait_for(world, waiting, None, Goal::All).await
+            && ended != Ok(Finish::GivenUp)
+        {
+            return ended.map(drop);
+        }
+    }
+}
+
+pub(crate) const fn is_outage(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::UnderStore | ErrorKind::TimedOut | ErrorKind::Unavailable)
+}
+
+fn patience(master: &Master, mount: usize) -> Duration {
+    if master.is_away[mount].get() { OUTAGE_PATIENCE } else { SILENCE_PATIENCE }
+}
+
+fn joined(
+    world: &Rc<World>,
+    master: &Rc<Master>,
+    place: &Place,
+    is_young_enough: impl FnOnce(BootInstant) -> bool,
+    wanted: Wanted,
+) -> Waiting {
+    let waiting = match master.listings.join(place.directory.id, is_young_enough, wanted) {
+        Joined::UnderWay(waiting) => return waiting,
+        Joined::ToBegin(waiting) => waiting,
+    };
+    let (of, master, place) = (Rc::clone(world), Rc::clone(master), place.clone());
+    world.executor.spawn(Node::Master, async move { run_listings(&of, &master, &place).await });
+    waiting
+}
+
+async fn run_listings(world: &Rc<World>, master: &Rc<Master>, place: &Place) {
+    let listing = Listing { world, master, place };
+    loop {
+        let outcome = listing.run().await;
+        note(world, master, place, outcome);
+        let is_for_all = outcome.is_err_and(is_outage);
+        let ended = outcome.map_err(|kind| (kind, String::new()));
+        if !master.listings.ended(place.directory.id, ended, is_for_all) {
+            return;
+        }
+    }
+}
+
+fn note(world: &World, master: &Master, place: &Place, outcome: Result<Finish, ErrorKind>) {
+    let (id, away) = (place.directory.id, &master.is_away[place.mount]);
+    world.note(format_args!("listing of {}:{:?} {id} ended: {outcome:?}", place.mount, place.path()));
+    let mut unfinished = master.unfinished.borrow_mut();
+    match outcome {
+        Ok(Finish::Whole) => {
+            unfinished.remove(&id);
+        }
+        Ok(Finish::GivenUp) | Err(_) => {
+            unfinished.insert(id);
+        }
+    }
+    match outcome {
+        Ok(_) => away.set(false),
+        Err(kind) => {
+            // Also of a directory that is gone, what was known is served until the reaper comes to it.
+            world.mounts[place.mount].store.note_trouble(world.now());
+            let freshness = world.mounts[place.mount].freshness();
+            master.checks.borrow_mut().failed(id, freshness, Master::now(world));
+            if is_outage(kind) {
+                away.set(true);
+            }
+        }
+    }
+}
+
+/// How a wait for a listing ended.
+enum Waited {
+    Part(Course),
+    Ended(Result<Finish, ErrorKind>),
+    Silence,
+}
+
+/// Waits until a listing has met the goal or ends, for as long as pages of it come.
+async fn wait_for(world: &World, mut waiting: Waiting, patience: Option<Duration>, goal: Goal<'_>) -> Waited {
+    let mut pages = waiting.borrow().pages;
+    loop {
+        let is_news = |course: &Course| course.ended.is_some() || goal.is_met(course) || course.pages > pages;
+        let news = waiting.wait_for(is_news);
+        let news = match patience {
+            None => Some(news.await),
+            Some(patience) => world.executor.within(patience, news).await,
+        };
+        let course = match news {
+            None => return Waited::Silence,
+            Some(Err(_)) => return Waited::Ended(Err(ErrorKind::Unavailable)),
+            Some(Ok(course)) => course,
+        };
+        match &course.ended {
+            Some(ended) => return Waited::Ended(ended.clone().map_err(|(kind, _)| kind)),
+            None if goal.is_met(&course) => return Waited::Part(course.clone()),
+            None => pages = course.pages,
+        }
+    }
+}
+
+/// Compares one file with its under-store by one request. Gives whether what is known is served for want of it.
+pub(crate) async fn ensure_current(
+    world: &Rc<World>,
+    master: &Rc<Master>,
+    file: &Inode,
+) -> Result<bool, ErrorKind> {
+    match compare(world, master, file).await {
+        Err(kind) if is_outage(kind) || matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(true)
+        }
+        outcome => outcome.map(|()| false),
+    }
+}
+
+/// The same; an outage is an error.
+pub(crate) async fn compare(world: &Rc<World>, master: &Rc<Master>, file: &Inode) -> Result<(), ErrorKind> {
+    let Some(version) = file.version() else { return Ok(()) };
+    let mount = world.mount_of(file).ok_or(ErrorKind::NotFound)?;
+    let path = String::from_utf8_lossy(version.key.as_bytes()).into_owned();
+    let asked = look_at(world, mount, &path, Content::of(&version.fingerprint));
+    let Some(Ok((found, at))) = world.executor.within(patience(master, mount), asked).await else {
+        master.is_away[mount].set(true);
+        return Err(ErrorKind::UnderStore);
+    };
+    master.is_away[mount].set(false);
+    world.note(format_args!("{mount}:{path:?} was {found:?} at {at:?}, by itself"));
+    let fingerprint = match found {
+        Seen::File(content) => Some(content.fingerprint()),
+        Seen::Absent => None,
+        Seen::Directory => {
+            // What has its place only a listing can show.
+            let parent = query::attributes(&*world.log.store.borrow(), file.parent);
+            let parent = parent.expect("memory can be read").ok_or(ErrorKind::NotFound)?;
+            return list_now(world, master, &Place::of(world, parent)?).await;
+        }
+    };
+    if fingerprint.as_ref().is_some_and(|found| version.fingerprint.is_same_content(found)) {
+        return Ok(());
+    }
+    let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+    let evidence = Evidence { mount, path, directory: file.parent, name, at };
+    let command = SupersedeVersion { inode: file.id, seen: version.file, fingerprint };
+    master.propose(world, Command::SupersedeVersion(command), vec![evidence]).await.map(drop)
+}
+
+/// What the place of a file is: one request where the file is as it was, and another where it is not.
+async fn look_at(
+    world: &Rc<World>,
+    mount: usize,
+    path: &str,
+    known: Content,
+) -> Result<(Seen, Duration), StoreFault> {
+    let store = &world.mounts[mount].store;
+    let (found, at) = store.head(world, path).await?;
+    if found == Some(known) || world.plan.planted == Some(Planted::KeyIsName) {
+        return Ok((found.map_or(Seen::Absent, Seen::File), at));
+    }
+    store.stat(world, path).await
+}
+
+/// Where a name stands in a listing if it is a directory; as a file it would stand before.
+pub(crate) fn position(name: &str) -> ListingPosition {
+    ListingPosition::of(&entry_name(name), EntryKind::Directory)
+}

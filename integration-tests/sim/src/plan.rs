@@ -1,0 +1,130 @@
+//! What one run does: its seed, its length, the faults that it meets, and a mistake that a test has planted.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::random::Random;
+
+/// One kind of trouble. Each can be switched off alone, to find out which a violation needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// A request to an under-store fails.
+    StoreFails,
+    /// An under-store breaks answers off.
+    StoreCutsShort,
+    /// An under-store says nothing for a while.
+    StoreSilent,
+    /// Answers of an under-store take seconds.
+    StoreSlow,
+    /// The master crashes and starts again.
+    MasterCrash,
+    /// What an entry asks of the world takes effect late.
+    EffectsLate,
+    /// Effects are dropped, and the receiver is told so.
+    EffectsLost,
+    /// Entries of the log take seconds.
+    LogSlow,
+    /// The time of day jumps.
+    ClockJump,
+    /// Messages are lost.
+    MessageLost,
+    /// Messages take seconds, and overtake each other.
+    MessageLate,
+    /// Messages come twice.
+    MessageTwice,
+    /// Nodes cannot reach each other for a while.
+    Partition,
+    /// Clients crash.
+    ClientCrash,
+    /// Workers crash, with pages half written.
+    WorkerCrash,
+    /// Bits rot on a worker's disk.
+    PageRots,
+    /// A worker's disk takes seconds.
+    DiskSlow,
+}
+
+impl Fault {
+    /// All kinds.
+    pub const ALL: [Self; 17] = [
+        Self::StoreFails,
+        Self::StoreCutsShort,
+        Self::StoreSilent,
+        Self::StoreSlow,
+        Self::MasterCrash,
+        Self::EffectsLate,
+        Self::EffectsLost,
+        Self::LogSlow,
+        Self::ClockJump,
+        Self::MessageLost,
+        Self::MessageLate,
+        Self::MessageTwice,
+        Self::Partition,
+        Self::ClientCrash,
+        Self::WorkerCrash,
+        Self::PageRots,
+        Self::DiskSlow,
+    ];
+}
+
+/// A mistake in an actor that a test makes, to see that it is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// Clients take no notice of what changed.
+    ClientIgnoresNews,
+    /// The feed leaves changes out without saying that everything may have changed.
+    FeedForgets,
+    /// A listing that is cut short is taken for a complete one.
+    CutListingRemoves,
+    /// A worker says that a load is done although a page is missing.
+    LoadLies,
+    /// A worker takes bytes of whatever version the under-store sends.
+    MixedBytes,
+    /// What the key of a file says is taken for what its name is, although a directory may have its place.
+    KeyIsName,
+    /// The later parts of a listing are answered from whatever is known, although it was not compared to the end.
+    LaterPartsAreOld,
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Decides everything else.
+    pub seed: u64,
+    /// How often a task goes on before the run ends.
+    pub steps: u64,
+    /// The trouble that it meets.
+    pub faults: BTreeSet<Fault>,
+    /// The mistake that is planted.
+    pub planted: Option<Planted>,
+}
+
+impl Plan {
+    /// The run of a seed: each fault is there in about half of the runs, and one run in eight has none.
+    #[must_use]
+    pub fn new(seed: u64, steps: u64) -> Self {
+        let mut random = Random::new(seed, "plan");
+        let is_calm = random.chance(1, 8);
+        let faults = Fault::ALL.into_iter().filter(|_| random.chance(1, 2) && !is_calm).collect();
+        Self { seed, steps, faults, planted: None }
+    }
+
+    /// The same with a mistake.
+    #[must_use]
+    pub fn with(mut self, planted: Planted) -> Self {
+        self.planted = Some(planted);
+        self
+    }
+
+    /// Whether the run meets a kind of trouble.
+    #[must_use]
+    pub fn has(&self, fault: Fault) -> bool {
+        self.faults.contains(&fault)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {}, {} steps, faults {:?}", self.seed, self.steps, self.faults)
+    }
+}

@@ -1,0 +1,251 @@
+//! A worker: the real index of the block store over a disk in memory, with reads, loads and heartbeats around it.
+//!
+//! The disk stays when the worker crashes; the index is made anew from the records that are on it.
+
+mod disk;
+mod fill;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use forebay_block_store::{ChangeCursor, Changes, Index, PageIndex, PageRange, TierKind, TierLimits};
+use forebay_types::{ByteCount, ErrorKind, PAGE_LENGTH, VersionDescriptor, WorkerId};
+
+use crate::executor::Node;
+use crate::limits::{HEARTBEAT_INTERVAL, LOAD_ROUNDS_MAX};
+use crate::plan::{Fault, Planted};
+use crate::store::{Content, PageBytes, StoreFault};
+use crate::world::World;
+
+pub(crate) use disk::Disk;
+
+/// What a worker may hold, in pages: not all that there is.
+const CAPACITY_PAGES: u64 = 24;
+
+/// One life of a worker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) number: u8,
+    pub(crate) index: RefCell<Index>,
+    cursor: Cell<ChangeCursor>,
+}
+
+impl Worker {
+    /// Starts a worker on what its disk has.
+    pub(crate) fn start(world: &Rc<World>, number: u8) -> Rc<Self> {
+        let limits = TierLimits {
+            kind: TierKind::Disk,
+            capacity: capacity(),
+            whole_file_max: capacity(),
+            free_bytes_floor: ByteCount::ZERO,
+            free_inodes_floor: 0,
+        };
+        let mut index = Index::new(vec![limits]);
+        let actions = world.disks[usize::from(number)].recover(&mut index);
+        let cursor = Cell::new(index.cursor());
+        let worker = Rc::new(Self { number, index: RefCell::new(index), cursor });
+        let (of, to) = (Rc::clone(world), Rc::clone(&worker));
+        world.executor.spawn(worker.node(), async move {
+            fill::perform(&of, &to, actions).await;
+            to.beat(&of).await;
+        });
+        worker
+    }
+
+    /// Where it is.
+    pub(crate) fn node(&self) -> Node {
+        Node::Worker(self.number)
+    }
+
+    /// Its id at the master.
+    pub(crate) fn id(&self) -> WorkerId {
+        WorkerId::new(u32::from(self.number) + 1)
+    }
+
+    /// The pages of a range of bytes.
+    fn pages(offset: u64, end: u64) -> std::ops::Range<u32> {
+        let page = |at: u64| u32::try_from(at / PAGE_LENGTH).expect("a few pages");
+        page(offset)..page(end.saturating_add(PAGE_LENGTH - 1)).max(page(offset) + u32::from(end == 0))
+    }
+
+    fn missing(&self, version: &VersionDescriptor, pages: std::ops::Range<u32>) -> Vec<u32> {
+        let presence = self.index.borrow().presence(version.file);
+        let is_here =
+            |page: &u32| presence.as_ref().is_some_and(|here| here.pages.contains(PageIndex::new(*page)));
+        pages.filter(|page| !is_here(page)).collect()
+    }
+
+    /// Tells the master what changed, and drops what it says is to be forgotten.
+    async fn beat(self: &Rc<Self>, world: &Rc<World>) {
+        let mut told_all_to = None;
+        loop {
+            world.sleep(HEARTBEAT_INTERVAL).await;
+            let (changed, next) = match self.index.borrow().changes_since(self.cursor.get()) {
+                Changes::Since { versions, next, .. } => (versions, next),
+                Changes::TooOld => (Vec::new(), self.cursor.get()),
+            };
+            let listed = |versions: Vec<forebay_block_store::CachedVersion>| {
+                versions.into_iter().map(|version| (version.file, version.is_complete)).collect::<Vec<_>>()
+            };
+            let all = listed(self.index.borrow().list(None, usize::MAX));
+            let (id, changed, known) = (self.id(), listed(changed), told_all_to);
+            let asking = world.call((self.node(), Node::Master), HEARTBEAT_INTERVAL * 5, move |world| {
+                let (all, changed) = (all.clone(), changed.clone());
+                Box::pin(async move {
+                    let leader = world.leader()?;
+                    let life = leader.leads_since;
+                    let is_all = known != Some(life) || !leader.registry.borrow().knows(id);
+                    let versions = if is_all { all } else { changed };
+                    let moment = (world.clock(Node::Master), is_all);
+                    let forget = leader.registry.borrow_mut().heard(id, capacity(), moment, &versions);
+                    Ok::<_, ErrorKind>((life, forget))
+                })
+            });
+            let Ok(Ok((life, forget))) = asking.await else {
+                // What was told may not have come, so all is told again.
+                told_all_to = None;
+                continue;
+            };
+            (told_all_to, _) = (Some(life), self.cursor.set(next));
+            for file in forget {
+                let action = self.index.borrow_mut().detach(file, forebay_block_store::Reason::Freed);
+                fill::perform(world, self, action.into_iter().collect()).await;
+            }
+        }
+    }
+
+    /// Brings one page into the cache. Its bytes, also where there is no room for them.
+    async fn fetch(
+        self: &Rc<Self>,
+        world: &Rc<World>,
+        version: &VersionDescriptor,
+        page: u32,
+    ) -> Result<PageBytes, ErrorKind> {
+        let mount = world.mount_number(version.mount).ok_or(ErrorKind::NotFound)?;
+        let key = String::from_utf8_lossy(version.key.as_bytes()).into_owned();
+        let tag = Content::of(&version.fingerprint).tag;
+        let bytes = match world.mounts[mount].store.get(world, &key, tag, page).await {
+            Ok(bytes) => bytes,
+            Err(StoreFault::Changed) => return Err(ErrorKind::Stale),
+            Err(StoreFault::Failed | StoreFault::Cut(_)) => return Err(ErrorKind::UnderStore),
+        };
+        // Conditions are never trusted alone.
+        if bytes.tag != tag && world.plan.planted != Some(Planted::MixedBytes) {
+            return Err(ErrorKind::Stale);
+        }
+        fill::store(world, self, version, page, bytes).await;
+        Ok(bytes)
+    }
+
+    /// A page from the disk, if it is there and has its checksum.
+    async fn read_cached(
+        self: &Rc<Self>,
+        world: &Rc<World>,
+        version: &VersionDescriptor,
+        page: u32,
+    ) -> Option<PageBytes> {
+        let range = PageRange { first: PageIndex::new(page), count: 1 };
+        let found = self.index.borrow().lookup(version.file, range).filter(|found| found.readable == 1)?;
+        self.index.borrow_mut().touch(version.file);
+        let key = found.location.key;
+        disk::wait(world).await;
+        match world.disks[usize::from(self.number)].read(key, page) {
+            Ok(bytes) => Some(bytes),
+            Err(()) => {
+                world.note(format_args!("worker {} finds page {page} of {key} to be wrong", self.number));
+                let actions = self.index.borrow_mut().lose_page(key, PageIndex::new(page));
+                fill::perform(world, self, actions).await;
+                None
+            }
+        }
+    }
+
+    /// Brings a range into the cache; gives the bytes that were missing, and those that were fetched.
+    async fn load(
+        self: &Rc<Self>,
+        world: &Rc<World>,
+        version: &VersionDescriptor,
+        (offset, length): (u64, u64),
+    ) -> Result<(u64, u64), ErrorKind> {
+        let pages = Self::pages(offset, offset + length);
+        let lie = (world.plan.planted == Some(Planted::LoadLies)
+            && world.dice("planted", |random| random.chance(1, 4)))
+        .then_some(pages.start);
+        let bytes = |pages: usize| pages as u64 * PAGE_LENGTH;
+        let (mut missing, mut fetched) = (None, 0);
+        for _ in 0..LOAD_ROUNDS_MAX {
+            let open: Vec<u32> =
+                self.missing(version, pages.clone()).into_iter().filter(|page| Some(*page) != lie).collect();
+            missing.get_or_insert(bytes(open.len()));
+            for page in &open {
+                self.fetch(world, version, *page).await?;
+                fetched += PAGE_LENGTH;
+            }
+            if open.is_empty() {
+                break;
+            }
+        }
+        let is_whole = lie.is_some() || self.missing(version, pages.clone()).is_empty();
+        if !is_whole {
+            return Err(ErrorKind::NoSpace);
+        }
+        self.check_load(world, version, pages);
+        Ok((missing.unwrap_or_default(), fetched))
+    }
+
+    /// What is said to be loaded must be on the disk, as it was written.
+    fn check_load(&self, world: &World, version: &VersionDescriptor, pages: std::ops::Range<u32>) {
+        world.oracle.count(|counts| counts.loads += 1);
+        let tag = Content::of(&version.fingerprint).tag;
+        let disk = &world.disks[usize::from(self.number)];
+        let absent = pages.clone().find(|page| !disk.has(version.file, PageBytes { tag, page: *page }));
+        match absent {
+            Some(page) => {
+                let (file, number) = (version.file, self.number);
+                let what =
+                    format!("worker {number} says that {pages:?} of {file} are there, and {page} is not");
+                world.oracle.report(world, "loads-are-whole", what, &[format!("{file}")]);
+            }
+            None => world.oracle.confirm(world, version.file, pages),
+        }
+    }
+}
+
+/// Serves a page to a reader.
+pub(crate) async fn read(
+    world: &Rc<World>,
+    node: Node,
+    version: &VersionDescriptor,
+    page: u32,
+) -> Result<PageBytes, ErrorKind> {
+    let worker = world.worker(node).ok_or(ErrorKind::Unavailable)?;
+    match worker.read_cached(world, version, page).await {
+        Some(bytes) => Ok(bytes),
+        None => worker.fetch(world, version, page).await,
+    }
+}
+
+/// Loads a range for a job.
+pub(crate) async fn load(
+    world: &Rc<World>,
+    node: Node,
+    version: &VersionDescriptor,
+    range: (u64, u64),
+) -> Result<(u64, u64), ErrorKind> {
+    let worker = world.worker(node).ok_or(ErrorKind::Unavailable)?;
+    worker.load(world, version, range).await
+}
+
+const fn capacity() -> ByteCount {
+    // Beside each version's pages lies its index file.
+    ByteCount::new(CAPACITY_PAGES * PAGE_LENGTH + (64 << 10))
+}
+
+/// What a rotten bit does to one page of a disk.
+pub(crate) fn rot(world: &World, number: u8) {
+    if world.plan.has(Fault::PageRots)
+        && let Some(what) = world.dice("rot", |random| world.disks[usize::from(number)].rot(random))
+    {
+        world.note(format_args!("worker {number}: {what} rots"));
+    }
+}
