@@ -5,6 +5,7 @@
 //! answer that was asked for before a change was heard of is never said to be good.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
 
 use forebay_proto::{ChangedNames, News, Validity};
@@ -43,8 +44,48 @@ struct State {
     names: HashMap<InodeId, Instant>,
     /// When an entry was last heard to be another.
     entries: HashMap<InodeId, Instant>,
+    /// When the last question for changes was asked that was answered: all that changed before was heard of.
+    heard_of_all_before: Option<Instant>,
     /// Until when the answers about a directory may be used.
-    granted: HashMap<InodeId, Instant>,
+    granted: HashMap<InodeId, Grant>,
+}
+
+/// For how long the answers about one directory may be used.
+#[derive(Clone, Copy, Debug)]
+struct Grant {
+    /// All of them.
+    until: Option<Instant>,
+    newest: NewGrant,
+}
+
+/// A grant that came with an answer. Answers from before it count only once all is heard of that had changed by then: an
+/// old one may long be over, and what made it so not be known here yet.
+#[derive(Clone, Copy, Debug)]
+struct NewGrant {
+    asked: Instant,
+    answered: Instant,
+    until: Instant,
+}
+
+impl Grant {
+    /// What holds for an answer of `asked`.
+    fn until(&self, asked: Instant, heard_of_all_before: Option<Instant>) -> Option<Instant> {
+        let is_for_all = heard_of_all_before.is_some_and(|heard| heard >= self.newest.answered);
+        let newest = (is_for_all || asked >= self.newest.asked).then_some(self.newest.until);
+        newest.max(self.until)
+    }
+
+    /// Takes a newer one.
+    fn renew(&mut self, newest: NewGrant, heard_of_all_before: Option<Instant>) {
+        if heard_of_all_before.is_some_and(|heard| heard >= self.newest.answered) {
+            self.until = self.until.max(Some(self.newest.until));
+        }
+        self.newest = newest;
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.newest.until <= now && self.until.is_none_or(|until| until <= now)
+    }
 }
 
 impl Grants {
@@ -58,15 +99,21 @@ impl Grants {
         if state.vouched_until.is_none() {
             return;
         }
+        let heard = state.heard_of_all_before;
         if state.granted.len() >= GRANTS_MAX && !state.granted.contains_key(&directory) {
-            state.granted.retain(|_, until| *until > now);
+            state.granted.retain(|_, grant| !grant.is_over(now));
             // To ask again costs less than to find out who would.
             if state.granted.len() >= GRANTS_MAX {
                 state.granted.clear();
             }
         }
-        let granted = state.granted.entry(directory).or_insert(until);
-        *granted = until.max(*granted);
+        let newest = NewGrant { asked, answered: now, until };
+        match state.granted.entry(directory) {
+            Entry::Vacant(vacant) => drop(vacant.insert(Grant { until: None, newest })),
+            // Nothing is gained from one that says less.
+            Entry::Occupied(granted) if granted.get().newest.until >= until => {}
+            Entry::Occupied(mut granted) => granted.get_mut().renew(newest, heard),
+        }
     }
 
     /// What may be done with an answer that was asked for at `asked`: that an entry lies in a directory as it was told,
@@ -87,8 +134,10 @@ impl Grants {
         if changed.into_iter().flatten().any(|heard| asked <= *heard) {
             return Standing::Void;
         }
-        match (state.vouched_until, state.granted.get(&directory)) {
-            (Some(vouched), Some(until)) if now < vouched && now < *until => Standing::Granted(*until),
+        let granted = state.granted.get(&directory);
+        let until = granted.and_then(|grant| grant.until(asked, state.heard_of_all_before));
+        match (state.vouched_until, until) {
+            (Some(vouched), Some(until)) if now < vouched && now < until => Standing::Granted(until),
             _ => Standing::Unknown,
         }
     }
@@ -105,6 +154,7 @@ impl Grants {
             }
         }
         state.vouched_until = Some(asked + vouched);
+        state.heard_of_all_before = Some(asked);
     }
 
     /// Until when the last that was heard vouches for what is granted.
@@ -122,6 +172,7 @@ impl Grants {
         let mut state = self.state.lock();
         state.void_everything(now);
         state.vouched_until = Some(asked + vouched);
+        state.heard_of_all_before = Some(asked);
     }
 }
 
@@ -199,15 +250,24 @@ mod tests {
     }
 
     #[test]
-    fn a_later_answer_about_the_directory_prolongs_the_earlier_ones() {
+    fn a_later_answer_about_the_directory_prolongs_the_earlier_ones_once_all_is_heard_that_changed_before() {
         let (grants, clock) = following();
         grants.grant(DIRECTORY, clock.at(10), MINUTE, clock.at(11));
-        grants.heard(&nothing(), clock.at(50_000), VOUCHED, clock.at(50_001));
-        grants.grant(DIRECTORY, clock.at(50_002), MINUTE, clock.at(50_003));
+        grants.heard(&nothing(), clock.at(58_000), VOUCHED, clock.at(58_001));
+        grants.grant(DIRECTORY, clock.at(59_000), MINUTE, clock.at(59_001));
+        let standing = |asked, now| grants.standing(Some(FILE), DIRECTORY, clock.at(asked), clock.at(now));
+        let (first, second) = (clock.at(60_010), clock.at(119_000));
+        assert_eq!(standing(59_000, 59_002), Standing::Granted(second));
+        assert_eq!(standing(10, 59_002), Standing::Granted(first), "as before");
+        assert_eq!(standing(10, 60_010), Standing::Unknown, "what made it old may not be heard of yet");
+        grants.heard(&nothing(), clock.at(59_001), VOUCHED, clock.at(60_011));
+        assert_eq!(standing(10, 60_012), Standing::Granted(second));
+        // One that says less takes nothing away, and what was confirmed stays with the next one.
+        grants.grant(DIRECTORY, clock.at(60_013), MINUTE, clock.at(60_014));
+        assert_eq!(standing(10, 60_015), Standing::Granted(second));
         let short = Validity { granted: Duration::from_secs(1), ..MINUTE };
-        grants.grant(DIRECTORY, clock.at(50_004), short, clock.at(50_005));
-        let standing = grants.standing(Some(FILE), DIRECTORY, clock.at(10), clock.at(51_000));
-        assert_eq!(standing, Standing::Granted(clock.at(110_002)));
+        grants.grant(DIRECTORY, clock.at(60_016), short, clock.at(60_017));
+        assert_eq!(standing(10, 60_018), Standing::Granted(second));
     }
 
     #[test]

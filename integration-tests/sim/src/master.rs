@@ -7,7 +7,7 @@ pub(crate) mod listing;
 pub(crate) mod log;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -42,8 +42,6 @@ pub(crate) struct Master {
     pub(crate) is_away: Vec<Cell<bool>>,
     /// The last entry that was applied when the last listing of a directory began.
     pub(crate) begun: RefCell<BTreeMap<InodeId, LogIndex>>,
-    /// Directories whose last listing did not come to its end.
-    pub(crate) unfinished: RefCell<BTreeSet<InodeId>>,
     effects: RefCell<EffectQueue>,
     effect_came: Signal,
     reaping: Signal,
@@ -73,7 +71,6 @@ impl Master {
             news: Signal::default(),
             is_away: world.mounts.iter().map(|_| Cell::new(false)).collect(),
             begun: RefCell::default(),
-            unfinished: RefCell::default(),
             effects: RefCell::default(),
             effect_came: Signal::default(),
             reaping: Signal::default(),

@@ -3,8 +3,8 @@
 //!
 //! Rules, by the names that a violation has:
 //! - `answers-are-fresh`: an answer is the state of its name at some moment between the question less the freshness of
-//!   its mount, and the answer. What a client remembers may be what the cluster knew 5 s before, when it has learned
-//!   more since. Excused only while the under-store is away, and then for a second at a time.
+//!   its mount, and the answer, also when a client remembers it. Excused only while the under-store is away, and then
+//!   for a second at a time.
 //! - `news-are-heard`: nor is what the master says older than what the cluster had learned of the name before the
 //!   question, nor what a client remembers older than what it had learned 5 s before.
 //! - `ids-are-not-reused`: an inode is of one path, and a version of one path and one content.
@@ -150,15 +150,13 @@ impl Oracle {
         let may_lag = claim.is_remembered && (mount.grants() || claim.is_outage);
         let heard_by =
             claim.asked.saturating_sub(if may_lag { COHERENCE_BOUND + SLACK } else { Duration::ZERO });
-        let (learned_from, is_news) = self.known_at(claim.mount, claim.path, heard_by);
+        let learned_from = self.known_at(claim.mount, claim.path, heard_by);
         let fresh_from = match claim.is_outage {
             true if !self.is_excused(world, claim) => {
                 let what = format!("{who} was told of an outage of mount {} that there is not", claim.mount);
                 return self.report(world, "answers-are-fresh", what, &[words(claim.mount, claim.path)]);
             }
             true => Duration::ZERO,
-            // What is news to the client may have been so for longer.
-            false if may_lag && is_news => learned_from.min(claim.asked.saturating_sub(freshness + SLACK)),
             false => claim.asked.saturating_sub(freshness + SLACK),
         };
         let rules = [("answers-are-fresh", fresh_from), ("news-are-heard", learned_from)];
@@ -184,13 +182,12 @@ impl Oracle {
         trouble.is_some_and(|at| at.saturating_add(OUTAGE_MEMORY) >= claim.asked)
     }
 
-    /// When the latest of what had been learned of a path by `by` was so, and whether more was learned since.
-    fn known_at(&self, mount: usize, path: &str, by: Duration) -> (Duration, bool) {
+    /// When the latest of what had been learned of a path by `by` was so.
+    fn known_at(&self, mount: usize, path: &str, by: Duration) -> Duration {
         let knowledge = self.knowledge.borrow();
         let all = knowledge.get(&(mount, path.to_owned())).map_or(&[][..], Vec::as_slice);
         let known = all.partition_point(|(learned, _)| *learned <= by);
-        let at = known.checked_sub(1).map_or(Duration::ZERO, |last| all[last].1);
-        (at, known < all.len())
+        known.checked_sub(1).map_or(Duration::ZERO, |last| all[last].1)
     }
 
     /// Checks that ids stand for what they always stood for.

@@ -56,6 +56,14 @@ pub fn lookup(
     edge.map(|edge| tree::existing(reader, edge.target)).transpose()
 }
 
+/// The edge of a name; `None` when the name is not there, or not yet loaded.
+///
+/// # Errors
+/// As all queries.
+pub fn edge(reader: &dyn StateReader, parent: InodeId, name: &EntryName) -> Result<Option<Edge>, StoreError> {
+    read(reader, &edge_key(parent, name))
+}
+
 /// The inode `id`; `None` when it never was or is gone.
 ///
 /// # Errors

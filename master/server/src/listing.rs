@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use forebay_metadata::{Command, Freshness, Inode, MountRecord, Reap, SupersedeVersion, query};
 use forebay_runtime::BootInstant;
-use forebay_types::{EntryName, ErrorKind, ListingPosition};
+use forebay_types::{EntryKind, EntryName, ErrorKind, ListingPosition, LogIndex};
 use parking_lot::Mutex;
 
 pub use self::pages::Finish;
@@ -55,6 +55,7 @@ pub(crate) struct Part {
     pub(crate) passed: ListingPosition,
     /// All but these, which the under-store has no more.
     gone: Arc<Mutex<BTreeSet<EntryName>>>,
+    begun_at: LogIndex,
     /// When the listing began.
     began: BootInstant,
     /// When the last pages were asked for, and up to where they reached.
@@ -63,8 +64,10 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    pub(crate) fn is_gone(&self, name: &EntryName) -> bool {
-        self.gone.lock().contains(name)
+    /// Whether a name that was last changed by the entry at `changed_at` is not there any more. Of what changed since
+    /// its begin the listing says nothing.
+    pub(crate) fn is_gone(&self, name: &EntryName, changed_at: LogIndex) -> bool {
+        changed_at <= self.begun_at && self.gone.lock().contains(name)
     }
 
     /// For how long what stands at a place may be used.
@@ -169,6 +172,7 @@ fn part_of(course: Course, freshness: Freshness) -> Part {
     Part {
         passed: course.passed.expect("a part ends somewhere"),
         gone: course.gone,
+        begun_at: course.begun_at,
         began: course.began.expect("a listing that has shown something has begun"),
         recent: course.recent,
         freshness,
@@ -327,20 +331,23 @@ enum Waited {
     Silence,
 }
 
-/// Waits until a listing has met the goal or ends, for as long as pages of it come.
+/// Waits until a listing has met the goal or ends, for as long as pages of it come when it asks for them.
 async fn wait_for(mut waiting: Waiting, patience: Option<Duration>, goal: Goal<'_>) -> Waited {
-    let mut pages = waiting.borrow().pages;
+    let state_of = |course: &Course| (course.pages, course.is_asking);
+    let mut seen = state_of(&waiting.borrow());
     loop {
-        let news =
-            waiting.wait_for(|course| course.ended.is_some() || goal.is_met(course) || course.pages > pages);
+        let is_news =
+            |course: &Course| course.ended.is_some() || goal.is_met(course) || state_of(course) != seen;
         let course = match patience {
-            None => news.await,
-            Some(patience) => match tokio::time::timeout(patience, news).await {
+            None => wait_until(&mut waiting, is_news).await,
+            Some(patience) => match tokio::time::timeout(patience, wait_until(&mut waiting, is_news)).await {
                 Ok(course) => course,
-                Err(_) => return Waited::Silence,
+                Err(_) if waiting.borrow().is_asking => return Waited::Silence,
+                // What takes long is the log and not the under-store.
+                Err(_) => continue,
             },
         };
-        let Ok(course) = course else {
+        let Some(course) = course else {
             return Waited::Ended(Err(MasterError::Listing {
                 kind: ErrorKind::Unavailable,
                 message: "the master is shutting down; try again".to_owned(),
@@ -353,9 +360,20 @@ async fn wait_for(mut waiting: Waiting, patience: Option<Duration>, goal: Goal<'
                 let (kind, message) = (*kind, message.clone());
                 return Waited::Ended(Err(MasterError::Listing { kind, message }));
             }
-            None if goal.is_met(&course) => return Waited::Part(course.clone()),
-            None => pages = course.pages,
+            None if goal.is_met(&course) => return Waited::Part(course),
+            None => seen = state_of(&course),
         }
+    }
+}
+
+/// The course of a listing once it is so; `None` when nobody lists any more.
+async fn wait_until(waiting: &mut Waiting, is_so: impl Fn(&Course) -> bool) -> Option<Course> {
+    loop {
+        let course = waiting.borrow_and_update().clone();
+        if is_so(&course) {
+            return Some(course);
+        }
+        waiting.changed().await.ok()?;
     }
 }
 
@@ -412,7 +430,14 @@ pub(crate) async fn compare(
     if found.as_ref().is_some_and(|found| version.fingerprint.is_same_content(found)) {
         return Ok(());
     }
-    let command = SupersedeVersion { inode: file.id, seen: version.file, fingerprint: found };
+    // What was asked tells of files only; something else may have taken this one's place, or hides it.
+    let asked = tokio::time::timeout(patience(shared, mount), store.stat(&version.key)).await;
+    let stands = asked.map_err(|_| MasterError::Silent { uri: mount.uri.to_string() })??;
+    if stands.as_ref().is_some_and(|stands| stands.kind != EntryKind::File) {
+        return vanished::correct(shared, file, mount).await;
+    }
+    let fingerprint = stands.and_then(|stands| stands.fingerprint);
+    let command = SupersedeVersion { inode: file.id, seen: version.file, fingerprint };
     shared.propose(None, Command::SupersedeVersion(command)).await.map(drop)
 }
 
@@ -451,11 +476,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn silence_ends_the_wait_of_whoever_has_an_older_answer() {
-        let (_course, waiting) = watch::channel(Course::default());
+        let mut asking = Course::default();
+        asking.is_asking = true;
+        let (_course, waiting) = watch::channel(asking);
         let begun = tokio::time::Instant::now();
         let waited = wait_for(waiting, Some(PATIENCE), Goal::All).await;
         assert!(matches!(waited, Waited::Silence));
         assert_eq!(begun.elapsed(), PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_takes_its_time_is_no_silence_of_the_under_store() {
+        let (course, waiting) = watch::channel(Course::default());
+        let listing = async {
+            tokio::time::sleep(PATIENCE * 3).await;
+            course.send_modify(|course| course.ended = Some(Ok(Finish::Whole)));
+        };
+        let (waited, ()) = tokio::join!(wait_for(waiting, Some(PATIENCE), Goal::All), listing);
+        assert!(matches!(waited, Waited::Ended(Ok(()))));
     }
 
     #[tokio::test(start_paused = true)]

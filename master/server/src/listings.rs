@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use forebay_runtime::BootInstant;
-use forebay_types::{EntryName, ErrorKind, InodeId, ListingPosition};
+use forebay_types::{EntryName, ErrorKind, InodeId, ListingPosition, LogIndex};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -56,6 +56,10 @@ pub struct Course {
     /// Entries up to here are in the state as the under-store has them, save those that are `gone`.
     pub passed: Option<ListingPosition>,
     pub gone: Arc<Mutex<BTreeSet<EntryName>>>,
+    /// The last entry of the log when it began: of names that changed since it says nothing.
+    pub begun_at: LogIndex,
+    /// The under-store was asked and has not answered.
+    pub is_asking: bool,
     /// Up to where each of the last pages reached, and when it was asked for.
     pub recent: VecDeque<(ListingPosition, BootInstant)>,
     /// `None` while it goes on.
@@ -168,11 +172,6 @@ impl Listings {
         }
     }
 
-    /// Whether a listing of the directory is under way.
-    pub fn is_under_way(&self, directory: InodeId) -> bool {
-        self.under_way.lock().contains_key(&directory)
-    }
-
     /// Whether the listing under way is to go on.
     pub fn is_more_wanted(&self, directory: InodeId) -> bool {
         let under_way = self.under_way.lock();
@@ -188,11 +187,31 @@ impl Listings {
         }
     }
 
+    /// The listing compares with the state as the entry at `begun_at` left it.
+    pub(crate) fn compares_since(&self, directory: InodeId, begun_at: LogIndex) {
+        if let Some(UnderWay { now, .. }) = self.under_way.lock().get(&directory) {
+            now.send_modify(|course| course.begun_at = begun_at);
+        }
+    }
+
+    /// The listing asks the under-store for a page: from now on its silence counts.
+    pub(crate) fn asks(&self, directory: InodeId) {
+        self.note(directory, |course| course.is_asking = true);
+    }
+
     /// A page of the listing came: it goes on, and so does the wait for the next one.
     pub fn page_came(&self, directory: InodeId) {
+        self.note(directory, |course| {
+            course.is_asking = false;
+            course.pages += 1;
+        });
+    }
+
+    /// Tells all who wait, also for the next one.
+    fn note(&self, directory: InodeId, news: impl Fn(&mut Course)) {
         if let Some(UnderWay { now, next }) = self.under_way.lock().get(&directory) {
             for course in [Some(now), next.as_ref()].into_iter().flatten() {
-                course.send_modify(|course| course.pages += 1);
+                course.send_modify(&news);
             }
         }
     }

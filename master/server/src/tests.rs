@@ -348,6 +348,21 @@ async fn a_directory_that_is_found_to_be_gone_goes_from_its_own_directory_at_onc
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_place_a_directory_took_is_that_directory_also_where_each_open_asks() {
+    let world = World::new(Freshness::Bound(Duration::ZERO)).await;
+    world.write("f", "content");
+    let file = tree::resolve(&world.shared, &path("/data/f")).await.expect("there").0;
+    std::fs::remove_file(world.source.path().join("f")).expect("removed");
+    std::fs::create_dir(world.source.path().join("f")).expect("made");
+    let error = tree::open(&world.shared, file.inode).await.expect_err("no file any more");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    let parent = world.data().await;
+    let known =
+        world.shared.query(|state| Ok(query::lookup(state, parent, &name("f"))?)).await.expect("read");
+    assert_eq!(known.map(|known| known.kind()), Some(forebay_types::EntryKind::Directory));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_path_through_a_directory_that_is_gone_names_what_is_missing() {
     let world = World::bounded().await;
     std::fs::create_dir_all(world.source.path().join("come/gone")).expect("made");

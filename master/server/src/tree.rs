@@ -36,15 +36,25 @@ pub(crate) async fn lookup(
         Seen::Old(place) => place,
     };
     // As a file it would stand before.
-    let at = ListingPosition::of(name, EntryKind::Directory);
-    let covered = ensure(shared, &place, Goal::UpTo(&at)).await?;
-    let answer = shared.query(question).await?;
-    Ok(match covered {
-        Covered::Whole(remaining) => (answer, place.validity(remaining)),
+    let [as_file, as_directory] =
+        [EntryKind::File, EntryKind::Directory].map(|kind| ListingPosition::of(name, kind));
+    match ensure(shared, &place, Goal::UpTo(&as_directory)).await? {
+        Covered::Whole(remaining) => Ok((shared.query(question).await?, place.validity(remaining))),
         Covered::Part(part) => {
-            (answer.filter(|_| !part.is_gone(name)), place.validity_in(&part, &at, shared))
+            let shown = |state: &dyn StateReader| {
+                let changed_at = query::edge(state, parent, name)?.map(|edge| edge.changed_at);
+                let is_gone = changed_at.is_some_and(|changed_at| part.is_gone(name, changed_at));
+                if is_gone { Ok(None) } else { question(state) }
+            };
+            let answer = shared.query(shown).await?;
+            // That it is missing was seen where a file of that name would stand, too, which may be longer ago.
+            let at = match answer.as_ref().map(|entry| entry.kind) {
+                Some(EntryKind::Directory) => &as_directory,
+                _ => &as_file,
+            };
+            Ok((answer, place.validity_in(&part, at, shared)))
         }
-    })
+    }
 }
 
 /// The entry at `path`. A directory on the way that turns out to be gone is looked for once more, to say what is missing.
@@ -120,9 +130,9 @@ pub(crate) async fn list(
     Ok((entries, complete, valid))
 }
 
-/// Up to `limit` entries of a directory that stand after `after`, in the order of keys; whether no more follow. Without
-/// `after` they are fresh, and those that follow are as the directory was then or since: nothing is listed anew for
-/// them. Of a directory that is being listed comes what was seen so far.
+/// Up to `limit` entries of a directory that stand after `after`, in the order of keys; whether no more follow. They are
+/// fresh, also where an earlier part was: what is known beyond it may be from before this reader began. Of a directory
+/// that is being listed comes what was seen so far.
 pub(crate) async fn list_by_key(
     shared: &Arc<Shared>,
     directory: InodeId,
@@ -136,13 +146,6 @@ pub(crate) async fn list_by_key(
             let place = Place::of(state, existing(state, directory)?, None)?;
             match fresh_for(shared, &place) {
                 Some(valid) => Ok(Seen::Answer(question(state)?, valid)),
-                // While it is listed again, what was deleted long before this reader began may still be known.
-                None if after.is_some()
-                    && !shared.listings.is_under_way(directory)
-                    && query::is_loaded(state, directory)? =>
-                {
-                    Ok(Seen::Answer(question(state)?, Validity::default()))
-                }
                 None => Ok(Seen::Old(Box::new(place))),
             }
         };
@@ -243,7 +246,7 @@ fn page_by_key(
     let up_to = part.map(|part| &part.passed);
     let mut edges = query::list_edges_by_key(state, directory, after, up_to, limit)?;
     let is_full = edges.len() == limit;
-    edges.retain(|(name, _)| part.is_none_or(|part| !part.is_gone(name)));
+    edges.retain(|(name, edge)| part.is_none_or(|part| !part.is_gone(name, edge.changed_at)));
     let (entries, complete) = describe_page(shared, state, query::targets(state, edges)?, limit)?;
     Ok((entries, complete && !is_full))
 }

@@ -104,12 +104,8 @@ impl Master {
                 return Ok(Answer { of, validity, is_outage: false });
             }
             let is_loaded = query::is_loaded(&*world.log.store.borrow(), directory);
-            // While it is listed again, or after that failed midway, what was so long before this reader began may still
-            // be known.
-            let is_settled = !self.listings.is_under_way(directory)
-                && (!self.unfinished.borrow().contains(&directory)
-                    || world.plan.planted == Some(Planted::LaterPartsAreOld));
-            if after.is_some() && is_settled && is_loaded.expect("memory can be read") {
+            let may_be_old = after.is_some() && world.plan.planted == Some(Planted::LaterPartsAreOld);
+            if may_be_old && is_loaded.expect("memory can be read") {
                 let of = (page(world, directory, after, None), true);
                 return Ok(Answer { of, validity: Validity::default(), is_outage: false });
             }

@@ -268,15 +268,6 @@ async fn run_listings(world: &Rc<World>, master: &Rc<Master>, place: &Place) {
 fn note(world: &World, master: &Master, place: &Place, outcome: Result<Finish, ErrorKind>) {
     let (id, away) = (place.directory.id, &master.is_away[place.mount]);
     world.note(format_args!("listing of {}:{:?} {id} ended: {outcome:?}", place.mount, place.path()));
-    let mut unfinished = master.unfinished.borrow_mut();
-    match outcome {
-        Ok(Finish::Whole) => {
-            unfinished.remove(&id);
-        }
-        Ok(Finish::GivenUp) | Err(_) => {
-            unfinished.insert(id);
-        }
-    }
     match outcome {
         Ok(_) => away.set(false),
         Err(kind) => {

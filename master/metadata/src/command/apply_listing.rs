@@ -135,7 +135,7 @@ struct Step<'s, 'o, 'r> {
     state: &'s mut Transition<'o, 'r>,
     directory: &'s Inode,
     block_length: ByteCount,
-    /// Of a directory that is being loaded for the first time nobody has been told anything.
+    /// It was loaded before.
     is_known: bool,
     /// Most directories have no tombstones; then none is looked for.
     has_tombstones: bool,
@@ -342,9 +342,10 @@ impl<'s, 'o, 'r> Step<'s, 'o, 'r> {
         self.state.write(edge_key(self.directory.id, &entry.name), &edge);
     }
 
-    /// Voids what was told of a name, which led to `before`.
+    /// Voids what was told of a name, which led to `before`. Of a directory that is loaded for the first time only what
+    /// was there before can have been told: it is shown in parts.
     fn changed(&mut self, name: &EntryName, before: Option<InodeId>) {
-        if self.is_known {
+        if self.is_known || before.is_some() {
             self.state.name_changed(self.directory.id, name, before);
         }
     }

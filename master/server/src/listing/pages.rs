@@ -66,6 +66,7 @@ impl Listing<'_> {
         let (id, began) = (self.directory.id, self.shared.clock.boot_instant());
         let gone = self.shared.listings.began(id, began);
         let (begun_at, was_loaded) = self.shared.begin(move |state| Ok(query::is_loaded(state, id)?)).await?;
+        self.shared.listings.compares_since(id, begun_at);
         let store = self.shared.under_store(self.mount)?;
         let mut comparison =
             Comparison { begun_at, passed: None, ahead: HashSet::new(), gone, is_truncated: false };
@@ -104,6 +105,8 @@ impl Listing<'_> {
         store: &Arc<dyn UnderStore>,
         token: Option<PageToken>,
     ) -> Result<(BootInstant, ListedPage), MasterError> {
+        // Others that are silent may keep all places, too.
+        self.shared.listings.asks(self.directory.id);
         let _place = self.shared.listings.places.acquire().await.expect("never closed");
         let asked = self.shared.clock.boot_instant();
         let listed = store.list(&self.directory.key, token);
@@ -131,10 +134,11 @@ impl Listing<'_> {
             .partition(|listed| difference(None, listed).is_some_and(|entry| entry.check().is_ok()));
         self.shared.metrics.count_listed(entries.len(), skipped + odd.len() as u64);
         let news = self.shared.query(|state| self.look(state, comparison, &entries, passed.as_ref())).await?;
-        let passed = comparison.take(&entries, &news, passed);
+        let passed = comparison.take(&news, passed);
         if !news.upserts.is_empty() {
             self.propose(comparison.begun_at, news.upserts, Vec::new(), false).await?;
         }
+        comparison.forgive(&entries);
         self.shared.listings.passed(self.directory.id, passed, asked);
         Ok(())
     }
@@ -246,19 +250,7 @@ impl Comparison {
     }
 
     /// Takes note of a page; gives up to where what is known may be shown now, if that is further than before.
-    fn take(
-        &mut self,
-        entries: &[ListedObject],
-        news: &PageNews,
-        passed: Option<ListingPosition>,
-    ) -> Option<ListingPosition> {
-        {
-            let mut gone = self.gone.lock();
-            // From a server that keeps to no order all the same.
-            if !gone.is_empty() {
-                entries.iter().for_each(|listed| drop(gone.take(&listed.name)));
-            }
-        }
+    fn take(&mut self, news: &PageNews, passed: Option<ListingPosition>) -> Option<ListingPosition> {
         self.add_gone(news.gone.clone());
         self.ahead.extend(&news.known);
         let passed = passed.filter(|passed| self.passed.as_ref().is_none_or(|before| before < passed))?;
@@ -267,6 +259,15 @@ impl Comparison {
             self.ahead.remove(resolved);
         }
         (!self.is_truncated).then_some(passed)
+    }
+
+    /// Names that came after their place was passed are not gone: some servers keep to no order. They are shown once the
+    /// state has them as they are now.
+    fn forgive(&self, entries: &[ListedObject]) {
+        let mut gone = self.gone.lock();
+        if !gone.is_empty() {
+            entries.iter().for_each(|listed| drop(gone.take(&listed.name)));
+        }
     }
 
     fn add_gone(&mut self, names: Vec<EntryName>) {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use forebay_metadata::{ApplyListing, Command, Inode, MountRecord};
-use forebay_types::{EntryKind, ErrorKind};
+use forebay_types::ErrorKind;
 use forebay_under_store::ListedObject;
 
 use crate::difference::difference;
@@ -20,22 +20,22 @@ pub(super) fn is_told_by(error: &MasterError, directory: &Inode) -> bool {
     is_inside && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// Takes over what stands where the directory did: nothing, or something else. It may be there again, too.
+/// Takes over what stands where an entry did: nothing, or something of another kind. It may be there again, too.
 pub(super) async fn correct(
     shared: &Arc<Shared>,
-    directory: &Inode,
+    entry: &Inode,
     mount: &MountRecord,
 ) -> Result<(), MasterError> {
-    let Some(name) = directory.name.clone() else { return Ok(()) };
+    let Some(name) = entry.name.clone() else { return Ok(()) };
     let (begun_at, ()) = shared.begin(|_| Ok(())).await?;
     let store = shared.under_store(mount)?;
-    let asked = tokio::time::timeout(limits::UNDER_STORE_DEADLINE, store.stat(&directory.key));
+    let asked = tokio::time::timeout(limits::UNDER_STORE_DEADLINE, store.stat(&entry.key));
     let found = asked.await.map_err(|_| MasterError::Silent { uri: mount.uri.to_string() })??;
     let (upserts, removals) = match found {
-        Some(status) if status.kind == EntryKind::Directory => return Ok(()),
+        Some(status) if status.kind == entry.kind() => return Ok(()),
         Some(status) => (difference(None, &ListedObject { name, status }).into_iter().collect(), Vec::new()),
         None => (Vec::new(), vec![name]),
     };
-    let command = ApplyListing { directory: directory.parent, begun_at, upserts, removals, complete: false };
+    let command = ApplyListing { directory: entry.parent, begun_at, upserts, removals, complete: false };
     shared.propose(None, Command::ApplyListing(command)).await.map(drop)
 }

@@ -115,12 +115,15 @@ async fn a_listing_under_way_shows_no_name_that_it_missed_and_names_go_at_its_en
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_reads_on_is_not_made_to_wait_for_another_listing() {
+async fn who_reads_on_after_the_freshness_waits_for_what_it_reads_and_for_no_more() {
     let bucket = bucket(3, 3).await;
     let world = World::over_bucket(&bucket, MountOptions::FRESHNESS_DEFAULT).await;
     assert_eq!(world.all(1000).await.len(), 3 * PAGE);
+    bucket.remove(&key(PAGE + 2));
     world.clock.advance(Duration::from_secs(200));
-    // The server would not answer.
+    // Of three pages.
+    bucket.send(2);
     let (rest, complete) = world.part(Some(&key(PAGE)), 1000).await;
-    assert_eq!((rest.len(), complete), (2 * PAGE - 1, true));
+    assert_eq!((rest.first(), complete), (Some(&key(PAGE + 1)), false));
+    assert!(!rest.contains(&key(PAGE + 2)), "{rest:?}");
 }

@@ -54,6 +54,22 @@ fn of_a_known_directory_the_names_that_changed_are_told_with_what_they_led_to() 
 }
 
 #[test]
+fn while_a_directory_is_loaded_for_the_first_time_what_was_shown_of_it_and_changes_is_told() {
+    let (mut world, root) = World::mounted();
+    let part = |world: &mut World, entry| {
+        let begun_at = world.index();
+        let (upserts, removals) = (vec![entry], Vec::new());
+        let listing = ApplyListing { directory: root, begun_at, upserts, removals, complete: false };
+        world.apply(Command::ApplyListing(listing)).unwrap();
+    };
+    part(&mut world, file("f", "1"));
+    assert_eq!(world.effects, []);
+    let inode = world.at("/data/f").unwrap();
+    part(&mut world, file("f", "22"));
+    assert_eq!(changes(&world, root), Some(vec![("f".to_owned(), Some(inode))]));
+}
+
+#[test]
 fn more_changes_of_one_directory_than_are_told_one_by_one_are_told_as_all() {
     let (mut world, root) = World::mounted();
     world.list(root, Vec::new(), &[]).unwrap();
