@@ -6,6 +6,7 @@ use std::io::BufReader;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use forebay_metadata::snapshot::{Life, closed_mounts, next_incarnation, without_sealed_options};
 use forebay_metadata::{Mutation, StateReader, StoreError};
@@ -134,7 +135,11 @@ pub async fn restore(settings: RestoreSettings) -> Result<Restored, BeginError> 
 pub async fn format(dir: PathBuf, force: bool) -> Result<Option<ClusterId>, BeginError> {
     let formatting = move || match has_state(&dir)? {
         true if !force => Err(BeginError::NotForced { dir }),
-        true => Ok(erase(&dir)?),
+        true => {
+            let erased = erase(&dir)?;
+            wait_for_the_next_second();
+            Ok(erased)
+        }
         false => Ok(None),
     };
     tokio::task::spawn_blocking(formatting).await.map_err(|_| BeginError::Stopping)?
@@ -149,6 +154,7 @@ fn restore_now(settings: &RestoreSettings) -> Result<Restored, BeginError> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
     let mut capability_secret = [0; 32];
     getrandom::fill(&mut capability_secret).map_err(BeginError::Random)?;
+    wait_for_the_next_second();
     let before = backup.description().incarnation;
     let life = Life { incarnation: next_incarnation(settings.clock.now(), Some(before)), capability_secret };
     let node = RestoredNode { address: settings.address.clone(), slot: settings.slot };
@@ -165,6 +171,14 @@ fn restore_now(settings: &RestoreSettings) -> Result<Restored, BeginError> {
         incarnation: life.incarnation,
         taken_at: description.taken_at,
     })
+}
+
+/// Lives are numbered by the second in which they begin, and the one before, whichever it was, may have begun in this one.
+fn wait_for_the_next_second() {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    std::thread::sleep(
+        Duration::from_secs(1).saturating_sub(Duration::from_nanos(since.subsec_nanos().into())),
+    );
 }
 
 /// Bytes of a backup that are read at once.

@@ -160,7 +160,10 @@ async fn format_deletes_a_state_only_by_force_and_keeps_the_key() {
     assert!(error.to_string().contains("say --force as well"), "{error}");
     assert_eq!(old.identity("master").await.0, old.cluster, "nothing was deleted");
     let key = std::fs::read(dir.join(KEY_FILE)).expect("there");
+    let seconds = || std::time::UNIX_EPOCH.elapsed().expect("past 1970").as_secs();
+    let before = seconds();
     assert_eq!(format(dir.clone(), true).await.expect("deleted"), Some(old.cluster));
+    assert!(seconds() > before, "the next life must not begin in a second in which this one may have begun");
     assert_eq!(std::fs::read(dir.join(KEY_FILE)).expect("kept"), key);
     assert_ne!(old.identity("master").await.0, old.cluster);
     assert_eq!(format(old.dir.path().join("empty"), false).await.expect("nothing to do"), None);
