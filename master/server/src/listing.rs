@@ -3,20 +3,25 @@
 //! Nobody is answered from a listing that began too early for the mount's freshness; see [`crate::listings`]. Whoever
 //! needs a part of a directory need not wait for the rest of it: a listing is compared page by page, see [`pages`].
 
+mod file;
 mod pages;
 mod vanished;
+mod waiting;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_metadata::{Command, Freshness, Inode, MountRecord, Reap, SupersedeVersion, query};
+use forebay_metadata::{Command, Freshness, Inode, MountRecord, Reap, query};
 use forebay_runtime::BootInstant;
-use forebay_types::{EntryKind, EntryName, ErrorKind, ListingPosition, LogIndex};
+use forebay_types::{EntryName, ErrorKind, ListingPosition, LogIndex};
 use parking_lot::Mutex;
 
+pub(crate) use self::file::{compare, ensure_current};
 pub use self::pages::Finish;
 use self::pages::Listing;
+pub(crate) use self::waiting::Goal;
+use self::waiting::{Waited, wait_for};
 use crate::error::MasterError;
 use crate::freshness::Verdict;
 use crate::limits;
@@ -27,16 +32,6 @@ use crate::shared::Shared;
 pub(crate) struct Place {
     pub(crate) directory: Inode,
     pub(crate) mount: Option<MountRecord>,
-}
-
-/// What of a directory somebody needs to know.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Goal<'a> {
-    All,
-    /// Whatever follows this place, or comes first.
-    Beyond(Option<&'a ListingPosition>),
-    /// What stands here and before.
-    UpTo(&'a ListingPosition),
 }
 
 /// What of a directory is known within its freshness.
@@ -80,24 +75,6 @@ impl Part {
             _ => self.began,
         };
         bound.saturating_sub(now.saturating_duration_since(asked))
-    }
-}
-
-impl Goal<'_> {
-    fn is_met(self, course: &Course) -> bool {
-        match (self, &course.passed) {
-            (Self::All, _) | (_, None) => false,
-            (Self::Beyond(after), Some(passed)) => after.is_none_or(|after| after < passed),
-            (Self::UpTo(place), Some(passed)) => place <= passed,
-        }
-    }
-
-    fn wanted(self) -> Wanted {
-        match self {
-            // Who looks one name up is about to look up others.
-            Self::All | Self::UpTo(_) => Wanted::All,
-            Self::Beyond(after) => Wanted::Beyond(after.cloned()),
-        }
     }
 }
 
@@ -322,61 +299,6 @@ impl Lister {
     }
 }
 
-/// How a wait for a listing ended.
-enum Waited {
-    /// The goal was met before the end.
-    Part(Course),
-    Ended(Result<(), MasterError>),
-    /// No page came for as long as there is patience. The listing goes on.
-    Silence,
-}
-
-/// Waits until a listing has met the goal or ends, for as long as pages of it come when it asks for them.
-async fn wait_for(mut waiting: Waiting, patience: Option<Duration>, goal: Goal<'_>) -> Waited {
-    let state_of = |course: &Course| (course.pages, course.is_asking);
-    let mut seen = state_of(&waiting.borrow());
-    loop {
-        let is_news =
-            |course: &Course| course.ended.is_some() || goal.is_met(course) || state_of(course) != seen;
-        let course = match patience {
-            None => wait_until(&mut waiting, is_news).await,
-            Some(patience) => match tokio::time::timeout(patience, wait_until(&mut waiting, is_news)).await {
-                Ok(course) => course,
-                Err(_) if waiting.borrow().is_asking => return Waited::Silence,
-                // What takes long is the log and not the under-store.
-                Err(_) => continue,
-            },
-        };
-        let Some(course) = course else {
-            return Waited::Ended(Err(MasterError::Listing {
-                kind: ErrorKind::Unavailable,
-                message: "the master is shutting down; try again".to_owned(),
-            }));
-        };
-        match &course.ended {
-            Some(Ok(Finish::Whole)) => return Waited::Ended(Ok(())),
-            Some(Ok(Finish::GivenUp)) => return Waited::Ended(Err(MasterError::ListingGivenUp)),
-            Some(Err((kind, message))) => {
-                let (kind, message) = (*kind, message.clone());
-                return Waited::Ended(Err(MasterError::Listing { kind, message }));
-            }
-            None if goal.is_met(&course) => return Waited::Part(course),
-            None => seen = state_of(&course),
-        }
-    }
-}
-
-/// The course of a listing once it is so; `None` when nobody lists any more.
-async fn wait_until(waiting: &mut Waiting, is_so: impl Fn(&Course) -> bool) -> Option<Course> {
-    loop {
-        let course = waiting.borrow_and_update().clone();
-        if is_so(&course) {
-            return Some(course);
-        }
-        waiting.changed().await.ok()?;
-    }
-}
-
 /// How long an under-store may be silent before what was known is served: less once it was down.
 fn patience(shared: &Shared, mount: &MountRecord) -> Duration {
     match shared.under_stores.failure(mount.id) {
@@ -395,50 +317,6 @@ fn note_outage(shared: &Shared, mount: &MountRecord, reason: String) {
         tracing::warn!(mount = %mount.id, reason, "an under-store is away, serving what is known");
         shared.under_stores.note(mount.id, Some(reason));
     }
-}
-
-/// Compares one file with its under-store by one request, and gives it a new version if it is another. For mounts
-/// whose freshness is zero, where listing the whole directory at each open would cost more. An outage is not the file's:
-/// what is known is served, as for a listing.
-pub(crate) async fn ensure_current(
-    shared: &Arc<Shared>,
-    mount: &MountRecord,
-    file: &Inode,
-) -> Result<(), MasterError> {
-    match compare(shared, mount, file).await {
-        Err(error) if is_outage_of_file(error.kind()) => {
-            note_outage(shared, mount, error.to_string());
-            Ok(())
-        }
-        outcome => outcome,
-    }
-}
-
-/// The same; an outage is an error.
-pub(crate) async fn compare(
-    shared: &Arc<Shared>,
-    mount: &MountRecord,
-    file: &Inode,
-) -> Result<(), MasterError> {
-    let Some(version) = file.version() else {
-        return Ok(());
-    };
-    let store = shared.under_store(mount)?;
-    let asked = tokio::time::timeout(patience(shared, mount), store.fingerprint(&version.key)).await;
-    let found = asked.map_err(|_| MasterError::Silent { uri: mount.uri.to_string() })??;
-    shared.under_stores.note(mount.id, None);
-    if found.as_ref().is_some_and(|found| version.fingerprint.is_same_content(found)) {
-        return Ok(());
-    }
-    // What was asked tells of files only; something else may have taken this one's place, or hides it.
-    let asked = tokio::time::timeout(patience(shared, mount), store.stat(&version.key)).await;
-    let stands = asked.map_err(|_| MasterError::Silent { uri: mount.uri.to_string() })??;
-    if stands.as_ref().is_some_and(|stands| stands.kind != EntryKind::File) {
-        return vanished::correct(shared, file, mount).await;
-    }
-    let fingerprint = stands.and_then(|stands| stands.fingerprint);
-    let command = SupersedeVersion { inode: file.id, seen: version.file, fingerprint };
-    shared.propose(None, Command::SupersedeVersion(command)).await.map(drop)
 }
 
 /// Deletes what was detached, a bounded part at a time, until `cancelled`.
@@ -463,54 +341,6 @@ pub(crate) async fn reap(shared: Arc<Shared>, cancelled: tokio_util::sync::Cance
         tokio::select! {
             () = cancelled.cancelled() => return,
             () = shared.listings.reaper.notified() => {}
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::sync::watch;
-
-    const PATIENCE: Duration = Duration::from_secs(3);
-
-    #[tokio::test(start_paused = true)]
-    async fn silence_ends_the_wait_of_whoever_has_an_older_answer() {
-        let mut asking = Course::default();
-        asking.is_asking = true;
-        let (_course, waiting) = watch::channel(asking);
-        let begun = tokio::time::Instant::now();
-        let waited = wait_for(waiting, Some(PATIENCE), Goal::All).await;
-        assert!(matches!(waited, Waited::Silence));
-        assert_eq!(begun.elapsed(), PATIENCE);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_log_that_takes_its_time_is_no_silence_of_the_under_store() {
-        let (course, waiting) = watch::channel(Course::default());
-        let listing = async {
-            tokio::time::sleep(PATIENCE * 3).await;
-            course.send_modify(|course| course.ended = Some(Ok(Finish::Whole)));
-        };
-        let (waited, ()) = tokio::join!(wait_for(waiting, Some(PATIENCE), Goal::All), listing);
-        assert!(matches!(waited, Waited::Ended(Ok(()))));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_long_listing_whose_pages_come_is_waited_for_and_its_end_is_told() {
-        for ended in [Ok(Finish::Whole), Err((ErrorKind::UnderStore, "down".to_owned()))] {
-            let (course, waiting) = watch::channel(Course::default());
-            let listing = async {
-                for _ in 0..10 {
-                    tokio::time::sleep(PATIENCE / 2).await;
-                    course.send_modify(|course| course.pages += 1);
-                }
-                tokio::time::sleep(PATIENCE / 2).await;
-                course.send_modify(|course| course.ended = Some(ended.clone()));
-            };
-            let (waited, ()) = tokio::join!(wait_for(waiting, Some(PATIENCE), Goal::All), listing);
-            let Waited::Ended(outcome) = waited else { panic!("it went on to its end") };
-            assert_eq!(outcome.is_ok(), ended.is_ok());
         }
     }
 }

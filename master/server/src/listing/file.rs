@@ -1,0 +1,54 @@
+//! One file compared with its under-store, where listing its directory would cost more.
+
+use std::sync::Arc;
+
+use forebay_metadata::{Command, Inode, MountRecord, SupersedeVersion};
+use forebay_types::EntryKind;
+
+use super::{is_outage_of_file, note_outage, patience, vanished};
+use crate::error::MasterError;
+use crate::shared::Shared;
+
+/// Compares one file with its under-store by one request, and gives it a new version if it is another. For mounts
+/// whose freshness is zero, where listing the whole directory at each open would cost more. An outage is not the file's:
+/// what is known is served, as for a listing.
+pub(crate) async fn ensure_current(
+    shared: &Arc<Shared>,
+    mount: &MountRecord,
+    file: &Inode,
+) -> Result<(), MasterError> {
+    match compare(shared, mount, file).await {
+        Err(error) if is_outage_of_file(error.kind()) => {
+            note_outage(shared, mount, error.to_string());
+            Ok(())
+        }
+        outcome => outcome,
+    }
+}
+
+/// The same; an outage is an error.
+pub(crate) async fn compare(
+    shared: &Arc<Shared>,
+    mount: &MountRecord,
+    file: &Inode,
+) -> Result<(), MasterError> {
+    let Some(version) = file.version() else {
+        return Ok(());
+    };
+    let store = shared.under_store(mount)?;
+    let asked = tokio::time::timeout(patience(shared, mount), store.fingerprint(&version.key)).await;
+    let found = asked.map_err(|_| MasterError::Silent { uri: mount.uri.to_string() })??;
+    shared.under_stores.note(mount.id, None);
+    if found.as_ref().is_some_and(|found| version.fingerprint.is_same_content(found)) {
+        return Ok(());
+    }
+    // What was asked tells of files only; something else may have taken this one's place, or hides it.
+    let asked = tokio::time::timeout(patience(shared, mount), store.stat(&version.key)).await;
+    let stands = asked.map_err(|_| MasterError::Silent { uri: mount.uri.to_string() })??;
+    if stands.as_ref().is_some_and(|stands| stands.kind != EntryKind::File) {
+        return vanished::correct(shared, file, mount).await;
+    }
+    let fingerprint = stands.and_then(|stands| stands.fingerprint);
+    let command = SupersedeVersion { inode: file.id, seen: version.file, fingerprint };
+    shared.propose(None, Command::SupersedeVersion(command)).await.map(drop)
+}
