@@ -136,7 +136,12 @@ impl Listings {
                 let began = now.borrow().began;
                 let course = match began.is_none_or(is_young_enough) {
                     true => now,
-                    false => next.get_or_insert_with(|| watch::channel(Course::default()).0),
+                    false => next.get_or_insert_with(|| {
+                        let mut course = Course::default();
+                        // Whoever waits for the next one waits for this one's under-store, too.
+                        course.is_asking = now.borrow().is_asking;
+                        watch::channel(course).0
+                    }),
                 };
                 course.send_modify(|course| course.want(wanted));
                 Joined::UnderWay(course.subscribe())
@@ -227,7 +232,10 @@ impl Listings {
                 false
             }
             Some(next) => {
-                next.send_modify(|course| course.pages += 1);
+                next.send_modify(|course| {
+                    course.pages += 1;
+                    course.is_asking = false;
+                });
                 under_way.insert(directory, UnderWay { now: next, next: None });
                 true
             }
@@ -302,6 +310,21 @@ mod tests {
         assert!(next.borrow().began.is_none() && join(&listings, false).same_channel(&next));
         assert!(!listings.ended(DIRECTORY, Ok(Finish::Whole), false));
         assert!(next.borrow().ended.is_some());
+    }
+
+    #[test]
+    fn who_waits_for_the_next_listing_knows_that_the_under_store_is_asked_for_the_one_before() {
+        let (listings, first) = begun();
+        listings.began(DIRECTORY, BEGAN);
+        listings.asks(DIRECTORY);
+        let next = join(&listings, false);
+        assert!(first.borrow().is_asking && next.borrow().is_asking);
+        listings.page_came(DIRECTORY);
+        assert!(!first.borrow().is_asking && !next.borrow().is_asking);
+        listings.asks(DIRECTORY);
+        assert!(next.borrow().is_asking);
+        listings.ended(DIRECTORY, Ok(Finish::Whole), false);
+        assert!(!next.borrow().is_asking, "it has not asked yet");
     }
 
     #[test]
