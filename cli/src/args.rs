@@ -328,6 +328,8 @@ pub(crate) enum FsCommand {
     Cached(PathArguments),
     /// Compare a directory or file with its under-store now, whatever its freshness
     Refresh(RefreshArguments),
+    /// Show how what is known of a directory differs from its under-store, and change nothing
+    CheckConsistency(RefreshArguments),
 }
 
 /// One path of the namespace.
@@ -337,7 +339,7 @@ pub(crate) struct PathArguments {
     pub(crate) path: OsString,
 }
 
-/// `forebay fs refresh`.
+/// `forebay fs refresh` and `fs check-consistency`.
 #[derive(Debug, Args)]
 pub(crate) struct RefreshArguments {
     /// A path of the namespace, such as /data

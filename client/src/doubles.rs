@@ -334,6 +334,10 @@ impl Namespace for Master {
         Ok(Response::new(entry()))
     }
 
+    async fn check(&self, _: Request<v1::CheckRequest>) -> Result<Response<v1::CheckResponse>, Status> {
+        unused()
+    }
+
     async fn refresh(&self, _: Request<v1::RefreshRequest>) -> Result<Response<v1::RefreshResponse>, Status> {
         unused()
     }

@@ -43,7 +43,7 @@ pub use feed::{Change, Changes};
 pub use hold::Hold;
 pub use jobs::{Job, PathDefect, Submitted};
 pub use mounts::{MountEntry, MountRequest, Mounted};
-pub use names::{ListingPage, Location, Lookup, Presence, Statistics};
+pub use names::{Deviation, ListingPage, Location, Lookup, Presence, Statistics};
 pub use reader::Reader;
 pub use settings::ClientSettings;
 

@@ -43,6 +43,17 @@ pub struct ListingPage {
     pub valid: Duration,
 }
 
+/// How a name is known and how it is in the under-store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deviation {
+    /// It is there, and not known.
+    New,
+    /// It is something else by now.
+    Changed,
+    /// It is known, and not there.
+    Gone,
+}
+
 /// Room and counts, for statfs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics {
@@ -177,6 +188,35 @@ impl Client {
         let send = |channel, request| async move { NamespaceClient::new(channel).refresh(request).await };
         let called = self.0.master.call("Refresh", REFRESH_ANSWER_DEADLINE, request, send);
         called.await.outcome().map(drop)
+    }
+
+    /// How what is known of a directory differs from its under-store; changes nothing. The first thousand, and how many
+    /// there are. Cancel safe.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] or [`ErrorKind::NotADirectory`]; those of the under-store, also that it is away.
+    pub async fn check(&self, directory: InodeId) -> Result<(Vec<(EntryName, Deviation)>, u64), ClientError> {
+        let request = v1::CheckRequest { header: Some(self.header(None)), directory: directory.get() };
+        let send = |channel, request| async move {
+            NamespaceClient::new(channel).max_decoding_message_size(RPC_LENGTH_MAX).check(request).await
+        };
+        let called = self.0.master.call("Check", REFRESH_ANSWER_DEADLINE, request, send);
+        let answer = called.await.outcome()?;
+        let named = |of: v1::NamedDeviation| {
+            let deviation = match of.deviation() {
+                v1::Deviation::New => Deviation::New,
+                v1::Deviation::Changed => Deviation::Changed,
+                v1::Deviation::Gone => Deviation::Gone,
+                v1::Deviation::Unspecified => return Err(WireDefect::Missing("deviation")),
+            };
+            let reason = |error: forebay_types::NameError| WireDefect::Invalid {
+                field: "name",
+                reason: error.to_string(),
+            };
+            Ok((EntryName::new(of.name.to_vec()).map_err(reason)?, deviation))
+        };
+        let deviations = answer.deviations.into_iter().map(named).collect::<Result<_, _>>();
+        Ok((deviations.map_err(defect("Check"))?, answer.total))
     }
 
     /// Room and counts, for statfs. Never waits for a worker. Cancel safe.

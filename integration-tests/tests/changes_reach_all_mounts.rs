@@ -58,6 +58,26 @@ fn what_a_refresh_finds_is_seen_by_every_mount_within_seconds() {
 }
 
 #[test]
+fn what_differs_is_named_until_it_is_taken_over() {
+    let source = tempfile::tempdir().expect("a folder");
+    let (fleet, _mounts) = two_mounts(source.path());
+    let check = || fleet.run(&["fs", "check-consistency", "-r", "/"]);
+    assert_eq!((check().code, check().stdout), (0, String::new()));
+    change(source.path());
+    let checked = check();
+    let mut lines: Vec<_> = checked.stdout.lines().collect();
+    lines.sort_unstable();
+    assert_eq!((checked.code, lines), (1, vec!["changed /data/f", "gone    /data/g", "new     /data/new"]));
+    assert!(checked.stderr.contains("3 names differ") && checked.stderr.contains("fs refresh -r /"));
+    assert_eq!(check().stdout, checked.stdout, "nothing was changed by looking");
+    let document = fleet.run(&["fs", "check-consistency", "/data", "--output", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&document.stdout).expect("a document");
+    assert_eq!(document["total"].as_u64(), Some(3), "{document}");
+    refresh(&fleet, "/data");
+    assert_eq!(check().code, 0);
+}
+
+#[test]
 fn a_change_that_nobody_could_be_told_of_is_seen_after_a_restart_of_the_master() {
     let source = tempfile::tempdir().expect("a folder");
     let (mut fleet, mounts) = two_mounts(source.path());

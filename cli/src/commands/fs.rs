@@ -1,5 +1,6 @@
 //! `forebay fs`: the namespace as a person looks at it, without a mount.
 
+mod check;
 mod free;
 mod read;
 mod refresh;
@@ -35,6 +36,10 @@ pub(crate) async fn run(global: &GlobalArguments, command: FsCommand) -> Result<
         FsCommand::Refresh(arguments) => {
             let found = find(global, &arguments.path).await?;
             refresh::refresh(global, &found, arguments.recursive).await
+        }
+        FsCommand::CheckConsistency(arguments) => {
+            let found = find(global, &arguments.path).await?;
+            check::check(global, &found, arguments.recursive).await
         }
         FsCommand::Cat(arguments) => {
             let paths = arguments.paths.iter().map(TypedPath::parse).collect::<Result<Vec<_>, _>>()?;

@@ -3,6 +3,7 @@
 //! Nobody is answered from a listing that began too early for the mount's freshness; see [`crate::listings`]. Whoever
 //! needs a part of a directory need not wait for the rest of it: a listing is compared page by page, see [`pages`].
 
+mod checking;
 mod file;
 mod pages;
 mod vanished;
@@ -17,6 +18,7 @@ use forebay_runtime::BootInstant;
 use forebay_types::{EntryName, ErrorKind, ListingPosition, LogIndex};
 use parking_lot::Mutex;
 
+pub(crate) use self::checking::{Deviation, Deviations, check};
 pub(crate) use self::file::{compare, ensure_current};
 pub use self::pages::Finish;
 use self::pages::Listing;

@@ -137,10 +137,9 @@ impl Listings {
                 let course = match began.is_none_or(is_young_enough) {
                     true => now,
                     false => next.get_or_insert_with(|| {
-                        let mut course = Course::default();
                         // Whoever waits for the next one waits for this one's under-store, too.
-                        course.is_asking = now.borrow().is_asking;
-                        watch::channel(course).0
+                        let is_asking = now.borrow().is_asking;
+                        watch::channel(Course { is_asking, ..Course::default() }).0
                     }),
                 };
                 course.send_modify(|course| course.want(wanted));

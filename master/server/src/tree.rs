@@ -16,7 +16,8 @@ use crate::answer_room::{AnswerRoom, entry_length};
 use crate::error::MasterError;
 use crate::freshness::{SYNTHETIC, Verdict, validity};
 use crate::listing::{
-    Covered, Goal, Part, Place, compare, ensure, ensure_current, ensure_fresh, list_now, renew_in_background,
+    Covered, Deviations, Goal, Part, Place, check, compare, ensure, ensure_current, ensure_fresh, list_now,
+    renew_in_background,
 };
 use crate::shared::Shared;
 
@@ -196,6 +197,17 @@ pub(crate) async fn renew(shared: &Arc<Shared>, inode: InodeId) -> Result<Entry,
     let (file, mount) = shared.query(|state| file_in_mount(state, inode)).await?;
     ensure_current(shared, &mount, &file).await?;
     shared.query(|state| described(shared, state, inode)).await
+}
+
+/// How what is known of a directory differs from its under-store.
+pub(crate) async fn deviations(shared: &Arc<Shared>, directory: InodeId) -> Result<Deviations, MasterError> {
+    let place = shared
+        .query(|state| {
+            let (directory, mount) = living(state, directory)?;
+            Place::of(state, directory, mount)
+        })
+        .await?;
+    check(shared, &place).await
 }
 
 /// Compares a directory or a file with its under-store, whatever its freshness. What lies in no mount is as it is.

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use forebay_metadata::query;
 use forebay_proto::{Entry, Validity, WireDefect, v1};
-use forebay_types::{FileId, InodeId, ListingPosition, limits::LISTING_PAGE_MAX};
+use forebay_types::{EntryName, FileId, InodeId, ListingPosition, limits::LISTING_PAGE_MAX};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::{name, path};
 use crate::error::MasterError;
 use crate::limits;
+use crate::listing::Deviation;
 use crate::shared::Shared;
 use crate::tree;
 
@@ -75,6 +76,20 @@ impl v1::namespace_server::Namespace for NamespaceService {
     ) -> Result<Response<v1::RefreshResponse>, Status> {
         tree::refresh(&self.0, InodeId::new(request.into_inner().inode)).await?;
         Ok(Response::new(v1::RefreshResponse {}))
+    }
+
+    async fn check(&self, request: Request<v1::CheckRequest>) -> Result<Response<v1::CheckResponse>, Status> {
+        let found = tree::deviations(&self.0, InodeId::new(request.into_inner().directory)).await?;
+        let named = |(name, deviation): (EntryName, Deviation)| {
+            let deviation = match deviation {
+                Deviation::New => v1::Deviation::New,
+                Deviation::Changed => v1::Deviation::Changed,
+                Deviation::Gone => v1::Deviation::Gone,
+            };
+            v1::NamedDeviation { name: Vec::from(name).into(), deviation: deviation.into() }
+        };
+        let deviations = found.names.into_iter().map(named).collect();
+        Ok(Response::new(v1::CheckResponse { deviations, total: found.total }))
     }
 
     async fn follow_changes(
