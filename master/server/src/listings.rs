@@ -76,6 +76,8 @@ struct Wants {
     beyond: Option<ListingPosition>,
     /// Pages of this listing itself that were passed.
     passed: u64,
+    /// Somebody waits for the end of it, to get a younger one.
+    end: bool,
 }
 
 impl Course {
@@ -137,6 +139,7 @@ impl Listings {
                 let course = match began.is_none_or(is_young_enough) {
                     true => now,
                     false => next.get_or_insert_with(|| {
+                        now.send_modify(|course| course.wants.end = true);
                         // Whoever waits for the next one waits for this one's under-store, too.
                         let is_asking = now.borrow().is_asking;
                         watch::channel(Course { is_asking, ..Course::default() }).0
@@ -182,13 +185,14 @@ impl Listings {
         under_way.get(&directory).is_some_and(|UnderWay { now, .. }| now.borrow().is_more_wanted())
     }
 
-    /// Waits until the listing under way is to go on. Cancel safe.
-    pub async fn more_wanted(&self, directory: InodeId) {
+    /// Waits until it is known whether the listing under way is to go on: not if nobody wants more of it while somebody
+    /// waits for the next one. Cancel safe.
+    pub async fn more_wanted(&self, directory: InodeId) -> bool {
         let waiting = self.under_way.lock().get(&directory).map(|UnderWay { now, .. }| now.subscribe());
-        if let Some(mut waiting) = waiting {
-            // Its sender lives as long as the listing that asks.
-            waiting.wait_for(Course::is_more_wanted).await.map(drop).unwrap_or_default();
-        }
+        let Some(mut waiting) = waiting else { return false };
+        // Its sender lives as long as the listing that asks.
+        let course = waiting.wait_for(|course| course.is_more_wanted() || course.wants.end).await;
+        course.is_ok_and(|course| course.is_more_wanted())
     }
 
     /// The listing compares with the state as the entry at `begun_at` left it.
@@ -324,6 +328,26 @@ mod tests {
         assert!(next.borrow().is_asking);
         listings.ended(DIRECTORY, Ok(Finish::Whole), false);
         assert!(!next.borrow().is_asking, "it has not asked yet");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_next_listing_does_not_wait_for_readers_of_the_one_before() {
+        let listings = Listings::default();
+        let first_names = Wanted::Beyond(None);
+        drop(listings.join(DIRECTORY, |_| true, first_names.clone()));
+        listings.began(DIRECTORY, BEGAN);
+        for _ in 0..limits::LISTING_PAGES_AHEAD {
+            assert!(listings.more_wanted(DIRECTORY).await);
+            listings.passed(DIRECTORY, None, BEGAN);
+        }
+        let more = listings.more_wanted(DIRECTORY);
+        tokio::pin!(more);
+        assert!(futures::poll!(&mut more).is_pending());
+        let next = join(&listings, false);
+        assert_eq!(futures::poll!(&mut more), std::task::Poll::Ready(false));
+        drop(listings.join(DIRECTORY, |_| true, first_names));
+        assert!(listings.more_wanted(DIRECTORY).await, "whoever reads on is served first");
+        assert!(listings.ended(DIRECTORY, Ok(Finish::GivenUp), false) && next.borrow().ended.is_none());
     }
 
     #[test]

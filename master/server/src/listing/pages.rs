@@ -84,7 +84,7 @@ impl Listing<'_> {
             } else {
                 self.compare(&mut comparison, page, asked).await?;
                 let more = self.shared.listings.more_wanted(id);
-                if tokio::time::timeout(limits::LISTING_UNWANTED_MAX, more).await.is_err() {
+                if !tokio::time::timeout(limits::LISTING_UNWANTED_MAX, more).await.unwrap_or(false) {
                     return Ok(Finish::GivenUp);
                 }
                 self.page(&store, Some(token)).await?

@@ -81,6 +81,19 @@ async fn no_more_is_listed_than_somebody_reads_and_a_reader_that_comes_back_gets
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_nobody_reads_does_not_hold_up_the_next_one() {
+    let bucket = bucket(20, usize::MAX >> 4).await;
+    let world = World::over_bucket(&bucket, MountOptions::FRESHNESS_DEFAULT).await;
+    world.part(None, 1000).await;
+    let most = 1 + limits::LISTING_PAGES_AHEAD;
+    world.wait_for_requests(most).await;
+    world.clock.advance(Duration::from_secs(200));
+    let found = tokio::time::timeout(limits::LISTING_UNWANTED_MAX / 2, world.all(1000));
+    assert_eq!(found.await.expect("at once").len(), 20 * PAGE);
+    assert_eq!(world.requests(), most + 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_listing_under_way_shows_no_name_that_it_missed_and_names_go_at_its_end() {
     let bucket = bucket(3, 3).await;
     let world = World::over_bucket(&bucket, MountOptions::FRESHNESS_DEFAULT).await;

@@ -61,7 +61,7 @@ impl Listing<'_> {
             } else {
                 self.compare(&mut comparison, page, asked).await?;
                 let more = self.master.listings.more_wanted(id);
-                if self.world.executor.within(LISTING_UNWANTED_MAX, more).await.is_none() {
+                if !self.world.executor.within(LISTING_UNWANTED_MAX, more).await.unwrap_or(false) {
                     return Ok(Finish::GivenUp);
                 }
                 self.page(Some(&token)).await?
