@@ -165,7 +165,7 @@ impl Follower {
                 }
                 Err(error) if error.kind() == ErrorKind::Unsupported => {
                     tracing::debug!("the master does not tell of changes; they are seen a few seconds later");
-                    tokio::time::sleep(FOLLOW_UNSUPPORTED_PAUSE).await;
+                    self.sleep_or_lose(FOLLOW_UNSUPPORTED_PAUSE).await;
                 }
                 Err(error) => {
                     tracing::debug!(%error, "changes could not be followed; going on");

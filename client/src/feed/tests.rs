@@ -126,6 +126,17 @@ async fn an_older_master_grants_nothing_and_is_no_error() {
 }
 
 #[tokio::test]
+async fn a_master_that_is_of_an_older_release_from_now_on_voids_what_was_granted_before() {
+    let (master, serving) = serve([nothing(5)]);
+    let (client, mut changes) = follow(serving.address).await;
+    let standing = open_granted(&master, 5, &client).await;
+    master.tell_error(forebay_proto::WireError::new(ErrorKind::Unsupported, "not known here"));
+    let told = tokio::time::timeout(FOLLOW_UNSUPPORTED_PAUSE / 2, changes.next());
+    assert_eq!(told.await.expect("in time").0, [Change::Everything]);
+    assert_eq!(standing(), Standing::Unknown);
+}
+
+#[tokio::test]
 async fn when_nobody_follows_any_more_nothing_is_granted() {
     let (master, serving) = serve([nothing(5)]);
     let (client, changes) = follow(serving.address).await;
