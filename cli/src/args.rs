@@ -260,7 +260,8 @@ pub(crate) struct MountArguments {
     /// How old what is shown may be, such as 500ms or 2m, 0 to ask at each open, or immutable [default: 60s]
     #[arg(long, value_name = "DURATION|immutable")]
     pub(crate) freshness: Option<String>,
-    /// strict: clients ask the master each time; relaxed: they may use an answer for up to 5s [default: relaxed]
+    /// strict: clients ask the master each time; relaxed: they may use an answer within the freshness while they hear of
+    /// changes, and for 5s when they do not [default: relaxed]
     #[arg(long, value_name = "strict|relaxed")]
     pub(crate) coherence: Option<String>,
 }
