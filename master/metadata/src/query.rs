@@ -3,6 +3,7 @@
 //! An inode that was detached is still answered by its id until the reaper comes to it; [`path_of`] tells.
 
 mod by_key;
+mod edges_of;
 
 use forebay_types::{EntryName, InodeId, JobFailure, JobId, MountId, NamespacePath, SessionId, Timestamp};
 
@@ -17,6 +18,7 @@ use crate::tree;
 
 pub use crate::command::check_mount;
 pub use by_key::list_edges_by_key;
+pub use edges_of::edges_of;
 
 /// How far a path leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +55,15 @@ pub fn lookup(
     name: &EntryName,
 ) -> Result<Option<Inode>, StoreError> {
     let edge: Option<Edge> = read(reader, &edge_key(parent, name))?;
-    edge.map(|edge| tree::existing(reader, edge.target)).transpose()
+    edge.map(|edge| target(reader, &edge)).transpose()
+}
+
+/// What an edge leads to.
+///
+/// # Errors
+/// As all queries.
+pub fn target(reader: &dyn StateReader, edge: &Edge) -> Result<Inode, StoreError> {
+    tree::existing(reader, edge.target)
 }
 
 /// The edge of a name; `None` when the name is not there, or not yet loaded.

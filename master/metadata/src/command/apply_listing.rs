@@ -3,6 +3,8 @@
 //! A listing takes time, and names change while it runs: it carries the log index at which it began, and says nothing
 //! about a name that changed since. Names that lead to mounts are not the under-store's to change.
 
+use std::collections::BTreeSet;
+
 use forebay_types::{ByteCount, EntryKind, EntryName, Fingerprint, InodeId, LogIndex, UnderStoreKey};
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +141,9 @@ struct Step<'s, 'o, 'r> {
     is_known: bool,
     /// Most directories have no tombstones; then none is looked for.
     has_tombstones: bool,
+    /// Names of the command that are not known and did not come yet: a large directory has almost no others when it is
+    /// first seen.
+    unknown: BTreeSet<&'s EntryName>,
     counts: Counts,
 }
 
@@ -161,12 +166,19 @@ impl<'s, 'o, 'r> Step<'s, 'o, 'r> {
         let prefix = inode_key(directory.id);
         let end = range_end(&prefix);
         let has_tombstones = !read_page::<Tombstone>(state.reader(), &prefix, end.as_deref(), 1)?.is_empty();
+        let mut unknown: BTreeSet<_> = command.upserts.iter().map(|entry| &entry.name).collect();
+        for name in query::edges_of(state.reader(), directory.id, &unknown)?.into_keys() {
+            unknown.remove(name);
+        }
         let block_length = mount.options.block_length;
         let counts = Counts::default();
-        Ok(Self { command, state, directory, block_length, is_known, has_tombstones, counts })
+        Ok(Self { command, state, directory, block_length, is_known, has_tombstones, unknown, counts })
     }
 
-    fn upsert(&mut self, entry: &ListedEntry) -> Result<(), StoreError> {
+    fn upsert(&mut self, entry: &'s ListedEntry) -> Result<(), StoreError> {
+        if self.unknown.remove(&entry.name) {
+            return self.create_unless_gone(entry);
+        }
         let Some(edge) = self.state.edge(self.directory.id, &entry.name)? else {
             return self.create_unless_gone(entry);
         };
