@@ -26,6 +26,8 @@ pub(crate) const UNDER_STORE_DEADLINE: Duration = Duration::from_secs(45);
 pub(crate) const PROPOSE_DEADLINE: Duration = Duration::from_secs(10);
 /// Differences of a listing in one entry: few, so that listings take several.
 pub(crate) const DIFFERENCES_PER_ENTRY: usize = 3;
+/// Pages of a listing that were fetched and wait to be compared.
+pub(crate) const LISTING_PAGES_WAITING_MAX: usize = 2;
 /// How long a listing waits for somebody who wants more of it.
 pub(crate) const LISTING_UNWANTED_MAX: Duration = Duration::from_secs(30);
 /// How often it is looked which directories are due.

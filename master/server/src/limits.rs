@@ -117,6 +117,8 @@ pub(crate) const USE_MEMORY_MIN: Duration = Duration::from_secs(10);
 pub(crate) const FIRST_ENTRIES: usize = 100;
 /// How many pages a listing goes beyond what somebody asked to see.
 pub(crate) const LISTING_PAGES_AHEAD: u64 = 4;
+/// Pages of a listing that were fetched and wait to be compared, so that the under-store does not wait for us.
+pub(crate) const LISTING_PAGES_WAITING_MAX: usize = 2;
 /// Pages of a listing under way of which it is remembered when they were asked for.
 pub(crate) const LISTING_PAGES_REMEMBERED: usize = 16;
 /// How long a listing waits for somebody who wants more of it; then it is given up, and begins anew when it is wanted.

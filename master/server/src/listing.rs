@@ -4,6 +4,7 @@
 //! needs a part of a directory need not wait for the rest of it: a listing is compared page by page, see [`pages`].
 
 mod checking;
+mod fetching;
 mod file;
 mod pages;
 mod vanished;

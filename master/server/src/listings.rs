@@ -71,10 +71,11 @@ pub struct Course {
 #[derive(Clone, Debug, Default)]
 struct Wants {
     all: bool,
-    /// Until so many pages of it were passed.
+    /// So many pages of it.
     pages: u64,
     beyond: Option<ListingPosition>,
-    /// Pages of this listing itself that were passed.
+    /// Pages of this listing itself that came, and that were passed.
+    came: u64,
     passed: u64,
     /// Somebody waits for the end of it, to get a younger one.
     end: bool,
@@ -85,7 +86,7 @@ impl Course {
         match wanted {
             Wanted::All => self.wants.all = true,
             Wanted::Beyond(place) => {
-                self.wants.pages = self.wants.passed + limits::LISTING_PAGES_AHEAD;
+                self.wants.pages = self.wants.passed + 1 + limits::LISTING_PAGES_AHEAD;
                 self.wants.beyond = self.wants.beyond.take().max(place);
             }
         }
@@ -95,7 +96,7 @@ impl Course {
     fn is_more_wanted(&self) -> bool {
         let wants = &self.wants;
         let is_on_the_way = wants.beyond.is_some() && self.passed <= wants.beyond;
-        wants.all || wants.passed < wants.pages || is_on_the_way
+        wants.all || wants.came < wants.pages || is_on_the_way
     }
 }
 
@@ -179,12 +180,6 @@ impl Listings {
         }
     }
 
-    /// Whether the listing under way is to go on.
-    pub fn is_more_wanted(&self, directory: InodeId) -> bool {
-        let under_way = self.under_way.lock();
-        under_way.get(&directory).is_some_and(|UnderWay { now, .. }| now.borrow().is_more_wanted())
-    }
-
     /// Waits until it is known whether the listing under way is to go on: not if nobody wants more of it while somebody
     /// waits for the next one. Cancel safe.
     pub async fn more_wanted(&self, directory: InodeId) -> bool {
@@ -209,6 +204,9 @@ impl Listings {
 
     /// A page of the listing came: it goes on, and so does the wait for the next one.
     pub fn page_came(&self, directory: InodeId) {
+        if let Some(UnderWay { now, .. }) = self.under_way.lock().get(&directory) {
+            now.send_modify(|course| course.wants.came += 1);
+        }
         self.note(directory, |course| {
             course.is_asking = false;
             course.pages += 1;
@@ -336,8 +334,9 @@ mod tests {
         let first_names = Wanted::Beyond(None);
         drop(listings.join(DIRECTORY, |_| true, first_names.clone()));
         listings.began(DIRECTORY, BEGAN);
-        for _ in 0..limits::LISTING_PAGES_AHEAD {
+        for _ in 0..=limits::LISTING_PAGES_AHEAD {
             assert!(listings.more_wanted(DIRECTORY).await);
+            listings.page_came(DIRECTORY);
             listings.passed(DIRECTORY, None, BEGAN);
         }
         let more = listings.more_wanted(DIRECTORY);

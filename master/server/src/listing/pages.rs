@@ -15,12 +15,14 @@ use forebay_metadata::{
 use forebay_runtime::BootInstant;
 use forebay_types::limits::LISTING_PAGE_MAX;
 use forebay_types::{EntryName, InodeId, ListingPosition, LogIndex};
-use forebay_under_store::{ListedObject, ListedPage, PageToken, UnderStore};
+use forebay_under_store::{ListedObject, ListedPage};
 use parking_lot::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::difference::difference;
 use crate::error::MasterError;
 use crate::limits;
+use crate::listing::fetching::{Fetched, Pages};
 use crate::shared::Shared;
 
 /// How a listing ended that did not fail.
@@ -37,6 +39,9 @@ pub(super) struct Listing<'a> {
     pub(super) directory: &'a Inode,
     pub(super) mount: &'a MountRecord,
 }
+
+/// A page on its way into the state.
+type Settling = AbortOnDropHandle<Result<(), MasterError>>;
 
 /// What is remembered of the pages so far.
 struct Comparison {
@@ -67,30 +72,24 @@ impl Listing<'_> {
         let gone = self.shared.listings.began(id, began);
         let (begun_at, was_loaded) = self.shared.begin(move |state| Ok(query::is_loaded(state, id)?)).await?;
         self.shared.listings.compares_since(id, begun_at);
-        let store = self.shared.under_store(self.mount)?;
+        let mut pages = Pages::ask(self.shared, self.directory, self.mount)?;
         let mut comparison =
             Comparison { begun_at, passed: None, ahead: HashSet::new(), gone, is_truncated: false };
-        let (mut asked, mut page) = self.page(&store, None).await?;
-        if let Some(first) = split_off_first(&mut page) {
-            self.compare(&mut comparison, first, asked).await?;
+        let mut settling = None;
+        let mut is_whole = false;
+        while let Some(Fetched { asked, mut page, is_last }) = pages.next().await? {
+            is_whole = is_last;
+            if comparison.passed.is_none()
+                && let Some(first) = split_off_first(&mut page)
+            {
+                settling = Some(self.compare(&mut comparison, first, asked, settling).await?);
+            }
+            settling = Some(self.compare(&mut comparison, page, asked, settling).await?);
         }
-        while let Some(token) = page.next.take() {
-            (asked, page) = if self.shared.listings.is_more_wanted(id) {
-                // The next page comes while this one is taken over.
-                let compared = self.compare(&mut comparison, page, asked);
-                let (compared, next) = tokio::join!(compared, self.page(&store, Some(token)));
-                compared?;
-                next?
-            } else {
-                self.compare(&mut comparison, page, asked).await?;
-                let more = self.shared.listings.more_wanted(id);
-                if !tokio::time::timeout(limits::LISTING_UNWANTED_MAX, more).await.unwrap_or(false) {
-                    return Ok(Finish::GivenUp);
-                }
-                self.page(&store, Some(token)).await?
-            };
+        settle(settling).await?;
+        if !is_whole {
+            return Ok(Finish::GivenUp);
         }
-        self.compare(&mut comparison, page, asked).await?;
         self.sweep(&mut comparison).await?;
         self.propose_removals(&comparison, was_loaded).await?;
         if !comparison.is_truncated {
@@ -99,34 +98,15 @@ impl Listing<'_> {
         Ok(Finish::Whole)
     }
 
-    /// The next page, and when it was asked for.
-    async fn page(
-        &self,
-        store: &Arc<dyn UnderStore>,
-        token: Option<PageToken>,
-    ) -> Result<(BootInstant, ListedPage), MasterError> {
-        // Others that are silent may keep all places, too.
-        self.shared.listings.asks(self.directory.id);
-        let _place = self.shared.listings.places.acquire().await.expect("never closed");
-        let asked = self.shared.clock.boot_instant();
-        let listed = store.list(&self.directory.key, token);
-        let page = tokio::time::timeout(limits::UNDER_STORE_DEADLINE, listed).await.map_err(|_| {
-            MasterError::UnderStoreTimedOut {
-                mount: self.mount.id,
-                seconds: limits::UNDER_STORE_DEADLINE.as_secs(),
-            }
-        })??;
-        self.shared.listings.page_came(self.directory.id);
-        Ok((asked, page))
-    }
-
-    /// Proposes what differs in one page, and tells how far the listing has come.
+    /// Looks what differs in one page, and once the page before it is in the state begins to bring this one there and
+    /// to tell how far the listing has come.
     async fn compare(
         &self,
         comparison: &mut Comparison,
         page: ListedPage,
         asked: BootInstant,
-    ) -> Result<(), MasterError> {
+        before: Option<Settling>,
+    ) -> Result<Settling, MasterError> {
         let ListedPage { entries, skipped, passed, .. } = page;
         // An entry that the state machine would refuse must not take its neighbours with it.
         let (entries, odd): (Vec<_>, Vec<_>) = entries
@@ -135,12 +115,17 @@ impl Listing<'_> {
         self.shared.metrics.count_listed(entries.len(), skipped + odd.len() as u64);
         let news = self.shared.query(|state| self.look(state, comparison, &entries, passed.as_ref())).await?;
         let passed = comparison.take(&news, passed);
-        if !news.upserts.is_empty() {
-            self.propose(comparison.begun_at, news.upserts, Vec::new(), false).await?;
-        }
-        comparison.forgive(&entries);
-        self.shared.listings.passed(self.directory.id, passed, asked);
-        Ok(())
+        settle(before).await?;
+        let (shared, directory, begun_at) = (Arc::clone(self.shared), self.directory.id, comparison.begun_at);
+        let gone = Arc::clone(&comparison.gone);
+        Ok(AbortOnDropHandle::new(tokio::spawn(async move {
+            if !news.upserts.is_empty() {
+                propose(&shared, directory, begun_at, news.upserts, Vec::new(), false).await?;
+            }
+            forgive(&gone, &entries);
+            shared.listings.passed(directory, passed, asked);
+            Ok(())
+        })))
     }
 
     fn look(
@@ -151,8 +136,10 @@ impl Listing<'_> {
         passed: Option<&ListingPosition>,
     ) -> Result<PageNews, MasterError> {
         let mut news = PageNews::default();
+        let names = entries.iter().map(|listed| &listed.name).collect();
+        let edges = query::edges_of(state, self.directory.id, &names)?;
         for listed in entries {
-            let known = query::lookup(state, self.directory.id, &listed.name)?;
+            let known = edges.get(&listed.name).map(|edge| query::target(state, edge)).transpose()?;
             news.upserts.extend(difference(known.as_ref(), listed));
             news.known.extend(known.map(|known| known.id));
         }
@@ -202,27 +189,47 @@ impl Listing<'_> {
     }
 
     async fn propose_removals(&self, comparison: &Comparison, was_loaded: bool) -> Result<(), MasterError> {
+        let id = self.directory.id;
         let mut removals: Vec<_> = comparison.gone.lock().iter().cloned().collect();
         while removals.len() > limits::DIFFERENCES_PER_ENTRY {
             let rest = removals.split_off(limits::DIFFERENCES_PER_ENTRY);
             let part = std::mem::replace(&mut removals, rest);
-            self.propose(comparison.begun_at, Vec::new(), part, false).await?;
+            propose(self.shared, id, comparison.begun_at, Vec::new(), part, false).await?;
         }
         if !removals.is_empty() || !was_loaded {
-            self.propose(comparison.begun_at, Vec::new(), removals, true).await?;
+            propose(self.shared, id, comparison.begun_at, Vec::new(), removals, true).await?;
         }
         Ok(())
     }
+}
 
-    async fn propose(
-        &self,
-        begun_at: LogIndex,
-        upserts: Vec<ListedEntry>,
-        removals: Vec<EntryName>,
-        complete: bool,
-    ) -> Result<(), MasterError> {
-        let command = ApplyListing { directory: self.directory.id, begun_at, upserts, removals, complete };
-        self.shared.propose(None, Command::ApplyListing(command)).await.map(drop)
+/// Waits until a page is in the state.
+async fn settle(settling: Option<Settling>) -> Result<(), MasterError> {
+    match settling {
+        // It ends early only with the process.
+        Some(settling) => settling.await.unwrap_or(Err(MasterError::ListingGivenUp)),
+        None => Ok(()),
+    }
+}
+
+async fn propose(
+    shared: &Shared,
+    directory: InodeId,
+    begun_at: LogIndex,
+    upserts: Vec<ListedEntry>,
+    removals: Vec<EntryName>,
+    complete: bool,
+) -> Result<(), MasterError> {
+    let command = ApplyListing { directory, begun_at, upserts, removals, complete };
+    shared.propose(None, Command::ApplyListing(command)).await.map(drop)
+}
+
+/// Names that came after their place was passed are not gone: some servers keep to no order. They are shown once the
+/// state has them as they are now.
+fn forgive(gone: &Mutex<BTreeSet<EntryName>>, entries: &[ListedObject]) {
+    let mut gone = gone.lock();
+    if !gone.is_empty() {
+        entries.iter().for_each(|listed| drop(gone.take(&listed.name)));
     }
 }
 
@@ -259,15 +266,6 @@ impl Comparison {
             self.ahead.remove(resolved);
         }
         (!self.is_truncated).then_some(passed)
-    }
-
-    /// Names that came after their place was passed are not gone: some servers keep to no order. They are shown once the
-    /// state has them as they are now.
-    fn forgive(&self, entries: &[ListedObject]) {
-        let mut gone = self.gone.lock();
-        if !gone.is_empty() {
-            entries.iter().for_each(|listed| drop(gone.take(&listed.name)));
-        }
     }
 
     fn add_gone(&mut self, names: Vec<EntryName>) {

@@ -12,10 +12,15 @@ use forebay_metadata::{
 use forebay_runtime::BootInstant;
 use forebay_types::limits::LISTING_PAGE_MAX;
 use forebay_types::{EntryKind, EntryName, ErrorKind, InodeId, ListingPosition, LogIndex};
+use futures::channel::mpsc;
+use futures::future::LocalBoxFuture;
+use futures::{SinkExt, StreamExt};
 use parking_lot::Mutex;
 
 use super::Place;
-use crate::limits::{DIFFERENCES_PER_ENTRY, LISTING_UNWANTED_MAX, UNDER_STORE_DEADLINE};
+use crate::limits::{
+    DIFFERENCES_PER_ENTRY, LISTING_PAGES_WAITING_MAX, LISTING_UNWANTED_MAX, UNDER_STORE_DEADLINE,
+};
 use crate::master::Master;
 use crate::master::log::Evidence;
 use crate::plan::Planted;
@@ -40,6 +45,14 @@ struct Comparison {
     pages: Vec<(Option<ListingPosition>, Duration)>,
 }
 
+/// What one page says that the state does not.
+struct News {
+    upserts: Vec<ListedEntry>,
+    evidence: Vec<Evidence>,
+    /// Up to where what is known may be shown, if that is further than before.
+    passed: Option<ListingPosition>,
+}
+
 impl Listing<'_> {
     pub(super) async fn run(&self) -> Result<Finish, ErrorKind> {
         let (id, began) = (self.place.directory.id, Master::now(self.world));
@@ -51,23 +64,12 @@ impl Listing<'_> {
         self.master.begun.borrow_mut().insert(id, begun_at);
         let mut comparison =
             Comparison { begun_at, passed: None, ahead: BTreeSet::new(), gone, pages: Vec::new() };
-        let (mut asked, mut page) = self.page(None).await?;
-        while let Some(token) = page.next.take() {
-            (asked, page) = if self.master.listings.is_more_wanted(id) {
-                let compared = self.compare(&mut comparison, page, asked);
-                let (compared, next) = futures::join!(compared, self.page(Some(&token)));
-                compared?;
-                next?
-            } else {
-                self.compare(&mut comparison, page, asked).await?;
-                let more = self.master.listings.more_wanted(id);
-                if !self.world.executor.within(LISTING_UNWANTED_MAX, more).await.unwrap_or(false) {
-                    return Ok(Finish::GivenUp);
-                }
-                self.page(Some(&token)).await?
-            };
+        let (pages, fetched) = mpsc::channel(LISTING_PAGES_WAITING_MAX);
+        let compared = self.compare_all(&mut comparison, fetched);
+        let ((), is_whole) = futures::try_join!(self.fetch(pages), compared)?;
+        if !is_whole {
+            return Ok(Finish::GivenUp);
         }
-        self.compare(&mut comparison, page, asked).await?;
         self.sweep(&mut comparison).await;
         self.propose_removals(&comparison, was_loaded).await?;
         let freshness = self.world.mounts[self.place.mount].freshness();
@@ -77,6 +79,46 @@ impl Listing<'_> {
 
     fn state<T>(&self, question: impl FnOnce(&dyn StateReader) -> Result<T, StoreError>) -> T {
         question(&*self.world.log.store.borrow()).expect("memory can be read")
+    }
+
+    /// Fetches pages ahead of the comparison.
+    async fn fetch(&self, mut pages: mpsc::Sender<(BootInstant, Page, bool)>) -> Result<(), ErrorKind> {
+        let (id, mut token) = (self.place.directory.id, None);
+        loop {
+            let (asked, mut page) = self.page(token.as_ref()).await?;
+            token = page.next.take();
+            let sent = pages.send((asked, page, token.is_none())).await;
+            let more = self.master.listings.more_wanted(id);
+            if sent.is_err()
+                || token.is_none()
+                || !self.world.executor.within(LISTING_UNWANTED_MAX, more).await.unwrap_or(false)
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Compares each page while the one before it is on its way into the state; whether the last one came.
+    async fn compare_all(
+        &self,
+        comparison: &mut Comparison,
+        mut pages: mpsc::Receiver<(BootInstant, Page, bool)>,
+    ) -> Result<bool, ErrorKind> {
+        let mut settling: LocalBoxFuture<'_, Result<(), ErrorKind>> = Box::pin(async { Ok(()) });
+        let mut is_whole = false;
+        loop {
+            let look = async {
+                let (asked, page, is_last) = pages.next().await?;
+                let news = self.look(comparison, &page).await;
+                Some((asked, page, is_last, news))
+            };
+            let (settled, looked) = futures::join!(settling, look);
+            settled?;
+            let Some((asked, page, is_last, news)) = looked else { return Ok(is_whole) };
+            is_whole = is_last;
+            let (begun_at, gone) = (comparison.begun_at, Arc::clone(&comparison.gone));
+            settling = Box::pin(self.settle(begun_at, gone, page, asked, news));
+        }
     }
 
     async fn page(&self, after: Option<&ListingPosition>) -> Result<(BootInstant, Page), ErrorKind> {
@@ -97,12 +139,8 @@ impl Listing<'_> {
         Ok((asked, page))
     }
 
-    async fn compare(
-        &self,
-        comparison: &mut Comparison,
-        page: Page,
-        asked: BootInstant,
-    ) -> Result<(), ErrorKind> {
+    /// What a page says that the state does not.
+    async fn look(&self, comparison: &mut Comparison, page: &Page) -> News {
         self.master.confirm(self.world).await;
         let id = self.place.directory.id;
         let (mut upserts, mut evidence, mut known) = (Vec::new(), Vec::new(), BTreeSet::new());
@@ -127,17 +165,30 @@ impl Listing<'_> {
                 }
             }
         }
-        let passed = comparison.take(&page, known, &resolved, gone);
+        let passed = comparison.take(page, known, &resolved, gone);
+        News { upserts, evidence, passed }
+    }
+
+    /// Brings a page into the state, and tells how far the listing has come.
+    async fn settle(
+        &self,
+        begun_at: LogIndex,
+        missed: Arc<Mutex<BTreeSet<EntryName>>>,
+        page: Page,
+        asked: BootInstant,
+        news: News,
+    ) -> Result<(), ErrorKind> {
+        let News { mut upserts, mut evidence, passed } = news;
         while !upserts.is_empty() {
             let count = upserts.len().min(DIFFERENCES_PER_ENTRY);
             let (part, seen) = (upserts.drain(..count).collect(), evidence.drain(..count).collect());
-            self.propose(comparison.begun_at, part, Vec::new(), false, seen).await?;
+            self.propose(begun_at, part, Vec::new(), false, seen).await?;
         }
         // Not before they are in the state as the under-store has them.
         for (name, _) in &page.entries {
-            comparison.gone.lock().remove(&entry_name(name));
+            missed.lock().remove(&entry_name(name));
         }
-        self.master.listings.passed(id, passed, asked);
+        self.master.listings.passed(self.place.directory.id, passed, asked);
         Ok(())
     }
 
