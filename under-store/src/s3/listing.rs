@@ -5,11 +5,14 @@
 //! are counted, never shown, and never an error. A page that could be an incomplete one passed off as complete is
 //! refused, since names that a complete listing lacks are taken for deleted.
 
+mod page;
+
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use forebay_types::{EntryName, Fingerprint, ListingPosition};
-use serde::Deserialize;
 
+use self::page::{Object, Page};
 use super::fields::{escaped, listed_fingerprint, unescaped};
 use crate::limits::{HELD_BACK_MAX, LISTING_PAGE_MAX};
 use crate::port::{ListedObject, ObjectStatus};
@@ -41,41 +44,12 @@ pub(super) struct FoldedPage {
     pub(super) is_bare: bool,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ListBucketResult {
-    is_truncated: bool,
-    next_continuation_token: Option<String>,
-    encoding_type: Option<String>,
-    #[serde(default)]
-    contents: Vec<Contents>,
-    #[serde(default)]
-    common_prefixes: Vec<RolledUpPrefix>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Contents {
-    key: String,
-    /// This and what follows are text, and may be missing: what one object lacks must not break the page.
-    last_modified: Option<String>,
-    #[serde(rename = "ETag")]
-    tag: Option<String>,
-    size: Option<String>,
-}
-
-impl Contents {
+impl Object<'_> {
     /// What tells this version from others; `None` where the server gives no sense of it.
     fn fingerprint(&self) -> Option<Fingerprint> {
         let length = self.size.as_deref()?.trim().parse().ok()?;
         listed_fingerprint(self.tag.as_deref()?, length, self.last_modified.as_deref()?).ok()
     }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct RolledUpPrefix {
-    prefix: String,
 }
 
 /// The query for at most `keys_max` keys below `prefix`.
@@ -108,28 +82,27 @@ impl ListingPlace {
     /// Text that says what is wrong with it.
     pub(super) fn fold(self, body: &[u8]) -> Result<FoldedPage, String> {
         let text = std::str::from_utf8(body).map_err(|_| "it is not UTF-8")?;
-        let answer: ListBucketResult =
-            quick_xml::de::from_str(text).map_err(|problem| format!("it is no listing: {problem}"))?;
-        let next =
-            match (answer.is_truncated, answer.next_continuation_token.filter(|token| !token.is_empty())) {
-                (false, _) => None,
-                (true, None) => return Err("it says that more follows, but not where".to_owned()),
-                (true, token) if token == self.continuation => {
-                    return Err("it would go on where it began, without end".to_owned());
-                }
-                (true, token) => token,
-            };
+        let answer = Page::read(text).map_err(|problem| format!("it is no listing: {problem}"))?;
+        let token = answer.next_continuation_token.filter(|token| !token.is_empty());
+        let next = match (answer.is_truncated, token.map(Cow::into_owned)) {
+            (false, _) => None,
+            (true, None) => return Err("it says that more follows, but not where".to_owned()),
+            (true, token) if token == self.continuation => {
+                return Err("it would go on where it began, without end".to_owned());
+            }
+            (true, token) => token,
+        };
         let is_escaped = answer.encoding_type.as_deref() == Some("url");
         let rest_of = |key: &str| rest_of(&self.prefix, key, is_escaped);
         let mut fold = Fold { before: self.last, passed_before: self.passed, ..Fold::default() };
         for common in &answer.common_prefixes {
-            fold.add_directory(rest_of(&common.prefix)?)?;
+            fold.add_directory(rest_of(common)?)?;
         }
         fold.files = self.held_back;
-        for contents in &answer.contents {
-            fold.add_object(rest_of(&contents.key)?, contents)?;
+        for object in &answer.objects {
+            fold.add_object(rest_of(&object.key)?, object)?;
         }
-        let is_bare = answer.contents.is_empty() && answer.common_prefixes.is_empty() && next.is_none();
+        let is_bare = answer.objects.is_empty() && answer.common_prefixes.is_empty() && next.is_none();
         Ok(fold.finish(self.prefix, next, is_bare))
     }
 }
@@ -184,7 +157,7 @@ impl Fold {
         Ok(())
     }
 
-    fn add_object(&mut self, rest: Vec<u8>, contents: &Contents) -> Result<(), String> {
+    fn add_object(&mut self, rest: Vec<u8>, object: &Object<'_>) -> Result<(), String> {
         // The object of the directory's own name, with the slash, only says that the directory exists.
         if rest.is_empty() {
             return Ok(());
@@ -192,7 +165,7 @@ impl Fold {
         if rest.contains(&b'/') {
             return Err("it has keys of deeper directories: the server does not know delimiters".to_owned());
         }
-        match (EntryName::new(&rest[..]), contents.fingerprint()) {
+        match (EntryName::new(&rest[..]), object.fingerprint()) {
             (Ok(name), Some(fingerprint)) => {
                 self.files.push(ListedObject { name, status: ObjectStatus::plain_file(fingerprint) });
             }
