@@ -372,7 +372,9 @@ const fn next(kind: ErrorKind) -> Next {
         | ErrorKind::IsADirectory
         | ErrorKind::ReadOnly
         | ErrorKind::PermissionDenied
-        | ErrorKind::Unsupported => Next::Elsewhere,
+        | ErrorKind::Unsupported
+        // Another one may have the bytes in its cache.
+        | ErrorKind::Maintenance => Next::Elsewhere,
     }
 }
 

@@ -41,7 +41,9 @@ pub(crate) fn of(kind: ErrorKind) -> Errno {
         // which means a dead mount point, and not EAGAIN, which programs take for a promise to be polled.
         ErrorKind::StaleEpoch | ErrorKind::NotLeader | ErrorKind::Unavailable => Errno::EHOSTDOWN,
         ErrorKind::TimedOut => Errno::ETIMEDOUT,
-        ErrorKind::UnderStore => Errno::from_i32(KernelErrno::REMOTEIO.raw_os_error()),
+        ErrorKind::UnderStore | ErrorKind::Maintenance => {
+            Errno::from_i32(KernelErrno::REMOTEIO.raw_os_error())
+        }
         // As local file systems say of a bad checksum.
         ErrorKind::Corrupt => Errno::EBADMSG,
         ErrorKind::Unsupported => Errno::EOPNOTSUPP,
@@ -89,7 +91,7 @@ mod tests {
             assert_eq!(errno == STALE, kind == ErrorKind::Stale, "{kind}");
             assert_eq!(errno == NO_ENTRY, kind == ErrorKind::NotFound, "{kind}");
         }
-        assert_eq!(of(ErrorKind::UnderStore).code(), 121);
+        assert_eq!((of(ErrorKind::UnderStore).code(), of(ErrorKind::Maintenance).code()), (121, 121));
         assert_eq!(of(ErrorKind::ReadOnly), READ_ONLY);
     }
 

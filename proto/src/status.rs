@@ -74,9 +74,11 @@ const fn code(kind: ErrorKind) -> Code {
         ErrorKind::Unauthenticated => Code::Unauthenticated,
         ErrorKind::NoSpace | ErrorKind::LimitExceeded => Code::ResourceExhausted,
         ErrorKind::Stale | ErrorKind::StaleEpoch | ErrorKind::SessionExpired => Code::FailedPrecondition,
-        ErrorKind::Busy | ErrorKind::NotLeader | ErrorKind::Unavailable | ErrorKind::UnderStore => {
-            Code::Unavailable
-        }
+        ErrorKind::Busy
+        | ErrorKind::NotLeader
+        | ErrorKind::Unavailable
+        | ErrorKind::UnderStore
+        | ErrorKind::Maintenance => Code::Unavailable,
         ErrorKind::TimedOut => Code::DeadlineExceeded,
         ErrorKind::Corrupt => Code::DataLoss,
         ErrorKind::Unsupported => Code::Unimplemented,

@@ -7,7 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What kind of thing went wrong. Closed: a `match` over it has no wildcard in the two bridges.
+/// What kind of thing went wrong. Closed: a `match` over it has no wildcard in the two bridges. Remembered replies have it
+/// by its position: append, never move or remove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ErrorKind {
     /// No such entry, mount, job or object.
@@ -54,11 +55,14 @@ pub enum ErrorKind {
     Unsupported,
     /// A defect of Forebay.
     Internal,
+    /// What is asked for is known to the under-store alone, which nobody may ask while its mount is in maintenance.
+    /// Asking again cannot help before somebody ends that.
+    Maintenance,
 }
 
 impl ErrorKind {
     /// Every kind, for the tests of the two bridges.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::NotFound,
         Self::AlreadyExists,
         Self::InvalidArgument,
@@ -81,6 +85,7 @@ impl ErrorKind {
         Self::Io,
         Self::Unsupported,
         Self::Internal,
+        Self::Maintenance,
     ];
 
     /// Whether the same request may succeed when it is sent again, here or elsewhere.
@@ -97,11 +102,12 @@ impl ErrorKind {
         )
     }
 
-    /// How much a refusal says of what is wrong, where several workers refused: an under-store's own word more than that
-    /// of a worker which cannot ask it, and that more than the rest.
+    /// How much a refusal says of what is wrong, where several workers refused: that nobody may ask the under-store most,
+    /// an under-store's own word more than that of a worker which cannot ask it, and that more than the rest.
     #[must_use]
     pub const fn telling(self) -> u8 {
         match self {
+            Self::Maintenance => 4,
             Self::PermissionDenied => 3,
             Self::NotFound => 2,
             Self::InvalidArgument => 1,
@@ -135,6 +141,7 @@ impl ErrorKind {
             Self::Io => "IO",
             Self::Unsupported => "UNSUPPORTED",
             Self::Internal => "INTERNAL",
+            Self::Maintenance => "MAINTENANCE",
         }
     }
 

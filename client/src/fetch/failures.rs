@@ -56,9 +56,10 @@ impl Failures {
     }
 
     /// What will not pass says more than what may, which a dead worker says too. It is final when no worker that
-    /// counts as live may do better.
+    /// counts as live may do better; maintenance, which is the same for all workers, in any case.
     pub(super) fn most_telling(self) -> Failed {
         match (self.lasting, self.passing) {
+            (Some(error), _) if error.kind() == ErrorKind::Maintenance => error.into(),
             (Some(error), Some((kind, WorkerState::Live, _))) => Failed { error, kind },
             (Some(error), _) | (None, Some((_, _, error))) => error.into(),
             (None, None) => {

@@ -230,6 +230,21 @@ async fn a_live_worker_that_may_come_back_is_waited_for_where_the_others_say_no(
     assert_eq!(read(&lab.reader(), 0, 100).await.unwrap(), content(0, 100));
 }
 
+#[tokio::test]
+async fn maintenance_is_told_at_once_also_beside_a_live_worker_that_may_come_back() {
+    let lab =
+        lab(&[&[Answer::Fails(ErrorKind::Maintenance)], &[Answer::Fails(ErrorKind::Unavailable)]]).await;
+    let error = read(&lab.reader(), 0, 100).await.unwrap_err();
+    assert_eq!((error.kind(), lab.asked()), (ErrorKind::Maintenance, 2), "{error}");
+}
+
+#[tokio::test]
+async fn what_another_worker_has_cached_is_read_during_maintenance() {
+    let lab = lab(&[&[Answer::Good], &[Answer::Good]]).await;
+    lab.ranked()[0].now_answers([Answer::Fails(ErrorKind::Maintenance)]);
+    assert_eq!(read(&lab.reader(), 0, 100).await.unwrap(), content(0, 100));
+}
+
 /// What the double says of its under-store, without a word on workers.
 fn is_the_under_stores_own(error: &ClientError) -> bool {
     matches!(error, ClientError::Answer { kind: ErrorKind::UnderStore, message, .. }
