@@ -5,7 +5,7 @@
 
 use forebay_types::{LogIndex, Timestamp};
 
-use crate::command::Command;
+use crate::command::{ChangeMount, Command, Mount};
 use crate::effect::Effect;
 use crate::proposal::Proposal;
 use crate::reply::{Rejection, Reply, Success};
@@ -99,7 +99,7 @@ fn apply_entry(rows: &mut Overlay<'_>, index: LogIndex, proposal: &Proposal) -> 
 fn run(command: &Command, state: &mut Transition<'_, '_>) -> Result<Result<Success, Rejection>, StoreError> {
     match command {
         Command::Format(command) => command.apply(state),
-        Command::Mount(command) => command.apply(state),
+        Command::MountBefore(command) => Mount::from(command.clone()).apply(state),
         Command::Unmount(command) => command.apply(state),
         Command::ApplyListing(command) => command.apply(state),
         Command::SupersedeVersion(command) => command.apply(state),
@@ -111,6 +111,8 @@ fn run(command: &Command, state: &mut Transition<'_, '_>) -> Result<Result<Succe
         Command::ExtendLoad(command) => command.apply(state),
         Command::AdvanceJob(command) => command.apply(state),
         Command::EndJob(command) => command.apply(state),
+        Command::ChangeMountBefore(command) => ChangeMount::from(command.clone()).apply(state),
+        Command::Mount(command) => command.apply(state),
         Command::ChangeMount(command) => command.apply(state),
     }
 }

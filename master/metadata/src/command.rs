@@ -36,13 +36,15 @@ pub use reap::Reap;
 pub use supersede_version::SupersedeVersion;
 pub use unmount::Unmount;
 
+pub use crate::mount_before::{ChangeMountBefore, MountBefore};
+
 /// One intention. **The order is a format.**
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Number 0.
     Format(Format),
-    /// Number 1.
-    Mount(Mount),
+    /// Number 1, as earlier versions proposed it: see number 14.
+    MountBefore(MountBefore),
     /// Number 2.
     Unmount(Unmount),
     /// Number 3.
@@ -65,7 +67,11 @@ pub enum Command {
     AdvanceJob(AdvanceJob),
     /// Number 12.
     EndJob(EndJob),
-    /// Number 13.
+    /// Number 13, as earlier versions proposed it: see number 15.
+    ChangeMountBefore(ChangeMountBefore),
+    /// Number 14.
+    Mount(Mount),
+    /// Number 15.
     ChangeMount(ChangeMount),
 }
 
@@ -75,7 +81,7 @@ impl Command {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Format(_) => "format",
-            Self::Mount(_) => "mount",
+            Self::MountBefore(_) | Self::Mount(_) => "mount",
             Self::Unmount(_) => "unmount",
             Self::ApplyListing(_) => "apply_listing",
             Self::SupersedeVersion(_) => "supersede_version",
@@ -87,7 +93,7 @@ impl Command {
             Self::ExtendLoad(_) => "extend_load",
             Self::AdvanceJob(_) => "advance_job",
             Self::EndJob(_) => "end_job",
-            Self::ChangeMount(_) => "change_mount",
+            Self::ChangeMountBefore(_) | Self::ChangeMount(_) => "change_mount",
         }
     }
 }

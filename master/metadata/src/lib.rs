@@ -16,6 +16,7 @@ pub mod store;
 mod apply;
 mod effect;
 mod mount;
+mod mount_before;
 mod proposal;
 mod reply;
 mod session;
@@ -33,7 +34,7 @@ pub use command::{
     ExtendLoad, ForgetDirectory, Format, ListedEntry, Mount, Reap, SupersedeVersion, Unmount,
 };
 pub use effect::{ChangedName, ChangedNames, Effect};
-pub use mount::{Coherence, Freshness, MountOptions, OptionValue};
+pub use mount::{Coherence, Freshness, MountMode, MountOptions, OnOutage, OptionValue};
 pub use proposal::{PROPOSAL_FORMAT, Proposal, SessionStamp};
 pub use reply::{CodecError, REPLY_FORMAT, Rejection, Reply, Success, decode_reply, encode_reply};
 pub use state::{

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// How a mount behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountOptions {
-    /// Whether nothing can be written below it.
+    /// Whether it was mounted so that nothing can be written below it; see [`MountOptions::is_read_only`].
     pub read_only: bool,
     /// How old an answer about its content may be.
     pub freshness: Freshness,
@@ -22,6 +22,10 @@ pub struct MountOptions {
     pub block_length: ByteCount,
     /// Endpoint, credentials and the like, by the names that the under-store's adapter knows.
     pub options: BTreeMap<String, OptionValue>,
+    /// What is answered past its freshness while the under-store is away.
+    pub on_outage: OnOutage,
+    /// What may be asked of the under-store.
+    pub mode: MountMode,
 }
 
 /// How old an answer about a mount's content may be.
@@ -42,6 +46,26 @@ pub enum Coherence {
     Relaxed,
 }
 
+/// What is answered past its freshness while the under-store is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnOutage {
+    /// What is known.
+    Serve,
+    /// An error.
+    Fail,
+}
+
+/// What may be asked of a mount's under-store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountMode {
+    /// Whatever is needed.
+    Normal,
+    /// Nothing: it is in maintenance. What is known and cached is answered, whatever its age.
+    NoAccess,
+    /// Reads only, whether the mount is writable or not.
+    ReadOnly,
+}
+
 /// The value of one option.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OptionValue {
@@ -56,10 +80,22 @@ pub enum OptionValue {
 impl MountOptions {
     /// The freshness of a mount that asks for none.
     pub const FRESHNESS_DEFAULT: Freshness = Freshness::Bound(Duration::from_secs(60));
+
+    /// Whether nothing can be written below the mount now.
+    #[must_use]
+    pub const fn is_read_only(&self) -> bool {
+        self.read_only || !matches!(self.mode, MountMode::Normal)
+    }
+
+    /// Whether its under-store may not be asked for anything.
+    #[must_use]
+    pub const fn is_in_maintenance(&self) -> bool {
+        matches!(self.mode, MountMode::NoAccess)
+    }
 }
 
 impl Default for MountOptions {
-    /// Read-only, 60 s, relaxed, blocks of 64 MiB, no options.
+    /// Read-only, 60 s, relaxed, blocks of 64 MiB, no options; served in an outage, and asked for whatever is needed.
     fn default() -> Self {
         Self {
             read_only: true,
@@ -67,6 +103,8 @@ impl Default for MountOptions {
             coherence: Coherence::Relaxed,
             block_length: ByteCount::new(BLOCK_LENGTH_DEFAULT),
             options: BTreeMap::new(),
+            on_outage: OnOutage::Serve,
+            mode: MountMode::Normal,
         }
     }
 }

@@ -405,16 +405,26 @@ pub(crate) fn encode<T: Serialize>(format: u8, value: &T) -> Result<Vec<u8>, Cod
     postcard::to_extend(value, vec![format]).map_err(|error| CodecError::Malformed(error.to_string()))
 }
 
-/// Reads what [`encode`] wrote, to its last byte.
+/// Reads what [`encode`] wrote, to its last byte, where all formats up to the one that is `known` have the same fields.
 pub(crate) fn decode<T: DeserializeOwned>(known: u8, bytes: &[u8]) -> Result<T, CodecError> {
-    let (found, rest) = bytes.split_first().ok_or(CodecError::Empty)?;
+    format_of(known, bytes).and_then(|(_, content)| decode_content(content))
+}
+
+/// The format of encoded bytes, and what follows it.
+pub(crate) fn format_of(known: u8, bytes: &[u8]) -> Result<(u8, &[u8]), CodecError> {
+    let (found, content) = bytes.split_first().ok_or(CodecError::Empty)?;
     if *found > known {
         return Err(CodecError::NewerFormat { found: *found, known });
     }
     if *found == 0 {
         return Err(CodecError::Malformed("there is no format 0".to_owned()));
     }
-    match postcard::take_from_bytes(rest) {
+    Ok((*found, content))
+}
+
+/// Reads the content of encoded bytes, to its last byte.
+pub(crate) fn decode_content<T: DeserializeOwned>(content: &[u8]) -> Result<T, CodecError> {
+    match postcard::take_from_bytes(content) {
         Ok((value, [])) => Ok(value),
         Ok((_, rest)) => Err(CodecError::Malformed(format!("{} bytes follow its end", rest.len()))),
         Err(error) => Err(CodecError::Malformed(error.to_string())),

@@ -3,10 +3,10 @@
 use forebay_types::NamespacePath;
 use serde::{Deserialize, Serialize};
 
-use crate::mount::{Coherence, Freshness};
+use crate::mount::{Coherence, Freshness, MountMode, MountOptions, OnOutage};
 use crate::query;
 use crate::reply::{Rejection, Reply, Success};
-use crate::state::{MountRecord, Transition, mount_key};
+use crate::state::{Transition, mount_key};
 use crate::store::StoreError;
 
 /// Gives the mount at a path other options. What is `None` stays.
@@ -18,15 +18,28 @@ pub struct ChangeMount {
     pub freshness: Option<Freshness>,
     /// What one client sees of another's changes.
     pub coherence: Option<Coherence>,
+    /// What is answered past its freshness while the under-store is away.
+    pub on_outage: Option<OnOutage>,
+    /// What may be asked of the under-store.
+    pub mode: Option<MountMode>,
 }
 
 impl ChangeMount {
-    /// Whether a mount has all this already.
+    /// A command that changes nothing of the mount at `path`.
     #[must_use]
-    pub fn is_so(&self, mount: &MountRecord) -> bool {
-        let (freshness, coherence) = (mount.options.freshness, mount.options.coherence);
-        self.freshness.is_none_or(|wanted| wanted == freshness)
-            && self.coherence.is_none_or(|wanted| wanted == coherence)
+    pub const fn of(path: NamespacePath) -> Self {
+        Self { path, freshness: None, coherence: None, on_outage: None, mode: None }
+    }
+
+    /// The options of a mount that has these.
+    fn options(&self, before: &MountOptions) -> MountOptions {
+        MountOptions {
+            freshness: self.freshness.unwrap_or(before.freshness),
+            coherence: self.coherence.unwrap_or(before.coherence),
+            on_outage: self.on_outage.unwrap_or(before.on_outage),
+            mode: self.mode.unwrap_or(before.mode),
+            ..before.clone()
+        }
     }
 
     pub(crate) fn apply(&self, state: &mut Transition<'_, '_>) -> Result<Reply, StoreError> {
@@ -34,10 +47,10 @@ impl ChangeMount {
         let Some(mut mount) = mounts.into_iter().find(|mount| mount.path == self.path) else {
             return Ok(Err(Rejection::NotMounted { path: self.path.clone() }));
         };
-        let (id, changed) = (mount.id, !self.is_so(&mount));
+        let (id, options) = (mount.id, self.options(&mount.options));
+        let changed = options != mount.options;
         if changed {
-            mount.options.freshness = self.freshness.unwrap_or(mount.options.freshness);
-            mount.options.coherence = self.coherence.unwrap_or(mount.options.coherence);
+            (mount.options, mount.changed_at) = (options, state.index());
             state.write(mount_key(id), &mount);
             // What clients were told of it was told under other conditions.
             state.mounts_changed();
@@ -58,7 +71,7 @@ mod tests {
     use crate::testing::{World, path};
 
     fn change(at: &str, freshness: Option<Freshness>, coherence: Option<Coherence>) -> Command {
-        Command::ChangeMount(ChangeMount { path: path(at), freshness, coherence })
+        Command::ChangeMount(ChangeMount { freshness, coherence, ..ChangeMount::of(path(at)) })
     }
 
     #[test]
@@ -75,6 +88,27 @@ mod tests {
         assert_eq!(world.apply(both.clone()), changed(true));
         assert_eq!((options(&world).freshness, options(&world).coherence), (minute, Coherence::Strict));
         assert_eq!((world.apply(both), world.effects.clone()), (changed(false), vec![]));
+    }
+
+    #[test]
+    fn a_mount_is_put_into_maintenance_and_taken_out_of_it_and_can_be_written_in_neither() {
+        let (mut world, _) = World::mounted();
+        let before = query::mounts(world.reader()).unwrap().remove(0);
+        let set = |mode, on_outage| {
+            let mode = Some(mode);
+            Command::ChangeMount(ChangeMount { mode, on_outage, ..ChangeMount::of(path("/data")) })
+        };
+        world.apply(set(MountMode::NoAccess, Some(OnOutage::Fail))).unwrap();
+        assert_eq!(world.effects, [Effect::MountsChanged]);
+        let closed = query::mounts(world.reader()).unwrap().remove(0);
+        assert!(closed.options.is_in_maintenance() && closed.options.is_read_only());
+        assert_eq!((closed.changed_at, closed.mounted_at), (world.index(), before.mounted_at));
+        world.apply(set(MountMode::Normal, None)).unwrap();
+        let open = query::mounts(world.reader()).unwrap().remove(0);
+        assert_eq!(open.options, MountOptions { on_outage: OnOutage::Fail, ..before.options });
+        let writable = MountOptions { read_only: false, ..open.options };
+        assert!(!writable.is_read_only());
+        assert!(MountOptions { mode: MountMode::ReadOnly, ..writable }.is_read_only());
     }
 
     #[test]

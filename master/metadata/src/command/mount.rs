@@ -81,6 +81,7 @@ impl Mount {
             root,
             mounted_at: state.index(),
             mounted_time: state.now(),
+            changed_at: state.index(),
         };
         state.write(mount_key(mount), &record);
         state.mounts_changed();

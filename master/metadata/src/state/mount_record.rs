@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::record::Record;
 use crate::mount::MountOptions;
+use crate::mount_before::MountRecordBefore;
+use crate::reply::{self, CodecError};
 use crate::store::Table;
 
 /// One mount.
@@ -24,10 +26,20 @@ pub struct MountRecord {
     pub mounted_at: LogIndex,
     /// When that was.
     pub mounted_time: Timestamp,
+    /// The entry that mounted it or changed its options last.
+    pub changed_at: LogIndex,
 }
 
 impl Record for MountRecord {
     const TABLE: Table = Table::Mounts;
+    const FORMAT: u8 = 2;
+
+    fn decode(format: u8, content: &[u8]) -> Result<Self, CodecError> {
+        match format {
+            1 => reply::decode_content::<MountRecordBefore>(content).map(Self::from),
+            _ => reply::decode_content(content),
+        }
+    }
 }
 
 /// The key of a mount's row.

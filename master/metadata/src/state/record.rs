@@ -12,6 +12,11 @@ pub(crate) trait Record: Serialize + DeserializeOwned {
     const TABLE: Table;
     /// The format that is written, and the newest that can be read.
     const FORMAT: u8 = 1;
+
+    /// Reads what follows the byte of a format from 1 to [`Self::FORMAT`].
+    fn decode(_format: u8, content: &[u8]) -> Result<Self, CodecError> {
+        reply::decode_content(content)
+    }
 }
 
 /// The row at `key`.
@@ -37,7 +42,8 @@ pub(crate) fn read_page<R: Record>(
 
 /// The row that `bytes` hold. They come from a disk, so they may be anything.
 pub(crate) fn decode_record<R: Record>(key: &[u8], bytes: &[u8]) -> Result<R, StoreError> {
-    reply::decode(R::FORMAT, bytes).map_err(|error| match error {
+    let row = reply::format_of(R::FORMAT, bytes).and_then(|(format, content)| R::decode(format, content));
+    row.map_err(|error| match error {
         CodecError::NewerFormat { found, known } => {
             StoreError::NewerFormat { table: R::TABLE.name(), key: hex(key), found, known }
         }

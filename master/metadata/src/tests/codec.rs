@@ -9,7 +9,7 @@ use crate::command::{
     Mount, SupersedeVersion, Unmount,
 };
 use crate::reply::{decode_reply, encode_reply};
-use crate::{CodecError, Coherence, Freshness, MountOptions, OptionValue, Rejection};
+use crate::{CodecError, Coherence, Freshness, MountMode, MountOptions, OnOutage, OptionValue, Rejection};
 use forebay_types::{ByteCount, Incarnation, InodeId, JobFailure, JobId, JobProgress, JobState, MountId};
 
 fn hex(bytes: &[u8]) -> String {
@@ -29,6 +29,14 @@ fn progress() -> JobProgress {
     }
 }
 
+/// A command as its bytes after the time and session of [`proposal`] have it.
+fn of_bytes(hex: &str) -> Command {
+    let hex = format!("010401010201{hex}");
+    let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    let bytes: Vec<_> = (0..hex.len()).step_by(2).map(byte).collect();
+    Proposal::decode(&bytes).unwrap().command
+}
+
 /// One of each command, in the order of their numbers.
 fn commands() -> Vec<Command> {
     let options = MountOptions {
@@ -41,6 +49,8 @@ fn commands() -> Vec<Command> {
             ("b".to_owned(), OptionValue::Reference("env:X".to_owned())),
             ("c".to_owned(), OptionValue::Sealed(vec![9])),
         ]),
+        on_outage: OnOutage::Fail,
+        mode: MountMode::ReadOnly,
     };
     let path = || crate::testing::path("/d");
     let directory = InodeId::new(300);
@@ -55,7 +65,7 @@ fn commands() -> Vec<Command> {
     let seen = FileId { incarnation: Incarnation::new(1), counter: 5 };
     vec![
         Command::Format(format(7)),
-        Command::Mount(Mount { path: path(), uri: crate::testing::uri("s3://b/p"), options }),
+        of_bytes("010101640101620170000103000080804003016100017001620105656e763a580163020109"),
         Command::Unmount(Unmount { path: path() }),
         Command::ApplyListing(listing),
         Command::SupersedeVersion(SupersedeVersion {
@@ -87,10 +97,14 @@ fn commands() -> Vec<Command> {
             failures: vec![failure],
             reason: Some("r".to_owned()),
         }),
+        of_bytes("0d0101640101030000"),
+        Command::Mount(Mount { path: path(), uri: crate::testing::uri("s3://b/p"), options }),
         Command::ChangeMount(ChangeMount {
             path: path(),
             freshness: Some(Freshness::Bound(Duration::from_secs(3))),
             coherence: None,
+            on_outage: Some(OnOutage::Serve),
+            mode: Some(MountMode::NoAccess),
         }),
     ]
 }
@@ -100,7 +114,7 @@ fn proposal(command: Command) -> Proposal {
 }
 
 /// Written once by this code. A change here would make each log that exists unreadable.
-const PINNED: [&str; 14] = [
+const PINNED: [&str; 16] = [
     concat!(
         "010401010201000707070707070707070707070707070701070707070707070707070707070707070707070707070707",
         "0707070707070707",
@@ -118,6 +132,8 @@ const PINNED: [&str; 14] = [
     "0104010102010bac020101020304050607010101640177",
     "0104010102010cac02040101020304050607010101640177010172",
     "0104010102010d0101640101030000",
+    "0104010102010e0101640101620170000103000080804003016100017001620105656e763a5801630201090102",
+    "0104010102010f010164010103000001000101",
 ];
 
 #[test]

@@ -41,9 +41,9 @@ impl v1::mounts_server::Mounts for MountsService {
         let command = match known {
             None => Command::Mount(mount),
             Some(_) => Command::ChangeMount(ChangeMount {
-                path: mount.path,
                 freshness: has_freshness.then_some(mount.options.freshness),
                 coherence: has_coherence.then_some(mount.options.coherence),
+                ..ChangeMount::of(mount.path)
             }),
         };
         let (mount, already, changed) = match self.0.propose(Some(stamp), command).await? {
@@ -108,6 +108,7 @@ impl MountsService {
             coherence,
             block_length: ByteCount::new(block_length),
             options: self.0.under_stores.seal(&path, sources).map_err(MasterError::from)?,
+            ..MountOptions::default()
         };
         Ok(Mount { path, uri, options })
     }
@@ -239,6 +240,7 @@ mod tests {
             root: InodeId::new(u64::from(number)),
             mounted_at: LogIndex::new(1),
             mounted_time: Timestamp::default(),
+            changed_at: LogIndex::new(1),
         };
         let length = limits::MOUNTS_TEXT_MAX / MOUNTS_MAX;
         let known: Vec<_> = (1..1024).map(|number| record(number, length)).collect();
