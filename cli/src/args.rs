@@ -264,6 +264,14 @@ pub(crate) struct MountArguments {
     /// changes, and for 5s when they do not [default: relaxed]
     #[arg(long, value_name = "strict|relaxed")]
     pub(crate) coherence: Option<String>,
+    /// What is answered past its freshness while the under-store is away. serve: what is known; fail: an error. Also
+    /// --option on_outage= [default: serve]
+    #[arg(long, value_name = "serve|fail")]
+    pub(crate) on_outage: Option<String>,
+    /// What may be asked of the under-store. no-access: nothing, for its maintenance: what is known and cached is served,
+    /// all else is refused; read-only: nothing is written to it [default: normal]
+    #[arg(long, value_name = "normal|no-access|read-only")]
+    pub(crate) mode: Option<String>,
 }
 
 /// `forebay unmount`.

@@ -6,6 +6,7 @@
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
+use forebay_types::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -104,6 +105,12 @@ pub(crate) fn named(key: &str, bytes: &[u8], mut document: Value) -> Value {
     document
 }
 
+/// A time as RFC 3339.
+pub(crate) fn time(at: Timestamp) -> String {
+    jiff::Timestamp::from_nanosecond(i128::from(at.nanos()))
+        .map_or_else(|_| at.nanos().to_string(), |at| at.to_string())
+}
+
 /// Bytes in hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -120,6 +127,12 @@ mod tests {
         assert_eq!(printable("a\nb\r\u{1b}[2J\u{9b}\u{7f}"), "a\\nb\\r\\u{1b}[2J\\u{9b}\\u{7f}");
         assert_eq!(printable("gpj.\u{202e}exe\u{2028}"), "gpj.\\u{202e}exe\\u{2028}");
         assert_eq!(printable("ä 漢 \\ 'x'"), "ä 漢 \\ 'x'");
+    }
+
+    #[test]
+    fn times_are_rfc_3339_also_before_1970() {
+        assert_eq!(time(Timestamp::from_parts(0, 5)), "1970-01-01T00:00:00.000000005Z");
+        assert_eq!(time(Timestamp::from_parts(-1, 0)), "1969-12-31T23:59:59Z");
     }
 
     #[test]

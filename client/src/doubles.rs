@@ -314,7 +314,7 @@ fn entry() -> v1::EntryResponse {
         directory: InodeId::ROOT,
     };
     let (valid_nanos, granted_nanos) = (5_000_000_000, 60_000_000_000);
-    v1::EntryResponse { entry: Some(entry.into()), valid_nanos, granted_nanos }
+    v1::EntryResponse { entry: Some(entry.into()), valid_nanos, granted_nanos, ..Default::default() }
 }
 
 #[tonic::async_trait]

@@ -42,11 +42,12 @@ pub use error::ClientError;
 pub use feed::{Change, Changes};
 pub use hold::Hold;
 pub use jobs::{Job, PathDefect, Submitted};
-pub use mounts::{MountEntry, MountRequest, Mounted};
+pub use mounts::{MountEntry, MountRequest, Mounted, Provenance};
 pub use names::{Deviation, ListingPage, Location, Lookup, Presence, Statistics};
 pub use reader::Reader;
 pub use settings::ClientSettings;
 
 pub use forebay_proto::{
-    ChangedName, ChangedNames, Coherence, DirectoryChange, Entry, Freshness, Named, OptionSource,
+    ChangedName, ChangedNames, Coherence, DirectoryChange, Entry, Freshness, MountMode, Named, OnOutage,
+    OptionSource,
 };

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use forebay_proto::v1::cluster_client::ClusterClient;
 use forebay_proto::v1::mounts_client::MountsClient;
-use forebay_proto::{Coherence, Freshness, OptionSource, Stamp, WireDefect, v1};
+use forebay_proto::{Coherence, Freshness, MountMode, OnOutage, OptionSource, Stamp, WireDefect, v1};
 use forebay_types::limits::RPC_LENGTH_MAX;
-use forebay_types::{ByteCount, ErrorKind, MountId, NamespacePath};
+use forebay_types::{ByteCount, ErrorKind, MountId, NamespacePath, Timestamp};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
@@ -29,6 +29,10 @@ pub struct MountRequest {
     pub freshness: Option<Freshness>,
     /// `None`: strict where writable, else relaxed.
     pub coherence: Option<Coherence>,
+    /// What is answered past its freshness while the under-store is away; `None`: what is known.
+    pub on_outage: Option<OnOutage>,
+    /// What may be asked of the under-store; `None`: whatever is needed.
+    pub mode: Option<MountMode>,
     /// `None`: the default of 64 MiB.
     pub block_length: Option<ByteCount>,
     /// Credentials, region, endpoint and the like.
@@ -44,8 +48,10 @@ pub struct Mounted {
     pub mount: MountId,
     /// It was there before.
     pub already: bool,
-    /// It was, and has the freshness or coherence now that were asked for.
+    /// It was, and has the freshness, coherence, mode and so on now that were asked for.
     pub changed: bool,
+    /// Live workers that have not said that they know a new mode: they may still ask the under-store.
+    pub workers_behind: u32,
 }
 
 /// One mount as people see it.
@@ -57,16 +63,35 @@ pub struct MountEntry {
     pub path: NamespacePath,
     /// The under-store.
     pub uri: String,
-    /// Whether files cannot be written.
+    /// Whether files cannot be written now.
     pub read_only: bool,
     /// For how long what was seen of the under-store is taken as true.
     pub freshness: Freshness,
     /// What another client's change may lag behind.
     pub coherence: Coherence,
-    /// `READY`, or `UNREACHABLE` after the under-store last failed to answer.
+    /// What is answered past its freshness while the under-store is away.
+    pub on_outage: OnOutage,
+    /// What may be asked of the under-store.
+    pub mode: MountMode,
+    /// `READY`; `UNREACHABLE` after the under-store last failed to answer; `MAINTENANCE` while nobody may ask it.
     pub state: String,
+    /// Of one that is unreachable: when the master first found it so.
+    pub unreachable_since: Option<Timestamp>,
+    /// And what was said last; empty where nothing was.
+    pub reason: String,
     /// Files known below it.
     pub files: u64,
+}
+
+/// Where the answer about an entry comes from; of a directory, what is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// The mount that it lies in.
+    pub mount: MountEntry,
+    /// It is past the mount's freshness, since the under-store is away or in maintenance.
+    pub is_stale: bool,
+    /// Since when, where the master knows.
+    pub stale_since: Option<Timestamp>,
 }
 
 impl TryFrom<v1::MountEntry> for MountEntry {
@@ -80,6 +105,7 @@ impl TryFrom<v1::MountEntry> for MountEntry {
         };
         let path = NamespacePath::parse(&entry.path)
             .map_err(|error| WireDefect::Invalid { field: "path", reason: error.to_string() })?;
+        let (on_outage, mode) = (Option::from(entry.on_outage()), Option::from(entry.mode()));
         Ok(Self {
             mount: MountId::new(entry.mount),
             path,
@@ -87,22 +113,27 @@ impl TryFrom<v1::MountEntry> for MountEntry {
             read_only: entry.read_only,
             freshness: entry.freshness.ok_or(WireDefect::Missing("freshness"))?.try_into()?,
             coherence,
+            // What a master of before does not say is as it was then.
+            on_outage: on_outage.unwrap_or(OnOutage::Serve),
+            mode: mode.unwrap_or(MountMode::Normal),
             state: entry.state,
+            unreachable_since: entry.unreachable_since_nanos.map(Timestamp::from_nanos),
+            reason: entry.reason,
             files: entry.files,
         })
     }
 }
 
 impl Client {
-    /// Mounts an under-store, after the master had a look at it, which may take as long as the under-store does. The
-    /// same path and URI again is no error: the mount takes the freshness and coherence that are given, and keeps its
-    /// other options. A check gives mount 0. A call that was dropped may still be carried out.
+    /// Mounts an under-store, after the master had a look at it, which may take as long as the under-store does; one that
+    /// is to be in maintenance is not looked at. The same path and URI again is no error: the mount takes the freshness,
+    /// coherence, `on_outage` and mode that are given, and keeps its other options. A check gives mount 0. A call that was dropped may still be carried out.
     ///
     /// # Errors
     /// The master's refusal with its reason; [`ClientError::OutcomeUnknown`] when nobody can tell any more.
     pub async fn mount(&self, request: MountRequest) -> Result<Mounted, ClientError> {
-        let MountRequest { path, uri, writable, freshness, coherence, block_length, options, check_only } =
-            request;
+        let MountRequest { path, uri, writable, freshness, coherence, on_outage, mode, .. } = request;
+        let MountRequest { block_length, options, check_only, .. } = request;
         let message = v1::MountRequest {
             header: None,
             path: path_bytes(&path),
@@ -113,6 +144,8 @@ impl Client {
             block_length: block_length.unwrap_or_default().get(),
             options: options.into_iter().map(|(name, source)| (name, source.into())).collect(),
             check_only,
+            on_outage: on_outage.map_or(v1::OnOutage::Unspecified, Into::into).into(),
+            mode: mode.map_or(v1::MountMode::Unspecified, Into::into).into(),
         };
         let stamped = |stamp| v1::MountRequest { header: Some(self.header(Some(stamp))), ..message.clone() };
         let answer = self
@@ -120,8 +153,8 @@ impl Client {
                 MountsClient::new(channel).mount(request).await
             })
             .await?;
-        let v1::MountResponse { mount, already, changed } = answer;
-        Ok(Mounted { mount: MountId::new(mount), already, changed })
+        let v1::MountResponse { mount, already, changed, workers_behind } = answer;
+        Ok(Mounted { mount: MountId::new(mount), already, changed, workers_behind })
     }
 
     /// Takes the mount at `path` away; the under-store stays as it is. A call that was dropped may still be carried
@@ -226,6 +259,11 @@ mod tests {
         };
         let seen = MountEntry::try_from(entry.clone()).unwrap();
         assert_eq!((seen.mount, seen.freshness), (MountId::new(3), Freshness::Immutable));
+        assert_eq!(
+            (seen.on_outage, seen.mode),
+            (OnOutage::Serve, MountMode::Normal),
+            "as masters of before are"
+        );
         let silent = v1::MountEntry { coherence: 0, ..entry.clone() };
         assert_eq!(MountEntry::try_from(silent), Err(WireDefect::Missing("coherence")));
         let unbound = v1::MountEntry { freshness: None, ..entry.clone() };

@@ -10,7 +10,7 @@ use forebay_proto::{Entry, Named, Validity, WireDefect, WireError, v1};
 use forebay_types::limits::RPC_LENGTH_MAX;
 use forebay_types::{
     BlockCapability, ByteCount, EntryName, ErrorKind, FileId, FileOffset, InodeId, ListingPosition,
-    NamespacePath, VersionDescriptor, WorkerId,
+    NamespacePath, Timestamp, VersionDescriptor, WorkerId,
 };
 use tokio::time::Instant;
 use tonic::Request;
@@ -21,6 +21,7 @@ use crate::cache::Standing;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::limits::{LIST_ANSWER_DEADLINE, REFRESH_ANSWER_DEADLINE};
+use crate::mounts::{MountEntry, Provenance};
 use crate::route::Route;
 
 /// The answer to a lookup.
@@ -130,11 +131,32 @@ impl Client {
     /// [`ErrorKind::NotFound`], naming the first part that is missing; [`ErrorKind::NotADirectory`].
     pub async fn resolve(&self, path: &NamespacePath) -> Result<(Entry, Duration), ClientError> {
         let asked = Instant::now();
-        let request = v1::ResolveRequest { header: Some(self.header(None)), path: path_bytes(path) };
-        let answer = self
-            .ask("Resolve", request, |mut names, request| async move { names.resolve(request).await })
-            .await?;
+        let answer = self.resolve_with(path, false).await?;
         self.entry("Resolve", answer, asked)
+    }
+
+    /// The same for a person who looks at one path: with where the answer comes from, `None` where that is no mount, or
+    /// a master of before does not tell. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub async fn look_at(&self, path: &NamespacePath) -> Result<(Entry, Option<Provenance>), ClientError> {
+        let asked = Instant::now();
+        let mut answer = self.resolve_with(path, true).await?;
+        let mount = answer.mount.take().map(MountEntry::try_from).transpose().map_err(defect("Resolve"))?;
+        let (is_stale, stale_since) = (answer.stale, answer.stale_since_nanos.map(Timestamp::from_nanos));
+        let provenance = mount.map(|mount| Provenance { mount, is_stale, stale_since });
+        Ok((self.entry("Resolve", answer, asked)?.0, provenance))
+    }
+
+    async fn resolve_with(
+        &self,
+        path: &NamespacePath,
+        with_mount: bool,
+    ) -> Result<v1::EntryResponse, ClientError> {
+        let header = Some(self.header(None));
+        let request = v1::ResolveRequest { header, path: path_bytes(path), with_mount };
+        self.ask("Resolve", request, |mut names, request| async move { names.resolve(request).await }).await
     }
 
     /// One page of a directory: the entries that stand after `after`, at most `limit` of them (0: as many as the master

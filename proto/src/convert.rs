@@ -11,7 +11,7 @@ use thiserror::Error;
 
 pub use entry::{Entry, Named};
 pub use feed::{ChangedName, ChangedNames, DirectoryChange, FeedPosition, Followed, News, Validity};
-pub use mount::{Coherence, Freshness, OptionSource};
+pub use mount::{Coherence, Freshness, MountMode, OnOutage, OptionSource};
 
 /// A message that does not make sense. Whoever sent it is wrong, or newer than we can follow.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

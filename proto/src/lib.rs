@@ -23,8 +23,8 @@ pub mod v1 {
 }
 
 pub use convert::{
-    ChangedName, ChangedNames, Coherence, DirectoryChange, Entry, FeedPosition, Followed, Freshness, Named,
-    News, OptionSource, Validity, WireDefect,
+    ChangedName, ChangedNames, Coherence, DirectoryChange, Entry, FeedPosition, Followed, Freshness,
+    MountMode, Named, News, OnOutage, OptionSource, Validity, WireDefect,
 };
 pub use request::{Stamp, header};
 pub use status::{WireError, to_status};

@@ -106,6 +106,15 @@ impl Timestamp {
     }
 }
 
+impl fmt::Display for Timestamp {
+    /// For sentences: RFC 3339 to the second. All that is before 1970 is shown as 1970.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = u64::try_from(self.seconds()).unwrap_or(0);
+        let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        humantime::format_rfc3339_seconds(at).fmt(f)
+    }
+}
+
 const UNITS: [(&str, u32); 9] = [
     ("TiB", 40),
     ("GiB", 30),
@@ -166,6 +175,13 @@ impl fmt::Display for FileOffset {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_in_sentences_are_to_the_second() {
+        let shown = |seconds, nanos| Timestamp::from_parts(seconds, nanos).to_string();
+        assert_eq!(shown(1_800_000_000, 999_999_999), "2027-01-15T08:00:00Z");
+        assert_eq!(shown(-1, 0), "1970-01-01T00:00:00Z");
+    }
 
     #[test]
     fn sizes_are_read_with_and_without_units() {

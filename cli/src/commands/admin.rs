@@ -2,11 +2,12 @@
 
 mod backup;
 
+use forebay_client::MountEntry;
 use forebay_proto::{Freshness, v1};
 use forebay_types::ByteCount;
 use serde_json::{Value, json};
 
-use super::mount::{freshness_document, show_freshness};
+use super::mount::{add_standing, freshness_document, show_freshness};
 use super::session::Session;
 use crate::args::{AdminCommand, GlobalArguments, OutputFormat, ReportSection};
 use crate::failure::Failure;
@@ -99,7 +100,7 @@ fn worker_document(report: &v1::WorkerReport) -> Value {
 fn mount_document(report: &v1::MountReport) -> Value {
     let mount = report.mount.clone().unwrap_or_default();
     let counters = report.counters.unwrap_or_default();
-    let document = json!({
+    let mut document = json!({
         "uri": mount.uri,
         "read_only": mount.read_only,
         "freshness": mount.freshness.and_then(|freshness| Freshness::try_from(freshness).ok()).map(freshness_document),
@@ -110,7 +111,11 @@ fn mount_document(report: &v1::MountReport) -> Value {
         "under_store_read_bytes": counters.under_store_read_bytes,
         "under_store_requests": counters.under_store_requests,
     });
-    named("path", &mount.path, document)
+    let path = mount.path.clone();
+    if let Ok(mount) = MountEntry::try_from(mount) {
+        add_standing(&mut document, &mount);
+    }
+    named("path", &path, document)
 }
 
 fn print(report: &v1::GetReportResponse, section: ReportSection) -> Result<(), Failure> {

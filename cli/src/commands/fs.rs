@@ -28,7 +28,12 @@ struct Found {
 pub(crate) async fn run(global: &GlobalArguments, command: FsCommand) -> Result<(), Failure> {
     match command {
         FsCommand::Ls(arguments) => show::ls(global, &find(global, &arguments.path).await?).await,
-        FsCommand::Stat(arguments) => show::stat(global, &find(global, &arguments.path).await?).await,
+        FsCommand::Stat(arguments) => {
+            let typed = TypedPath::parse(&arguments.path)?;
+            let client = Session::begin(global).await?.client;
+            let (entry, provenance) = typed.look_at(&client).await?;
+            show::stat(global, &Found { client, at: typed.path, entry }, provenance).await
+        }
         FsCommand::Du(arguments) => show::du(global, &find(global, &arguments.path).await?).await,
         FsCommand::Locate(arguments) => show::locate(global, &find(global, &arguments.path).await?).await,
         FsCommand::Free(arguments) => free::free(global, &find(global, &arguments.path).await?).await,

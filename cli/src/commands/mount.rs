@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use forebay_client::{Client, Coherence, Freshness, MountEntry, MountRequest, Mounted, OptionSource};
+use forebay_client::{
+    Client, Coherence, Freshness, MountEntry, MountMode, MountRequest, Mounted, OnOutage, OptionSource,
+};
 use forebay_types::{ErrorKind, UnderStoreUri, parse_duration};
 use forebay_under_store::{is_secret, resolve_options};
 use serde_json::{Value, json};
@@ -16,26 +18,36 @@ use crate::output;
 pub(crate) async fn mount(global: &GlobalArguments, arguments: MountArguments) -> Result<(), Failure> {
     let freshness = arguments.freshness.as_deref().map(freshness).transpose()?;
     let coherence = arguments.coherence.as_deref().map(coherence).transpose()?;
+    let (on_outage, given) = on_outage(arguments.on_outage.as_deref(), &arguments.options)?;
+    let mode = arguments.mode.as_deref().map(mode).transpose()?;
     let at = path(&arguments.path)?;
     let uri: UnderStoreUri = arguments.uri.parse().map_err(|error| Failure::usage(format!("{error}")))?;
     let session = Session::begin(global).await?;
     let request = MountRequest {
         path: at,
-        options: options(&uri, &arguments.options, &session.settings.environment)?,
+        options: options(&uri, &given, &session.settings.environment)?,
         uri: arguments.uri.clone(),
         writable: false,
         freshness,
         coherence,
+        on_outage,
+        mode,
         block_length: None,
         check_only: arguments.check,
     };
-    let Mounted { already, changed, .. } = attach(&session.client, request).await?;
+    let Mounted { already, changed, workers_behind, .. } = attach(&session.client, request).await?;
     let done = match (arguments.check, already, changed) {
         (true, false, _) => "can be mounted",
         (false, true, true) => "changed",
         (_, true, _) => "was mounted before",
         (false, false, _) => "mounted",
     };
+    if workers_behind > 0 {
+        output::complain(&format!(
+            "note: {workers_behind} workers have not said yet that they know the mode; until they do, they may ask {}",
+            arguments.uri
+        ));
+    }
     output::print_line(&format!("{done}: {} at {}", arguments.uri, arguments.path))
 }
 
@@ -68,31 +80,60 @@ pub(crate) async fn mounts(global: &GlobalArguments) -> Result<(), Failure> {
         }
         OutputFormat::Text => {
             let row = |mount: &MountEntry| {
-                let access = if mount.read_only { "read-only" } else { "writable" };
+                let access = match (mount.mode, mount.read_only) {
+                    (MountMode::NoAccess, _) => "no-access",
+                    (_, true) => "read-only",
+                    (_, false) => "writable",
+                };
                 let freshness = show_freshness(mount.freshness);
-                vec![
-                    mount.path.to_string(),
-                    mount.uri.clone(),
-                    access.to_owned(),
-                    freshness,
-                    mount.state.clone(),
-                ]
+                let on_outage = on_outage_name(mount.on_outage).to_lowercase();
+                let since = mount.unreachable_since.map_or_else(String::new, |at| format!(" since {at}"));
+                let reason = if mount.reason.is_empty() { "" } else { ": " };
+                let state = format!("{}{since}{reason}{}", mount.state, mount.reason);
+                let (path, uri) = (mount.path.to_string(), mount.uri.clone());
+                vec![path, uri, access.to_owned(), freshness, on_outage, state]
             };
             let rows: Vec<_> = mounts.iter().map(row).collect();
-            output::print_table(&["PATH", "URI", "ACCESS", "FRESHNESS", "STATE"], &rows)
+            output::print_table(&["PATH", "URI", "ACCESS", "FRESHNESS", "ON OUTAGE", "STATE"], &rows)
         }
     }
 }
 
 fn document(mount: &MountEntry) -> Value {
-    let document = json!({
+    let mut document = json!({
         "uri": mount.uri,
         "read_only": mount.read_only,
         "freshness": freshness_document(mount.freshness),
         "coherence": match mount.coherence { Coherence::Strict => "STRICT", Coherence::Relaxed => "RELAXED" },
-        "state": mount.state,
     });
+    add_standing(&mut document, mount);
     output::named("path", &mount.path.to_bytes(), document)
+}
+
+/// Adds how a mount is and what that means, in the keys that all documents have for it.
+pub(super) fn add_standing(document: &mut Value, mount: &MountEntry) {
+    document["on_outage"] = on_outage_name(mount.on_outage).into();
+    document["mode"] = mode_name(mount.mode).into();
+    document["state"] = mount.state.as_str().into();
+    if let Some(since) = mount.unreachable_since {
+        document["unreachable_since"] = output::time(since).into();
+        document["reason"] = mount.reason.as_str().into();
+    }
+}
+
+const fn on_outage_name(on_outage: OnOutage) -> &'static str {
+    match on_outage {
+        OnOutage::Serve => "SERVE",
+        OnOutage::Fail => "FAIL",
+    }
+}
+
+const fn mode_name(mode: MountMode) -> &'static str {
+    match mode {
+        MountMode::Normal => "NORMAL",
+        MountMode::NoAccess => "NO_ACCESS",
+        MountMode::ReadOnly => "READ_ONLY",
+    }
 }
 
 /// `"immutable"`, or seconds as a number.
@@ -126,6 +167,39 @@ fn coherence(text: &str) -> Result<Coherence, Failure> {
         _ => Err(Failure::usage(format!("--coherence {text}: it is strict or relaxed"))),
     }
 }
+
+fn mode(text: &str) -> Result<MountMode, Failure> {
+    match text {
+        "normal" => Ok(MountMode::Normal),
+        "no-access" => Ok(MountMode::NoAccess),
+        "read-only" => Ok(MountMode::ReadOnly),
+        _ => Err(Failure::usage(format!("--mode {text}: it is normal, no-access or read-only"))),
+    }
+}
+
+/// What the flag and the option of that name say, and the other options, which are the under-store's.
+fn on_outage(flag: Option<&str>, options: &[String]) -> Result<(Option<OnOutage>, Vec<String>), Failure> {
+    let is_it = |option: &&String| option.starts_with(ON_OUTAGE_OPTION);
+    let (given, others): (Vec<_>, Vec<_>) = options.iter().partition(is_it);
+    let given =
+        given.into_iter().map(|option| ("--option ", option.as_str(), &option[ON_OUTAGE_OPTION.len()..]));
+    let mut asked = None;
+    for (before, shown, value) in flag.into_iter().map(|flag| ("--on-outage ", flag, flag)).chain(given) {
+        let on_outage = match value {
+            "serve" => OnOutage::Serve,
+            "fail" => OnOutage::Fail,
+            _ => return Err(Failure::usage(format!("{before}{shown}: it is serve or fail"))),
+        };
+        if asked.replace(on_outage).is_some_and(|other| other != on_outage) {
+            let both = "--on-outage and --option on_outage= say different things; say one of them";
+            return Err(Failure::usage(both));
+        }
+    }
+    Ok((asked, others.into_iter().cloned().collect()))
+}
+
+/// An option of the mount that can be given as if it were the under-store's.
+const ON_OUTAGE_OPTION: &str = "on_outage=";
 
 /// The options of a mount: those given, and what the environment of whoever mounts adds. Values of secret options
 /// travel as secrets, references as they are.
@@ -178,6 +252,29 @@ mod tests {
             [("500000000000000m", "100 years"), ("60", "such as 500ms"), ("never", "immutable")]
         {
             let refused = freshness(text).expect_err(text);
+            assert!(refused.to_string().contains(told), "{refused}");
+            assert_eq!(refused.exit_code(), crate::failure::USAGE);
+        }
+    }
+
+    #[test]
+    fn what_is_answered_in_an_outage_is_said_by_a_flag_or_by_an_option_that_is_no_under_stores() {
+        let said = |flag, options: &[&str]| {
+            on_outage(flag, &options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
+        };
+        let region = vec!["region=near".to_owned()];
+        let both = ["on_outage=fail", "region=near"];
+        assert_eq!(said(None, &["region=near"]).expect("legal"), (None, region.clone()));
+        assert_eq!(said(Some("serve"), &[]).expect("legal"), (Some(OnOutage::Serve), vec![]));
+        assert_eq!(said(None, &both).expect("legal"), (Some(OnOutage::Fail), region.clone()));
+        assert_eq!(said(Some("fail"), &both).expect("legal"), (Some(OnOutage::Fail), region));
+        for (flag, options, told) in [
+            (Some("wait"), &[][..], "--on-outage wait: it is serve or fail"),
+            (None, &["on_outage="], "--option on_outage=: it is serve or fail"),
+            (Some("serve"), &both, "different things"),
+            (None, &["on_outage=fail", "on_outage=serve"], "different things"),
+        ] {
+            let refused = said(flag, options).expect_err(told);
             assert!(refused.to_string().contains(told), "{refused}");
             assert_eq!(refused.exit_code(), crate::failure::USAGE);
         }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use forebay_client::{Client, ClientSettings, Entry};
+use forebay_client::{Client, ClientError, ClientSettings, Entry, Provenance};
 use forebay_types::{EntryKind, ErrorKind, NamespacePath, Principal};
 
 use crate::args::GlobalArguments;
@@ -65,14 +65,22 @@ impl TypedPath {
 
     /// The entry that is there.
     pub(crate) async fn resolve(&self, client: &Client) -> Result<Entry, Failure> {
-        let at = &self.path;
-        let found = client.resolve(at).await;
-        let (entry, _) = found.map_err(|error| {
+        let (entry, _) = self.found(client.resolve(&self.path).await)?;
+        self.check(entry.kind).map(|()| entry)
+    }
+
+    /// The same with where the answer comes from, if that is a mount.
+    pub(crate) async fn look_at(&self, client: &Client) -> Result<(Entry, Option<Provenance>), Failure> {
+        let (entry, provenance) = self.found(client.look_at(&self.path).await)?;
+        self.check(entry.kind).map(|()| (entry, provenance))
+    }
+
+    fn found<T>(&self, found: Result<T, ClientError>) -> Result<T, Failure> {
+        found.map_err(|error| {
             let kinds = [ErrorKind::NotFound, ErrorKind::NotADirectory];
             let remedy = "`forebay fs ls` shows what is there";
-            Failure::client_or(format!("look up {at}"), &error, &kinds, remedy)
-        })?;
-        self.check(entry.kind).map(|()| entry)
+            Failure::client_or(format!("look up {}", self.path), &error, &kinds, remedy)
+        })
     }
 
     fn check(&self, found: EntryKind) -> Result<(), Failure> {

@@ -140,6 +140,8 @@ fn request(settings: &Settings, path: &NamespacePath, uri: &UnderStoreUri) -> Re
         writable: false,
         freshness: None,
         coherence: None,
+        on_outage: None,
+        mode: None,
         block_length: None,
         options: mount::options(uri, &[], &settings.environment)?,
         check_only: false,

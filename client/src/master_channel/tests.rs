@@ -22,6 +22,8 @@ fn mount_request() -> MountRequest {
         writable: false,
         freshness: None,
         coherence: None,
+        on_outage: None,
+        mode: None,
         block_length: None,
         options: BTreeMap::new(),
         check_only: false,

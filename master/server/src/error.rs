@@ -1,9 +1,9 @@
 //! Why a request to the master fails.
 
-use forebay_metadata::{Rejection, StoreError};
+use forebay_metadata::{MountRecord, Rejection, StoreError};
 use forebay_proto::WireError;
 use forebay_raft::RaftError;
-use forebay_types::{EntryName, ErrorKind, InodeId, MountId, NamespacePath};
+use forebay_types::{EntryName, ErrorKind, InodeId, MountId, NamespacePath, Timestamp, UnderStoreUri};
 use forebay_under_store::UnderStoreError;
 use thiserror::Error;
 
@@ -58,6 +58,32 @@ pub enum MasterError {
         /// The under-store.
         uri: String,
     },
+    /// An under-store that is away, where nothing is known of what was asked for that may be told.
+    #[error(
+        "{path} is not answered: {uri} is away since {since} ({reason}), and nothing is known within the mount's \
+         freshness; try again, or look at `forebay mounts`"
+    )]
+    Away {
+        /// The mount.
+        path: NamespacePath,
+        /// The under-store.
+        uri: Box<UnderStoreUri>,
+        /// When it was first found to be away.
+        since: Timestamp,
+        /// What was said last.
+        reason: String,
+    },
+    /// An under-store that nobody may ask, where it alone knows what was asked for.
+    #[error(
+        "{path} is in maintenance, and {uri} is not asked for what is not known; `forebay mount {uri} {path} --mode \
+         normal` ends that"
+    )]
+    InMaintenance {
+        /// The mount.
+        path: NamespacePath,
+        /// The under-store.
+        uri: Box<UnderStoreUri>,
+    },
     /// No such inode.
     #[error("{0} does not exist (any more); look the path up again")]
     NoInode(InodeId),
@@ -102,6 +128,11 @@ pub enum MasterError {
 }
 
 impl MasterError {
+    /// The mount's under-store may not be asked.
+    pub(crate) fn in_maintenance(mount: &MountRecord) -> Self {
+        Self::InMaintenance { path: mount.path.clone(), uri: Box::new(mount.uri.clone()) }
+    }
+
     /// What kind of thing went wrong.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -113,7 +144,10 @@ impl MasterError {
             Self::Sealing(error) => error.kind(),
             Self::UnderStore(error) => error.kind(),
             Self::Listing { kind, .. } => *kind,
-            Self::UnderStoreTimedOut { .. } | Self::Silent { .. } => ErrorKind::UnderStore,
+            Self::UnderStoreTimedOut { .. } | Self::Silent { .. } | Self::Away { .. } => {
+                ErrorKind::UnderStore
+            }
+            Self::InMaintenance { .. } => ErrorKind::Maintenance,
             Self::ListingGivenUp => ErrorKind::Busy,
             Self::NoInode(_) | Self::NoPath { .. } => ErrorKind::NotFound,
             Self::NotADirectory(_) => ErrorKind::NotADirectory,

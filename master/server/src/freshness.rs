@@ -147,6 +147,12 @@ impl Checks {
         }
     }
 
+    /// How long ago the last listing of a directory began that succeeded, where one is remembered.
+    pub(crate) fn age(&self, directory: InodeId, now: BootInstant) -> Option<Duration> {
+        let listed_at = self.directories.get(&directory)?.listed_at?;
+        Some(now.saturating_duration_since(listed_at))
+    }
+
     /// The older half goes, so that the map's size is bounded at a small cost per directory.
     fn drop_older_half(&mut self) {
         let mut times: Vec<_> = self.directories.values().map(Check::last).collect();

@@ -15,6 +15,7 @@ mod listing;
 mod listings;
 mod live_jobs;
 mod metrics;
+mod mount_states;
 mod registry;
 mod renewal;
 mod report;

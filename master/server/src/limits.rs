@@ -18,6 +18,8 @@ pub(crate) const FORGET_PENDING_MAX: usize = 1_000_000;
 pub(crate) const MOUNTS_PAGE_BYTES_MAX: usize = 2 << 20;
 /// Most bytes of the paths and URIs of all mounts together, so that the list of all fits one message.
 pub(crate) const MOUNTS_TEXT_MAX: usize = 3 << 19;
+/// Most bytes that are kept of why an under-store is away, for the same reason.
+pub(crate) const OUTAGE_REASON_LENGTH_MAX: usize = 256;
 /// Most bytes that all workers together may say of themselves, for the same reason.
 pub(crate) const WORKERS_TEXT_MAX: usize = 3 << 19;
 /// A lost worker that held nothing is dropped after this time.
@@ -63,10 +65,23 @@ pub(crate) const IMMUTABLE_VALIDITY: Duration = Duration::from_secs(24 * 3600);
 pub(crate) const SYNTHETIC_VALIDITY: Duration = Duration::from_secs(1);
 /// For how long an answer may be used that is past its freshness while the under-store is down.
 pub(crate) const OUTAGE_VALIDITY: Duration = Duration::from_secs(1);
+/// For how long an answer may be used whose under-store nobody may ask: clients lag behind the end of that as behind any
+/// other change.
+pub(crate) const MAINTENANCE_VALIDITY: Duration = COHERENCE_BOUND;
+/// Longest wait for the workers to say that they know a mount's new mode: they hear of it with one heartbeat, and say so
+/// with the next.
+pub(crate) const MODE_HEARD_WITHIN: Duration = Duration::from_secs(4);
+/// How often it is looked whether they do.
+pub(crate) const MODE_HEARD_LOOK: Duration = Duration::from_millis(50);
+/// How often it is looked how many mounts are away or in maintenance, for the metrics.
+pub(crate) const MOUNT_STATES_INTERVAL: Duration = Duration::from_secs(2);
 /// How long an under-store may say nothing while somebody waits for whom an older answer is there: well below the time
 /// that a client waits for a master.
 pub(crate) const SILENCE_PATIENCE: Duration = Duration::from_secs(3);
-/// The same once the under-store was down or silent, until it answers again.
+/// The same where an older answer would not do, so that it is waited for an under-store that is only slow: still below
+/// the 10 s that a client waits.
+pub(crate) const SILENCE_PATIENCE_FAIL: Duration = Duration::from_secs(8);
+/// Both once the under-store was down or silent, until it answers again.
 pub(crate) const OUTAGE_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a failed listing is not tried again while what was known before can be served.
 pub(crate) const OUTAGE_RETRY_AFTER: Duration = Duration::from_secs(2);

@@ -6,6 +6,7 @@
 mod checking;
 mod fetching;
 mod file;
+mod outage;
 mod pages;
 mod vanished;
 mod waiting;
@@ -21,6 +22,10 @@ use parking_lot::Mutex;
 
 pub(crate) use self::checking::{Deviation, Deviations, check};
 pub(crate) use self::file::{compare, ensure_current};
+use self::outage::{
+    is_outage, is_outage_at, is_outage_of_file, may_tell_at_once, note_outage, past_freshness, patience,
+    silence, unknown_in_outage,
+};
 pub use self::pages::Finish;
 use self::pages::Listing;
 pub(crate) use self::waiting::Goal;
@@ -92,7 +97,7 @@ pub(crate) async fn ensure_fresh(shared: &Arc<Shared>, place: &Place) -> Result<
 
 /// Makes sure that what is known of a directory is within its mount's freshness as far as `goal` goes. While the
 /// under-store is down, or silent for longer than somebody can wait, what was known before is served, for a moment at a
-/// time.
+/// time, unless the mount says otherwise. In maintenance it is served whatever its age.
 ///
 /// Cancel safe: the listing itself goes on.
 pub(crate) async fn ensure(
@@ -109,11 +114,14 @@ pub(crate) async fn ensure(
     match verdict() {
         Verdict::Fresh(remaining) | Verdict::Aging(remaining) => return Ok(Covered::Whole(remaining)),
         // Loaded by an earlier master: content that never changes needs no second look.
-        Verdict::Over if freshness == Freshness::Immutable && is_loaded().await? => {
+        Verdict::Over | Verdict::OverAndFailing
+            if freshness == Freshness::Immutable && is_loaded().await? =>
+        {
             return Ok(Covered::Whole(limits::IMMUTABLE_VALIDITY));
         }
-        Verdict::OverAndFailing if is_loaded().await? => {
-            return Ok(Covered::Whole(limits::OUTAGE_VALIDITY));
+        _ if place.is_in_maintenance() => return in_maintenance(mount, is_loaded().await?),
+        Verdict::OverAndFailing if may_tell_at_once(shared, mount) && is_loaded().await? => {
+            return past_freshness(shared, mount);
         }
         Verdict::Over | Verdict::OverAndFailing => {}
     }
@@ -130,7 +138,7 @@ pub(crate) async fn ensure(
             Waited::Silence => {
                 note_outage(shared, mount, silence(mount));
                 shared.checks.lock().failed(id, freshness, shared.clock.boot_instant());
-                Ok(Covered::Whole(limits::OUTAGE_VALIDITY))
+                past_freshness(shared, mount)
             }
             // With a bound of zero the listing that was just made is good for this answer and no other.
             Waited::Ended(Ok(())) => Ok(Covered::Whole(match verdict() {
@@ -138,13 +146,25 @@ pub(crate) async fn ensure(
                 Verdict::Over | Verdict::OverAndFailing => Duration::ZERO,
             })),
             Waited::Ended(Err(MasterError::ListingGivenUp)) => continue,
-            Waited::Ended(Err(error))
-                if is_outage_at(&place.directory, error.kind()) && is_loaded().await? =>
-            {
-                Ok(Covered::Whole(limits::OUTAGE_VALIDITY))
+            Waited::Ended(Err(error)) if error.kind() == ErrorKind::Maintenance => {
+                in_maintenance(mount, is_loaded().await?)
+            }
+            Waited::Ended(Err(error)) if is_outage_at(&place.directory, error.kind()) => {
+                match is_loaded().await? {
+                    true => past_freshness(shared, mount),
+                    false => Err(unknown_in_outage(shared, mount, error)),
+                }
             }
             Waited::Ended(Err(error)) => Err(error),
         };
+    }
+}
+
+/// What is known of a directory whose under-store nobody may ask.
+fn in_maintenance(mount: &MountRecord, is_loaded: bool) -> Result<Covered, MasterError> {
+    match is_loaded {
+        true => Ok(Covered::Whole(limits::MAINTENANCE_VALIDITY)),
+        false => Err(MasterError::in_maintenance(mount)),
     }
 }
 
@@ -173,7 +193,9 @@ pub(crate) async fn renew(shared: &Arc<Shared>, place: &Place) -> Result<(), Mas
 
 /// The same without being waited for.
 pub(crate) fn renew_in_background(shared: &Arc<Shared>, place: &Place) {
-    if let Some(mount) = &place.mount {
+    if let Some(mount) = &place.mount
+        && !place.is_in_maintenance()
+    {
         drop(join(shared, &place.directory, mount, |_| true, Wanted::All));
     }
 }
@@ -184,6 +206,9 @@ async fn to_the_end(
     is_young_enough: impl Fn(BootInstant) -> bool,
 ) -> Result<(), MasterError> {
     let Some(mount) = &place.mount else { return Ok(()) };
+    if place.is_in_maintenance() {
+        return Err(MasterError::in_maintenance(mount));
+    }
     loop {
         let waiting = join(shared, &place.directory, mount, &is_young_enough, Wanted::All);
         match wait_for(waiting, None, Goal::All).await {
@@ -192,21 +217,6 @@ async fn to_the_end(
             Waited::Part(_) | Waited::Silence => unreachable!("all is waited for, with patience"),
         }
     }
-}
-
-/// Whether a failure to list a directory is the under-store's. A mount's own root that is gone is an outage as well:
-/// somebody took a disk away or mistyped a rename, and nobody deletes a data set so.
-fn is_outage_at(directory: &Inode, kind: ErrorKind) -> bool {
-    is_outage(kind) || directory.key.as_bytes().is_empty()
-}
-
-const fn is_outage(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::UnderStore | ErrorKind::TimedOut | ErrorKind::Unavailable)
-}
-
-/// The same for a request for one file. A file that is gone is no error, so what is said to be missing is the root.
-const fn is_outage_of_file(kind: ErrorKind) -> bool {
-    is_outage(kind) || matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 /// Joins a listing of a directory that has not begun or is young enough, or sees to it that there is one.
@@ -277,6 +287,10 @@ impl Lister {
     async fn vanished(&self, error: MasterError) -> MasterError {
         match vanished::correct(&self.shared, &self.directory, &self.mount).await {
             Ok(()) => MasterError::NoInode(self.directory.id),
+            // It is the root that is missing, so nothing is known of the directory.
+            Err(other) if is_outage_of_file(other.kind()) => {
+                MasterError::Listing { kind: ErrorKind::UnderStore, message: other.to_string() }
+            }
             Err(other) => {
                 tracing::debug!(ino = %self.directory.id, %other, "what a directory is now could not be told");
                 error
@@ -287,38 +301,21 @@ impl Lister {
     /// Remembers how it went; a failure is logged here, once for all who wait.
     fn note(&self, outcome: &Result<Finish, MasterError>) {
         match outcome {
-            Ok(_) => self.shared.under_stores.note(self.mount.id, None),
+            Ok(_) => self.shared.under_stores.note_well(self.mount.id),
+            // The mount was put into maintenance in the midst of it.
+            Err(error) if error.kind() == ErrorKind::Maintenance => {}
             Err(error) => {
                 let (freshness, now) = (self.mount.options.freshness, self.shared.clock.boot_instant());
                 self.shared.checks.lock().failed(self.directory.id, freshness, now);
                 if is_outage_at(&self.directory, error.kind()) {
-                    self.shared.under_stores.note(self.mount.id, Some(error.to_string()));
+                    let (at, reason) = (self.shared.clock.now(), error.to_string());
+                    self.shared.under_stores.note_failure(self.mount.id, at, reason);
                 }
                 if !matches!(error, MasterError::NoInode(_)) {
                     tracing::warn!(mount = %self.mount.id, ino = %self.directory.id, %error, "listing failed");
                 }
             }
         }
-    }
-}
-
-/// How long an under-store may be silent before what was known is served: less once it was down.
-fn patience(shared: &Shared, mount: &MountRecord) -> Duration {
-    match shared.under_stores.failure(mount.id) {
-        Some(_) => limits::OUTAGE_PATIENCE,
-        None => limits::SILENCE_PATIENCE,
-    }
-}
-
-fn silence(mount: &MountRecord) -> String {
-    format!("{} is silent", mount.uri)
-}
-
-/// Remembers that an under-store is away while what is known is served; logged when it begins.
-fn note_outage(shared: &Shared, mount: &MountRecord, reason: String) {
-    if shared.under_stores.failure(mount.id).is_none() {
-        tracing::warn!(mount = %mount.id, reason, "an under-store is away, serving what is known");
-        shared.under_stores.note(mount.id, Some(reason));
     }
 }
 

@@ -11,6 +11,8 @@ pub(crate) struct Metrics {
     skipped_entries: IntCounter,
     pub(crate) workers_live: IntGauge,
     pub(crate) workers_lost: IntGauge,
+    pub(crate) mounts_unreachable: IntGauge,
+    pub(crate) mounts_maintenance: IntGauge,
     pub(crate) jobs_running: IntGauge,
     jobs: IntCounterVec,
     loaded_bytes: IntCounter,
@@ -62,6 +64,14 @@ impl Metrics {
             skipped_entries: counter(
                 "forebay_master_skipped_entries_total",
                 "Entries of under-stores that no path can name",
+            )?,
+            mounts_unreachable: gauge(
+                "forebay_master_mounts_unreachable_count",
+                "Mounts whose under-store failed when it was last asked",
+            )?,
+            mounts_maintenance: gauge(
+                "forebay_master_mounts_maintenance_count",
+                "Mounts whose under-store may not be asked",
             )?,
             workers_live: gauge("forebay_master_workers_live_count", "Workers that send heartbeats")?,
             workers_lost: gauge(

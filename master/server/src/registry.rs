@@ -43,6 +43,8 @@ pub(crate) struct Heartbeat {
     pub(crate) reads: v1::ReadCounters,
     /// Shared, so that a report can sum them up after it let the registry go.
     pub(crate) mounts: Arc<Vec<v1::MountCounters>>,
+    /// The table of mounts that it has; 0 where it does not say.
+    pub(crate) mounts_revision: u64,
 }
 
 /// Why a worker cannot be taken in now. It may ask again.
@@ -61,6 +63,8 @@ pub(crate) struct Registered {
     pub(crate) registration: u64,
     pub(crate) last_contact: BootInstant,
     pub(crate) latest: Heartbeat,
+    /// The table of mounts that it said to have last.
+    mounts_revision: u64,
     /// What its entry and tiers take in a message, at most.
     text: usize,
     forgetting: Forgetting,
@@ -143,7 +147,15 @@ impl Registry {
         let latest = Heartbeat { tiers: registration.tiers, ..Heartbeat::default() };
         let registration = self.next_registration;
         let forgetting = self.workers.remove(&id).map(|known| known.forgetting).unwrap_or_default();
-        let registered = Registered { entry, registration, last_contact: now, latest, text, forgetting };
+        let registered = Registered {
+            entry,
+            registration,
+            last_contact: now,
+            latest,
+            mounts_revision: 0,
+            text,
+            forgetting,
+        };
         self.workers.insert(id, registered);
         Ok(registration)
     }
@@ -174,6 +186,9 @@ impl Registry {
             return false;
         }
         worker.last_contact = now;
+        if beat.mounts_revision != 0 {
+            worker.mounts_revision = beat.mounts_revision;
+        }
         worker.latest = beat;
         if worker.entry.state == WorkerState::Lost {
             worker.entry.state = WorkerState::Live;
@@ -251,6 +266,12 @@ impl Registry {
     /// The workers by rising id.
     pub(crate) fn workers(&self) -> impl Iterator<Item = &Registered> {
         self.workers.values()
+    }
+
+    /// How many workers that live have another table of mounts than this.
+    pub(crate) fn count_behind(&self, mounts_revision: u64) -> usize {
+        let live = self.workers.values().filter(|worker| worker.entry.state == WorkerState::Live);
+        live.filter(|worker| worker.mounts_revision != mounts_revision).count()
     }
 
     /// What all workers that live can hold: their quotas, or less where they say that file systems have less.

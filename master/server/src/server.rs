@@ -31,6 +31,7 @@ use crate::listing;
 use crate::listings::Listings;
 use crate::live_jobs::Jobs;
 use crate::metrics::Metrics;
+use crate::mount_states;
 use crate::registry::Registry;
 use crate::renewal;
 use crate::sealing::{SealingError, SealingKey};
@@ -167,6 +168,7 @@ impl Master {
         background.spawn(jobs::work(Arc::clone(&shared), background.token()));
         background.spawn(follow_references(Arc::clone(&shared), background.token()));
         background.spawn(watch_workers(Arc::clone(&shared), background.token()));
+        background.spawn(mount_states::watch(Arc::clone(&shared), background.token()));
         close_last(&shared, shutdown);
         tracing::info!(cluster = %identity.cluster, incarnation = %identity.incarnation, "master started");
         Ok(Self { shared })

@@ -9,7 +9,7 @@ mod namespace;
 pub(crate) use admin::AdminService;
 pub(crate) use cluster::ClusterService;
 pub(crate) use jobs::JobsService;
-pub(crate) use mounts::{MountsService, entry as mount_entry};
+pub(crate) use mounts::{MountsService, entry as mount_entry, revision as mounts_revision, wire_mode};
 pub(crate) use namespace::NamespaceService;
 
 use forebay_metadata::SessionStamp;

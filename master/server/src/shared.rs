@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use forebay_metadata::{Command, Effect, MountRecord, SessionStamp, StateReader, Success};
+use forebay_metadata::{Command, Effect, MountRecord, SessionStamp, StateReader, Success, query};
 use forebay_raft::RaftNode;
 use forebay_runtime::{Clock, Stage};
-use forebay_types::LogIndex;
+use forebay_types::{LogIndex, MountId};
 use forebay_under_store::UnderStore;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -73,9 +73,20 @@ impl Shared {
         Ok(outcome?.reply?)
     }
 
-    /// The connected under-store of a mount.
+    /// The connected under-store of a mount, unless nobody may ask it.
     pub(crate) fn under_store(&self, mount: &MountRecord) -> Result<Arc<dyn UnderStore>, MasterError> {
+        if mount.options.is_in_maintenance() {
+            return Err(MasterError::in_maintenance(mount));
+        }
         Ok(self.under_stores.of_mount(mount.id, &mount.path, &mount.uri, &mount.options)?)
+    }
+
+    /// Looks whether the under-store of a mount may still be asked, for whoever asks it for long.
+    pub(crate) async fn may_ask_on(&self, mount: MountId) -> Result<(), MasterError> {
+        match self.query(|state| Ok(query::mount(state, mount)?)).await? {
+            Some(mount) if mount.options.is_in_maintenance() => Err(MasterError::in_maintenance(&mount)),
+            _ => Ok(()),
+        }
     }
 
     /// Does what the state machine asks of the outside. Only wake-ups: one that is lost costs room or time.

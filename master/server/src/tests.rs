@@ -3,6 +3,8 @@
 mod bucket;
 mod large_listings;
 mod long_answers;
+mod maintenance;
+mod outage;
 mod slow_listings;
 
 use std::collections::BTreeMap;

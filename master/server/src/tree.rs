@@ -15,6 +15,7 @@ use forebay_types::{
 use crate::answer_room::{AnswerRoom, entry_length};
 use crate::error::MasterError;
 use crate::freshness::{SYNTHETIC, Verdict, validity};
+use crate::limits;
 use crate::listing::{
     Covered, Deviations, Goal, Part, Place, check, compare, ensure, ensure_current, ensure_fresh, list_now,
     renew_in_background,
@@ -36,6 +37,11 @@ pub(crate) async fn lookup(
         Seen::Answer(answer, valid) => return Ok((answer, valid)),
         Seen::Old(place) => place,
     };
+    if place.is_in_maintenance()
+        && let Some(known) = shared.query(question).await?
+    {
+        return Ok((Some(known), place.validity(limits::MAINTENANCE_VALIDITY)));
+    }
     // As a file it would stand before.
     let [as_file, as_directory] =
         [EntryKind::File, EntryKind::Directory].map(|kind| ListingPosition::of(name, kind));
@@ -104,7 +110,7 @@ pub(crate) async fn open(shared: &Arc<Shared>, inode: InodeId) -> Result<(Entry,
     let seen = shared.query(|state| {
         let (file, mount) = file_in_mount(state, inode)?;
         match mount.options.freshness {
-            Freshness::Bound(Duration::ZERO) => Ok(Err((file, mount))),
+            Freshness::Bound(Duration::ZERO) if !mount.options.is_in_maintenance() => Ok(Err((file, mount))),
             _ => look_at(shared, state, file, Some(mount)).map(Ok),
         }
     });
@@ -335,7 +341,8 @@ fn look_at(
         return Ok(Seen::Answer(entry, SYNTHETIC));
     }
     let place = Place::of(state, parent, mount)?;
-    match fresh_for(shared, &place) {
+    let in_maintenance = || place.is_in_maintenance().then(|| place.validity(limits::MAINTENANCE_VALIDITY));
+    match fresh_for(shared, &place).or_else(in_maintenance) {
         Some(valid) => {
             let entry = Describing { shared, state, mount: place.mount }.entry(&inode)?;
             Ok(Seen::Answer(entry, valid))
@@ -398,6 +405,11 @@ impl Place {
             None => None,
         };
         Ok(Self { directory, mount })
+    }
+
+    /// Whether the under-store may not be asked about it.
+    pub(crate) fn is_in_maintenance(&self) -> bool {
+        self.mount.as_ref().is_some_and(|mount| mount.options.is_in_maintenance())
     }
 
     /// For how long a client may use what a listing under way has shown at a place. It is no grant: that comes with the

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use forebay_metadata::{MountOptions, OptionValue};
 use forebay_proto::OptionSource;
-use forebay_types::{ErrorKind, MountId, NamespacePath, UnderStoreScheme, UnderStoreUri};
+use forebay_types::{ErrorKind, MountId, NamespacePath, Timestamp, UnderStoreScheme, UnderStoreUri};
 use forebay_under_store::{UnderStore, is_secret};
 use futures::StreamExt;
 use parking_lot::Mutex;
@@ -41,8 +41,17 @@ struct Connection {
     store: Arc<LateStore>,
     /// Requests made by the stores that this one took the place of.
     earlier_requests: u64,
-    /// Why the last request failed; `None` when it did not.
-    failure: Option<String>,
+    /// `None` when the last request did not fail.
+    failure: Option<Failure>,
+}
+
+/// An under-store that fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// When it first did, without an answer since.
+    pub(crate) since: Timestamp,
+    /// Why the last request failed, as far as it is kept.
+    pub(crate) reason: String,
 }
 
 /// Why an under-store cannot be asked at all.
@@ -228,15 +237,24 @@ impl UnderStores {
         }
     }
 
-    /// Remembers how the last request to a mount's under-store went.
-    pub(crate) fn note(&self, mount: MountId, failure: Option<String>) {
+    /// Remembers that a mount's under-store answered, or that nothing is known of it any more.
+    pub(crate) fn note_well(&self, mount: MountId) {
         if let Some(connection) = self.connected.lock().get_mut(&mount) {
-            connection.failure = failure;
+            connection.failure = None;
         }
     }
 
-    /// Why the last request to a mount's under-store failed.
-    pub(crate) fn failure(&self, mount: MountId) -> Option<String> {
+    /// Remembers why a request to a mount's under-store failed at `now`.
+    pub(crate) fn note_failure(&self, mount: MountId, now: Timestamp, mut reason: String) {
+        reason.truncate(reason.floor_char_boundary(limits::OUTAGE_REASON_LENGTH_MAX));
+        if let Some(connection) = self.connected.lock().get_mut(&mount) {
+            let since = connection.failure.as_ref().map_or(now, |before| before.since);
+            connection.failure = Some(Failure { since, reason });
+        }
+    }
+
+    /// Since when and why the requests to a mount's under-store fail.
+    pub(crate) fn failure(&self, mount: MountId) -> Option<Failure> {
         self.connected.lock().get(&mount).and_then(|connection| connection.failure.clone())
     }
 

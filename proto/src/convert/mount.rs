@@ -24,6 +24,26 @@ pub enum Coherence {
     Relaxed,
 }
 
+/// What is answered past its freshness while the under-store is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnOutage {
+    /// What is known.
+    Serve,
+    /// An error.
+    Fail,
+}
+
+/// What may be asked of a mount's under-store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountMode {
+    /// Whatever is needed.
+    Normal,
+    /// Nothing: it is in maintenance.
+    NoAccess,
+    /// Reads only.
+    ReadOnly,
+}
+
 /// Where the value of an option comes from. Debug output hides secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub enum OptionSource {
@@ -66,6 +86,48 @@ impl From<Coherence> for v1::Coherence {
         match coherence {
             Coherence::Strict => Self::Strict,
             Coherence::Relaxed => Self::Relaxed,
+        }
+    }
+}
+
+impl From<OnOutage> for v1::OnOutage {
+    fn from(on_outage: OnOutage) -> Self {
+        match on_outage {
+            OnOutage::Serve => Self::Serve,
+            OnOutage::Fail => Self::Fail,
+        }
+    }
+}
+
+/// `None` where nothing is said, which means the default.
+impl From<v1::OnOutage> for Option<OnOutage> {
+    fn from(on_outage: v1::OnOutage) -> Self {
+        match on_outage {
+            v1::OnOutage::Unspecified => None,
+            v1::OnOutage::Serve => Some(OnOutage::Serve),
+            v1::OnOutage::Fail => Some(OnOutage::Fail),
+        }
+    }
+}
+
+impl From<MountMode> for v1::MountMode {
+    fn from(mode: MountMode) -> Self {
+        match mode {
+            MountMode::Normal => Self::Normal,
+            MountMode::NoAccess => Self::NoAccess,
+            MountMode::ReadOnly => Self::ReadOnly,
+        }
+    }
+}
+
+/// `None` where nothing is said, which means the default.
+impl From<v1::MountMode> for Option<MountMode> {
+    fn from(mode: v1::MountMode) -> Self {
+        match mode {
+            v1::MountMode::Unspecified => None,
+            v1::MountMode::Normal => Some(MountMode::Normal),
+            v1::MountMode::NoAccess => Some(MountMode::NoAccess),
+            v1::MountMode::ReadOnly => Some(MountMode::ReadOnly),
         }
     }
 }

@@ -114,6 +114,12 @@ pub(crate) enum ReadError {
     /// The mount's under-store cannot be set up here.
     #[error("{mount} cannot be read by this worker: {reason}")]
     BrokenMount { mount: MountId, kind: ErrorKind, reason: Arc<str> },
+    /// Nobody may ask the mount's under-store, and what is to be read is not cached here.
+    #[error(
+        "{uri} is in maintenance and is not asked for what is not cached; `forebay mount {uri} NS_PATH --mode normal` \
+         ends that, with the path of {mount} in `forebay mounts`"
+    )]
+    InMaintenance { mount: MountId, uri: Arc<str> },
     /// The under-store said no.
     #[error(transparent)]
     UnderStore(Arc<UnderStoreError>),
@@ -144,6 +150,7 @@ impl ReadError {
             Self::Starting | Self::UnknownMount(_) | Self::Stopping => ErrorKind::Unavailable,
             Self::NoMount(_) => ErrorKind::NotFound,
             Self::BrokenMount { kind, .. } => *kind,
+            Self::InMaintenance { .. } => ErrorKind::Maintenance,
             Self::UnderStore(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::TimedOut { .. } | Self::Deadline(_) => ErrorKind::TimedOut,

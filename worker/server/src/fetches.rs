@@ -167,6 +167,7 @@ impl Fetches {
     ) -> Result<Vec<Bytes>, ReadError> {
         let _place = self.places.acquire().await.map_err(|_| ReadError::Stopping)?;
         let fetch = async {
+            version.mount.may_ask()?;
             let mut incoming = self.open(version, begin, end).await?;
             let mut pieces = Vec::new();
             let mut position = begin;
@@ -210,6 +211,7 @@ fn outcome_of(error: &ReadError) -> FetchOutcome {
         ReadError::UnderStore(error) if matches!(**error, UnderStoreError::Changed { .. }) => {
             FetchOutcome::Changed
         }
+        ReadError::InMaintenance { .. } => FetchOutcome::Refused,
         _ => FetchOutcome::Failed,
     }
 }
@@ -227,10 +229,15 @@ impl Flight {
                 let mount = self.version.mount.id;
                 let first = self.pages.front().map(|expected| expected.page.offset().get());
                 let block = first.and_then(|offset| self.version.block_at(offset));
-                if outcome == FetchOutcome::Changed {
-                    tracing::info!(block, %mount, %error, "a version was replaced before it was cached");
-                } else {
-                    tracing::warn!(block, %mount, %error, "a fetch from the under-store failed");
+                match outcome {
+                    FetchOutcome::Changed => {
+                        tracing::info!(block, %mount, %error, "a version was replaced before it was cached");
+                    }
+                    // Somebody wanted it so.
+                    FetchOutcome::Refused => {
+                        tracing::debug!(block, %mount, "nothing is fetched in maintenance")
+                    }
+                    _ => tracing::warn!(block, %mount, %error, "a fetch from the under-store failed"),
                 }
                 self.end_rest(&Loss::Failed(error));
                 outcome
@@ -243,6 +250,7 @@ impl Flight {
     async fn fetch(&mut self) -> Result<bool, ReadError> {
         let (fetches, version) = (Arc::clone(&self.fetches), Arc::clone(&self.version));
         let _place = fetches.places.acquire().await.map_err(|_| ReadError::Stopping)?;
+        version.mount.may_ask()?;
         let (Some(first), Some(last)) = (self.pages.front(), self.pages.back()) else { return Ok(true) };
         let (first, last) = (first.page, last.page);
         let mut room = fetches.cache.reserve(&version, first).await?;

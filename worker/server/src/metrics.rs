@@ -28,6 +28,8 @@ pub(crate) enum FetchOutcome {
     Changed,
     /// The under-store failed.
     Failed,
+    /// Nothing was asked, since the mount is in maintenance.
+    Refused,
 }
 
 /// How a request for a hold ended.
@@ -141,6 +143,7 @@ impl Metrics {
             FetchOutcome::NoRoom => "no_room",
             FetchOutcome::Changed => "changed",
             FetchOutcome::Failed => "failed",
+            FetchOutcome::Refused => "refused",
         };
         self.fetches.with_label_values(&[label]).inc();
     }

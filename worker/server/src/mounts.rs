@@ -149,6 +149,17 @@ impl MountTable {
     }
 
     fn row(&self, id: MountId, message: v1::MountCredentials, before: Option<Row>) -> Row {
+        let is_in_maintenance = message.mode() == v1::MountMode::NoAccess;
+        let row = self.connected_row(id, message, before);
+        if let Ok(mount) = &row.mount
+            && mount.set_maintenance(is_in_maintenance) != is_in_maintenance
+        {
+            tracing::info!(mount = %id, is_in_maintenance, "the under-store of a mount may be asked, or no more");
+        }
+        row
+    }
+
+    fn connected_row(&self, id: MountId, message: v1::MountCredentials, before: Option<Row>) -> Row {
         let mut broken = None;
         let mut options = BTreeMap::new();
         for (name, value) in message.options {
@@ -206,7 +217,7 @@ mod tests {
     fn mount(id: u32, options: &[(&str, OptionSource)]) -> v1::MountCredentials {
         let options =
             options.iter().map(|(name, source)| ((*name).to_owned(), source.clone().into())).collect();
-        v1::MountCredentials { mount: id, uri: "file:///data".to_owned(), options }
+        v1::MountCredentials { mount: id, uri: "file:///data".to_owned(), options, ..Default::default() }
     }
 
     fn table(environment: &[(&str, &str)]) -> MountTable {
@@ -228,6 +239,23 @@ mod tests {
         let changed = mount(1, &[("concurrency", OptionSource::Plain("8".into()))]);
         assert!(table.replace(0, vec![changed]));
         assert!(!Arc::ptr_eq(&first, &table.get(MountId::new(1)).expect("told")));
+    }
+
+    #[test]
+    fn a_mount_in_maintenance_is_the_same_mount_and_may_not_be_asked_until_that_ends() {
+        let table = table(&[]);
+        let set = |mode: v1::MountMode| {
+            assert!(table.replace(0, vec![v1::MountCredentials { mode: mode.into(), ..mount(1, &[]) }]));
+            table.get(MountId::new(1)).expect("told")
+        };
+        let first = set(v1::MountMode::Unspecified);
+        assert!(first.may_ask().is_ok(), "a master of before says nothing of modes");
+        let closed = set(v1::MountMode::NoAccess);
+        assert!(Arc::ptr_eq(&first, &closed));
+        let error = closed.may_ask().expect_err("in maintenance");
+        assert_eq!(error.kind(), ErrorKind::Maintenance);
+        assert!(error.to_string().contains("forebay mount file:///data NS_PATH --mode normal"), "{error}");
+        assert!(set(v1::MountMode::ReadOnly).may_ask().is_ok());
     }
 
     #[test]

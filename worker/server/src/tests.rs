@@ -5,6 +5,7 @@ mod holding;
 mod lives;
 mod loading;
 mod log_lines;
+mod maintenance;
 mod master;
 mod odd_under_stores;
 mod reading;

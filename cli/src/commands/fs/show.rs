@@ -2,15 +2,15 @@
 
 use std::ops::ControlFlow;
 
-use forebay_client::{Client, Entry, Location, Named};
-use forebay_types::{ByteCount, EntryKind, NamespacePath, Timestamp, VersionDescriptor};
+use forebay_client::{Client, Entry, Location, Named, Provenance};
+use forebay_types::{ByteCount, EntryKind, NamespacePath, VersionDescriptor};
 use serde_json::{Value, json};
 
 use super::walk::{Pages, Walk};
 use super::{Found, why_no_file};
 use crate::args::{GlobalArguments, OutputFormat};
 use crate::failure::Failure;
-use crate::output::{named, print_json, print_line, print_listed, print_table, shown};
+use crate::output::{named, print_json, print_line, print_listed, print_table, shown, time};
 
 /// `fs ls`: all entries of a directory, or the one of a file. Ends early when nobody reads on, such as `head`.
 pub(super) async fn ls(global: &GlobalArguments, found: &Found) -> Result<(), Failure> {
@@ -67,7 +67,11 @@ fn line(name: &[u8], entry: &Entry) -> String {
 }
 
 /// `fs stat`.
-pub(super) async fn stat(global: &GlobalArguments, found: &Found) -> Result<(), Failure> {
+pub(super) async fn stat(
+    global: &GlobalArguments,
+    found: &Found,
+    provenance: Option<Provenance>,
+) -> Result<(), Failure> {
     let Found { client, at, entry } = found;
     let version = entry.version.as_ref().map(|(version, _)| version);
     let locations = match version {
@@ -89,7 +93,10 @@ pub(super) async fn stat(global: &GlobalArguments, found: &Found) -> Result<(), 
         "cached_bytes": entry.cached.get(),
         "blocks": version.map_or_else(Vec::new, |version| blocks(version, &locations)),
     });
-    let document = named("path", &at.to_bytes(), document);
+    let mut document = named("path", &at.to_bytes(), document);
+    if let Some(provenance) = provenance {
+        document = with_provenance(document, &provenance);
+    }
     if global.output == OutputFormat::Json {
         return print_json(&document);
     }
@@ -100,9 +107,25 @@ pub(super) async fn stat(global: &GlobalArguments, found: &Found) -> Result<(), 
         .filter(|(key, value)| *key != "blocks" && !value.is_null());
     for (key, value) in rows {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        print_line(&format!("{key:<16} {value}"))?;
+        print_line(&format!("{key:<17} {value}"))?;
     }
     Ok(())
+}
+
+/// Adds the mount that an entry lies in, how that is, and whether what is shown is past its freshness.
+fn with_provenance(document: Value, provenance: &Provenance) -> Value {
+    let Provenance { mount, is_stale, stale_since } = provenance;
+    let mut document = named("mount", &mount.path.to_bytes(), document);
+    document["mount_state"] = mount.state.as_str().into();
+    if let Some(since) = mount.unreachable_since {
+        document["unreachable_since"] = time(since).into();
+        document["reason"] = mount.reason.as_str().into();
+    }
+    document["stale"] = (*is_stale).into();
+    if *is_stale {
+        document["stale_since"] = stale_since.map(time).into();
+    }
+    document
 }
 
 /// `fs locate`: which workers hold which blocks.
@@ -230,22 +253,5 @@ pub(super) async fn cached(global: &GlobalArguments, found: &Found) -> Result<()
                 sums.complete, sums.files
             ))
         }
-    }
-}
-
-/// RFC 3339.
-fn time(at: Timestamp) -> String {
-    jiff::Timestamp::from_nanosecond(i128::from(at.nanos()))
-        .map_or_else(|_| at.nanos().to_string(), |at| at.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_rfc_3339_also_before_1970() {
-        assert_eq!(time(Timestamp::from_parts(0, 5)), "1970-01-01T00:00:00.000000005Z");
-        assert_eq!(time(Timestamp::from_parts(-1, 0)), "1969-12-31T23:59:59Z");
     }
 }

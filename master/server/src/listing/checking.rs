@@ -50,6 +50,7 @@ pub(crate) async fn check(shared: &Arc<Shared>, place: &Place) -> Result<Deviati
     let (begun_at, ()) = shared.begin(|_| Ok(())).await?;
     let (store, mut seen, mut token) = (shared.under_store(mount)?, HashSet::new(), None);
     loop {
+        shared.may_ask_on(mount.id).await?;
         let listed = tokio::time::timeout(
             limits::UNDER_STORE_DEADLINE,
             store.list(&place.directory.key, token.take()),

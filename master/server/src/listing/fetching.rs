@@ -85,6 +85,7 @@ impl Fetching {
     }
 
     async fn page(&self, token: Option<PageToken>) -> Result<(BootInstant, ListedPage), MasterError> {
+        self.shared.may_ask_on(self.mount).await?;
         // Others that are silent may keep all places, too.
         self.shared.listings.asks(self.directory);
         let _place = self.shared.listings.places.acquire().await.expect("never closed");

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use forebay_metadata::{Command, Inode, MountRecord, SupersedeVersion};
 use forebay_types::EntryKind;
 
-use super::{is_outage_of_file, note_outage, patience, vanished};
+use super::outage::{is_outage_of_file, note_outage, past_freshness, patience};
+use super::vanished;
 use crate::error::MasterError;
 use crate::shared::Shared;
 
 /// Compares one file with its under-store by one request, and gives it a new version if it is another. For mounts
 /// whose freshness is zero, where listing the whole directory at each open would cost more. An outage is not the file's:
-/// what is known is served, as for a listing.
+/// what is known is served, where the mount says so, as for a listing.
 pub(crate) async fn ensure_current(
     shared: &Arc<Shared>,
     mount: &MountRecord,
@@ -20,7 +21,7 @@ pub(crate) async fn ensure_current(
     match compare(shared, mount, file).await {
         Err(error) if is_outage_of_file(error.kind()) => {
             note_outage(shared, mount, error.to_string());
-            Ok(())
+            past_freshness(shared, mount).map(drop)
         }
         outcome => outcome,
     }
@@ -38,7 +39,7 @@ pub(crate) async fn compare(
     let store = shared.under_store(mount)?;
     let asked = tokio::time::timeout(patience(shared, mount), store.fingerprint(&version.key)).await;
     let found = asked.map_err(|_| MasterError::Silent { uri: mount.uri.to_string() })??;
-    shared.under_stores.note(mount.id, None);
+    shared.under_stores.note_well(mount.id);
     if found.as_ref().is_some_and(|found| version.fingerprint.is_same_content(found)) {
         return Ok(());
     }

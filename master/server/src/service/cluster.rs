@@ -12,6 +12,7 @@ use crate::error::MasterError;
 use crate::limits;
 use crate::registry::{Full, Heartbeat, Holding, Registration};
 use crate::report::report;
+use crate::service::{mounts_revision, wire_mode};
 use crate::shared::Shared;
 
 /// The service.
@@ -86,6 +87,7 @@ impl v1::cluster_server::Cluster for ClusterService {
             usable: request.usable_bytes,
             reads: request.reads.unwrap_or_default(),
             mounts: Arc::new(request.mounts),
+            mounts_revision: request.mounts_revision,
         };
         let (known, place) = (request.mounts_revision, request.mounts_place.unwrap_or_default());
         let page = self.0.query(|state| self.mounts_unless_known(state, known, place)).await?;
@@ -147,9 +149,8 @@ impl ClusterService {
         }
     }
 
-    /// The mounts with their credentials, unless the worker has this very table. The revision is the newest mount's
-    /// id and their number: ids are never used twice, so two tables that differ never share both. One page at most,
-    /// which goes on at `place` if that is a place in this table.
+    /// The mounts with their credentials, unless the worker has this very table. One page at most, which goes on at
+    /// `place` if that is a place in this table.
     fn mounts_unless_known(
         &self,
         state: &dyn StateReader,
@@ -158,8 +159,7 @@ impl ClusterService {
     ) -> Result<MountsPage, MasterError> {
         let mut mounts = query::mounts(state)?;
         mounts.sort_unstable_by_key(|mount| mount.id);
-        let newest = mounts.last().map_or(0, |mount| u64::from(mount.id.get()));
-        let revision = 1 + (newest << 16 | mounts.len() as u64);
+        let revision = mounts_revision(&mounts);
         let mut page = MountsPage { revision, ..MountsPage::default() };
         if revision == known {
             return Ok(page);
@@ -178,7 +178,8 @@ impl ClusterService {
                 break;
             }
             let options = options.into_iter().map(|(name, source)| (name, source.into())).collect();
-            page.mounts.push(v1::MountCredentials { mount: mount.id.get(), uri, options });
+            let mode = wire_mode(mount.options.mode).into();
+            page.mounts.push(v1::MountCredentials { mount: mount.id.get(), uri, options, mode });
         }
         Ok(page)
     }

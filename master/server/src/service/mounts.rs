@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use forebay_metadata::{
-    ChangeMount, Coherence, Command, Freshness, Mount, MountOptions, MountRecord, StateReader, Success,
-    Unmount, query,
+    ChangeMount, Coherence, Command, Freshness, Mount, MountMode, MountOptions, MountRecord, OnOutage,
+    StateReader, Success, Unmount, query,
 };
 use forebay_proto::{OptionSource, WireDefect, v1};
+use forebay_types::limits::MOUNTS_MAX;
 use forebay_types::{BLOCK_LENGTH_DEFAULT, ByteCount, NamespacePath, UnderStoreUri};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -14,7 +15,9 @@ use tonic::{Request, Response, Status};
 use super::{path, stamp};
 use crate::error::MasterError;
 use crate::limits;
+use crate::mount_states::MountState;
 use crate::shared::Shared;
+use crate::under_stores::Failure;
 
 /// The service.
 #[derive(Debug)]
@@ -28,13 +31,14 @@ impl v1::mounts_server::Mounts for MountsService {
         let check_only = request.check_only;
         let (has_freshness, has_coherence) =
             (request.freshness.is_some(), request.coherence() != v1::Coherence::Unspecified);
+        let (on_outage, mode) = (on_outage_asked(&request), mode_asked(&request));
         let mount = self.decode(request)?;
         let known = self.look(&mount).await?;
         if check_only {
             let answer = v1::MountResponse {
                 mount: known.map_or(0, |known| known.get()),
                 already: known.is_some(),
-                changed: false,
+                ..Default::default()
             };
             return Ok(Response::new(answer));
         }
@@ -43,15 +47,24 @@ impl v1::mounts_server::Mounts for MountsService {
             Some(_) => Command::ChangeMount(ChangeMount {
                 freshness: has_freshness.then_some(mount.options.freshness),
                 coherence: has_coherence.then_some(mount.options.coherence),
-                ..ChangeMount::of(mount.path)
+                on_outage,
+                mode,
+                path: mount.path,
             }),
         };
         let (mount, already, changed) = match self.0.propose(Some(stamp), command).await? {
             Success::Mounted { mount, already, .. } => (mount, already, false),
-            Success::MountChanged { mount, changed } => (mount, true, changed),
+            Success::MountChanged { mount, changed } => {
+                // What was seen of it before a maintenance says nothing of it after that.
+                if changed && mode.is_some() {
+                    self.0.under_stores.note_well(mount);
+                }
+                (mount, true, changed)
+            }
             _ => return Err(MasterError::WrongAnswer("mount").into()),
         };
-        Ok(Response::new(v1::MountResponse { mount: mount.get(), already, changed }))
+        let workers_behind = if changed && mode.is_some() { self.wait_for_workers().await? } else { 0 };
+        Ok(Response::new(v1::MountResponse { mount: mount.get(), already, changed, workers_behind }))
     }
 
     async fn unmount(
@@ -88,6 +101,7 @@ impl MountsService {
             let message = "this version mounts read-only; leave --writable away".to_owned();
             return Err(MasterError::Unsupported(message).into());
         }
+        let (on_outage, mode) = (on_outage_asked(&request), mode_asked(&request));
         let path = path(&request.path)?;
         let uri: UnderStoreUri =
             request.uri.parse().map_err(|error| MasterError::Invalid(format!("{error}")))?;
@@ -108,9 +122,24 @@ impl MountsService {
             coherence,
             block_length: ByteCount::new(block_length),
             options: self.0.under_stores.seal(&path, sources).map_err(MasterError::from)?,
-            ..MountOptions::default()
+            on_outage: on_outage.unwrap_or(OnOutage::Serve),
+            mode: mode.unwrap_or(MountMode::Normal),
         };
         Ok(Mount { path, uri, options })
+    }
+
+    /// Waits until all live workers have said that they know the mounts as they are now, but not for long; gives how
+    /// many have not. Once they have, none of them begins a request that a new mode forbids.
+    async fn wait_for_workers(&self) -> Result<u32, MasterError> {
+        let until = Instant::now() + limits::MODE_HEARD_WITHIN;
+        loop {
+            let revision = self.0.query(|state| Ok(revision(&query::mounts(state)?))).await?;
+            let behind = self.0.registry.lock().count_behind(revision);
+            if behind == 0 || Instant::now() >= until {
+                return Ok(u32::try_from(behind).unwrap_or(u32::MAX));
+            }
+            tokio::time::sleep(limits::MODE_HEARD_LOOK).await;
+        }
     }
 
     /// Whether the mount is there already; an error when it could not be made. The namespace is asked before the
@@ -134,7 +163,9 @@ impl MountsService {
         }
         let store = self.0.under_stores.try_connect(&mount.path, &mount.uri, &mount.options)?;
         within(until, &mount.uri, self.0.under_stores.refuse_own_folder(&mount.uri)).await?;
-        within(until, &mount.uri, store.check()).await?;
+        if !mount.options.is_in_maintenance() {
+            within(until, &mount.uri, store.check()).await?;
+        }
         self.refuse_hidden_content(until, mount, &above, outer.as_ref()).await?;
         Ok(None)
     }
@@ -160,6 +191,33 @@ impl MountsService {
         }
         Ok(())
     }
+}
+
+/// Names a table of mounts for workers: the entry that mounted or changed one of them last, and their number. After that
+/// entry mounts only went, so two tables that differ never share both.
+pub(crate) fn revision(mounts: &[MountRecord]) -> u64 {
+    let changed_at = mounts.iter().map(|mount| mount.changed_at.get()).max().unwrap_or(0);
+    1 + (changed_at << MOUNTS_BITS | mounts.len() as u64)
+}
+
+/// Bits for a number of mounts.
+const MOUNTS_BITS: u32 = (MOUNTS_MAX + 1).next_power_of_two().trailing_zeros();
+
+/// What a request says of outages, if anything.
+fn on_outage_asked(request: &v1::MountRequest) -> Option<OnOutage> {
+    Option::from(request.on_outage()).map(|on_outage| match on_outage {
+        forebay_proto::OnOutage::Serve => OnOutage::Serve,
+        forebay_proto::OnOutage::Fail => OnOutage::Fail,
+    })
+}
+
+/// The mode that a request asks for, if any.
+fn mode_asked(request: &v1::MountRequest) -> Option<MountMode> {
+    Option::from(request.mode()).map(|mode| match mode {
+        forebay_proto::MountMode::Normal => MountMode::Normal,
+        forebay_proto::MountMode::NoAccess => MountMode::NoAccess,
+        forebay_proto::MountMode::ReadOnly => MountMode::ReadOnly,
+    })
 }
 
 /// Refuses a mount whose path and URI would make the list of all mounts too long for one message.
@@ -196,6 +254,15 @@ async fn within<T, E: Into<MasterError>>(
     }
 }
 
+/// A mode as workers and people are told of it.
+pub(crate) const fn wire_mode(mode: MountMode) -> v1::MountMode {
+    match mode {
+        MountMode::Normal => v1::MountMode::Normal,
+        MountMode::NoAccess => v1::MountMode::NoAccess,
+        MountMode::ReadOnly => v1::MountMode::ReadOnly,
+    }
+}
+
 /// A mount as people see it: nothing of its options, which may be secret.
 pub(crate) fn entry(
     shared: &Shared,
@@ -210,23 +277,35 @@ pub(crate) fn entry(
         Coherence::Strict => v1::Coherence::Strict,
         Coherence::Relaxed => v1::Coherence::Relaxed,
     };
-    let reachability = if shared.under_stores.failure(mount.id).is_some() { "UNREACHABLE" } else { "READY" };
+    let on_outage = match mount.options.on_outage {
+        OnOutage::Serve => v1::OnOutage::Serve,
+        OnOutage::Fail => v1::OnOutage::Fail,
+    };
+    let mount_state = MountState::of(shared, mount);
+    let name = mount_state.name().to_owned();
+    let (unreachable_since_nanos, reason) = match mount_state {
+        MountState::Unreachable(Failure { since, reason }) => (Some(since.nanos()), reason),
+        MountState::Ready | MountState::Maintenance => (None, String::new()),
+    };
     Ok(v1::MountEntry {
         mount: mount.id.get(),
         path: mount.path.to_bytes().into(),
         uri: mount.uri.to_string(),
-        read_only: mount.options.read_only,
+        read_only: mount.options.is_read_only(),
         freshness: Some(freshness.into()),
         coherence: coherence.into(),
-        state: reachability.to_owned(),
+        state: name,
         files: query::mount_totals(state, mount.id)?.files,
+        on_outage: on_outage.into(),
+        mode: wire_mode(mount.options.mode).into(),
+        unreachable_since_nanos,
+        reason,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use forebay_types::limits::MOUNTS_MAX;
     use forebay_types::{ErrorKind, InodeId, LogIndex, MountId, Timestamp};
     use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use forebay_metadata::query;
 use forebay_proto::{Entry, Validity, WireDefect, v1};
-use forebay_types::{EntryName, FileId, InodeId, ListingPosition, limits::LISTING_PAGE_MAX};
+use forebay_types::{EntryName, FileId, InodeId, ListingPosition, Timestamp, limits::LISTING_PAGE_MAX};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
@@ -13,6 +13,7 @@ use super::{name, path};
 use crate::error::MasterError;
 use crate::limits;
 use crate::listing::Deviation;
+use crate::mount_states::{self, Provenance};
 use crate::shared::Shared;
 use crate::tree;
 
@@ -37,8 +38,19 @@ impl v1::namespace_server::Namespace for NamespaceService {
         &self,
         request: Request<v1::ResolveRequest>,
     ) -> Result<Response<v1::EntryResponse>, Status> {
-        let path = path(&request.into_inner().path)?;
-        Ok(answer(tree::resolve(&self.0, &path).await?))
+        let request = request.into_inner();
+        let answered = tree::resolve(&self.0, &path(&request.path)?).await?;
+        let provenance = match request.with_mount {
+            true => mount_states::provenance(&self.0, &answered.0).await?,
+            false => None,
+        };
+        let mut response = answer(answered);
+        if let Some(Provenance { mount, is_stale, stale_since }) = provenance {
+            let answer = response.get_mut();
+            (answer.mount, answer.stale) = (Some(mount), is_stale);
+            answer.stale_since_nanos = stale_since.map(Timestamp::nanos);
+        }
+        Ok(response)
     }
 
     async fn get_attributes(
@@ -163,5 +175,6 @@ fn position(bytes: &[u8]) -> Result<Option<ListingPosition>, MasterError> {
 
 fn answer((entry, valid): (Entry, Validity)) -> Response<v1::EntryResponse> {
     let (valid_nanos, granted_nanos) = valid.nanos();
-    Response::new(v1::EntryResponse { entry: Some(entry.into()), valid_nanos, granted_nanos })
+    let entry = Some(entry.into());
+    Response::new(v1::EntryResponse { entry, valid_nanos, granted_nanos, ..Default::default() })
 }

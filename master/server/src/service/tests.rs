@@ -88,6 +88,18 @@ impl Served {
         self.mounts().mount(request).await.expect_err("refused").into()
     }
 
+    /// Mounts a bucket that nobody serves at `/m`, or changes how it is mounted.
+    async fn mount(&self, sequence: u64, request: v1::MountRequest) -> v1::MountResponse {
+        let stamp = v1::MutationStamp { session: 1, sequence, lowest_unanswered: sequence };
+        let request = v1::MountRequest {
+            header: Some(v1::RequestHeader { stamp: Some(stamp), ..Default::default() }),
+            path: "/m".into(),
+            uri: "s3://b4x".to_owned(),
+            ..request
+        };
+        self.mounts().mount(request).await.expect("mounted").into_inner()
+    }
+
     async fn stop(self) {
         self.served.cancel();
         self.shutdown.finish(Duration::from_secs(10)).await.expect("stops in time");
@@ -138,6 +150,55 @@ async fn a_table_of_mounts_that_is_too_long_for_one_message_comes_to_a_worker_in
     served.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mount_in_maintenance_is_made_without_a_look_and_workers_are_told_of_each_change_of_its_mode() {
+    let served = Served::new().await;
+    let mut cluster = served.cluster();
+    let life = cluster.register(v1::RegisterRequest::default()).await.expect("registered").into_inner();
+    let mut known = 0;
+    let mut told = async || {
+        let request = v1::HeartbeatRequest {
+            worker: life.worker,
+            registration: life.registration,
+            mounts_revision: known,
+            ..Default::default()
+        };
+        let answer = cluster.heartbeat(request).await.expect("answered").into_inner();
+        known = answer.mounts_revision;
+        answer.mounts.iter().map(v1::MountCredentials::mode).collect::<Vec<_>>()
+    };
+    let shown = async || {
+        let mounts = served.mounts().list_mounts(v1::ListMountsRequest::default()).await.expect("listed");
+        let mount = mounts.into_inner().mounts.remove(0);
+        (mount.state.clone(), mount.mode(), mount.on_outage(), mount.read_only)
+    };
+    let fail = v1::OnOutage::Fail;
+    let mode = |mode: v1::MountMode| v1::MountRequest { mode: mode.into(), ..Default::default() };
+    let new = v1::MountRequest { on_outage: fail.into(), ..mode(v1::MountMode::NoAccess) };
+    assert!(!served.mount(1, new).await.already);
+    assert_eq!(told().await, [v1::MountMode::NoAccess]);
+    assert_eq!(shown().await, ("MAINTENANCE".to_owned(), v1::MountMode::NoAccess, fail, true));
+    let again = served.mount(2, v1::MountRequest::default()).await;
+    assert_eq!((again.already, again.changed, told().await), (true, false, vec![]), "what is not said stays");
+    for (sequence, to) in [(3, v1::MountMode::Normal), (4, v1::MountMode::ReadOnly)] {
+        let hearing = async {
+            loop {
+                let modes = told().await;
+                if !modes.is_empty() {
+                    // It says that it knows with the next one.
+                    return (modes, told().await);
+                }
+            }
+        };
+        let (changed, heard) = tokio::join!(served.mount(sequence, mode(to)), hearing);
+        assert_eq!((changed.changed, changed.workers_behind, heard), (true, 0, (vec![to], vec![])));
+        assert_eq!(shown().await, ("READY".to_owned(), to, fail, true));
+    }
+    let unheard = served.mount(5, mode(v1::MountMode::NoAccess)).await;
+    assert_eq!((unheard.changed, unheard.workers_behind), (true, 1));
+    served.stop().await;
+}
+
 /// Mounts as many as there can be, with as much text as they can have and the largest numbers.
 fn longest_mounts() -> Vec<v1::MountReport> {
     let half = limits::MOUNTS_TEXT_MAX / MOUNTS_MAX / 2;
@@ -150,6 +211,10 @@ fn longest_mounts() -> Vec<v1::MountReport> {
         coherence: v1::Coherence::Relaxed.into(),
         state: "UNREACHABLE".to_owned(),
         files: u64::MAX,
+        on_outage: v1::OnOutage::Fail.into(),
+        mode: v1::MountMode::ReadOnly.into(),
+        unreachable_since_nanos: Some(i64::MAX),
+        reason: "r".repeat(limits::OUTAGE_REASON_LENGTH_MAX),
     };
     let counters = |mount| v1::MountCounters {
         mount,

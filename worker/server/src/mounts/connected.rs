@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use forebay_proto::v1;
 use forebay_types::MountId;
@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use super::Broken;
 use super::origin::{Origin, Values};
 use crate::disk::DiskPool;
+use crate::error::ReadError;
 use crate::limits::REFERENCES_PATIENCE;
 
 /// A mount with its connection and counters.
@@ -29,6 +30,8 @@ pub(crate) struct ConnectedMount {
     /// Held while values are read, by the reading itself, which may hang where a file system does; with what was wrong
     /// with them the last time.
     renewing: Arc<Mutex<Option<Broken>>>,
+    /// Nobody may ask the under-store; what is cached is served.
+    is_in_maintenance: AtomicBool,
     hits: AtomicU64,
     misses: AtomicU64,
 }
@@ -73,6 +76,7 @@ impl ConnectedMount {
                 earlier: Asked::default(),
             }),
             renewing: Arc::default(),
+            is_in_maintenance: AtomicBool::new(false),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         }
@@ -84,6 +88,22 @@ impl ConnectedMount {
         let uri = under_store.uri().to_string();
         let origin = Origin { uri, options: std::collections::BTreeMap::new(), environment: Arc::default() };
         Self::new(id, origin, Values::new(), under_store)
+    }
+
+    /// Puts the mount into maintenance or ends that; whether it was in it before.
+    pub(super) fn set_maintenance(&self, is_in_maintenance: bool) -> bool {
+        self.is_in_maintenance.swap(is_in_maintenance, Ordering::Relaxed)
+    }
+
+    /// Whether the under-store may be asked. What was asked before goes on.
+    ///
+    /// # Errors
+    /// [`ReadError::InMaintenance`].
+    pub(crate) fn may_ask(&self) -> Result<(), ReadError> {
+        match self.is_in_maintenance.load(Ordering::Relaxed) {
+            true => Err(ReadError::InMaintenance { mount: self.id, uri: self.uri.as_str().into() }),
+            false => Ok(()),
+        }
     }
 
     /// What to ask now.

@@ -46,7 +46,7 @@ impl House {
         let mount = v1::MountCredentials {
             mount: MOUNT,
             uri: format!("file://{}", source.path().display()),
-            options: Default::default(),
+            ..Default::default()
         };
         let master = TestMaster::start(vec![mount]).await;
         Self { source, folder: tempfile::tempdir().expect("a folder"), master, capacity: 256 * MIB }

@@ -200,7 +200,12 @@ async fn a_reference_to_a_file_that_hangs_stops_no_heartbeat() {
     {
         let mut script = house.master.script.lock();
         let options = [("secret".to_owned(), reference.into())].into();
-        script.mounts.push(v1::MountCredentials { mount: 99, uri: "s3://bucket".to_owned(), options });
+        script.mounts.push(v1::MountCredentials {
+            mount: 99,
+            uri: "s3://bucket".to_owned(),
+            options,
+            mode: 0,
+        });
         script.mounts_revision = 2;
     }
     for _ in 0..3 {
