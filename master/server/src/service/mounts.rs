@@ -63,7 +63,8 @@ impl v1::mounts_server::Mounts for MountsService {
             }
             _ => return Err(MasterError::WrongAnswer("mount").into()),
         };
-        let workers_behind = if changed && mode.is_some() { self.wait_for_workers().await? } else { 0 };
+        // Also where it is the mode already: whoever asks again wants to know whether all know by now.
+        let workers_behind = if already && mode.is_some() { self.wait_for_workers().await? } else { 0 };
         Ok(Response::new(v1::MountResponse { mount: mount.get(), already, changed, workers_behind }))
     }
 
