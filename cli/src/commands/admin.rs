@@ -7,7 +7,7 @@ use forebay_proto::{Freshness, v1};
 use forebay_types::ByteCount;
 use serde_json::{Value, json};
 
-use super::mount::{add_standing, freshness_document, show_freshness};
+use super::mount::{add_state, freshness_document, show_freshness};
 use super::session::Session;
 use crate::args::{AdminCommand, GlobalArguments, OutputFormat, ReportSection};
 use crate::failure::Failure;
@@ -113,7 +113,7 @@ fn mount_document(report: &v1::MountReport) -> Value {
     });
     let path = mount.path.clone();
     if let Ok(mount) = MountEntry::try_from(mount) {
-        add_standing(&mut document, &mount);
+        add_state(&mut document, &mount);
     }
     named("path", &path, document)
 }

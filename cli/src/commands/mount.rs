@@ -106,12 +106,12 @@ fn document(mount: &MountEntry) -> Value {
         "freshness": freshness_document(mount.freshness),
         "coherence": match mount.coherence { Coherence::Strict => "STRICT", Coherence::Relaxed => "RELAXED" },
     });
-    add_standing(&mut document, mount);
+    add_state(&mut document, mount);
     output::named("path", &mount.path.to_bytes(), document)
 }
 
 /// Adds how a mount is and what that means, in the keys that all documents have for it.
-pub(super) fn add_standing(document: &mut Value, mount: &MountEntry) {
+pub(super) fn add_state(document: &mut Value, mount: &MountEntry) {
     document["on_outage"] = on_outage_name(mount.on_outage).into();
     document["mode"] = mode_name(mount.mode).into();
     document["state"] = mount.state.as_str().into();

@@ -121,7 +121,7 @@ pub(crate) async fn ensure(
         }
         _ if place.is_in_maintenance() => return in_maintenance(mount, is_loaded().await?),
         Verdict::OverAndFailing if may_tell_at_once(shared, mount) && is_loaded().await? => {
-            return past_freshness(shared, mount);
+            return past_freshness(shared, mount, None);
         }
         Verdict::Over | Verdict::OverAndFailing => {}
     }
@@ -138,7 +138,7 @@ pub(crate) async fn ensure(
             Waited::Silence => {
                 note_outage(shared, mount, silence(mount));
                 shared.checks.lock().failed(id, freshness, shared.clock.boot_instant());
-                past_freshness(shared, mount)
+                past_freshness(shared, mount, None)
             }
             // With a bound of zero the listing that was just made is good for this answer and no other.
             Waited::Ended(Ok(())) => Ok(Covered::Whole(match verdict() {
@@ -151,7 +151,7 @@ pub(crate) async fn ensure(
             }
             Waited::Ended(Err(error)) if is_outage_at(&place.directory, error.kind()) => {
                 match is_loaded().await? {
-                    true => past_freshness(shared, mount),
+                    true => past_freshness(shared, mount, Some(error)),
                     false => Err(unknown_in_outage(shared, mount, error)),
                 }
             }

@@ -116,8 +116,8 @@ pub(crate) enum ReadError {
     BrokenMount { mount: MountId, kind: ErrorKind, reason: Arc<str> },
     /// Nobody may ask the mount's under-store, and what is to be read is not cached here.
     #[error(
-        "{uri} is in maintenance and is not asked for what is not cached; `forebay mount {uri} NS_PATH --mode normal` \
-         ends that, with the path of {mount} in `forebay mounts`"
+        "{uri} ({mount}) is in maintenance and is not asked for what is not cached; `forebay mount {uri} NS_PATH --mode \
+         normal` ends that, and `forebay mounts` shows NS_PATH"
     )]
     InMaintenance { mount: MountId, uri: Arc<str> },
     /// The under-store said no.

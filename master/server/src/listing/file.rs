@@ -21,7 +21,7 @@ pub(crate) async fn ensure_current(
     match compare(shared, mount, file).await {
         Err(error) if is_outage_of_file(error.kind()) => {
             note_outage(shared, mount, error.to_string());
-            past_freshness(shared, mount).map(drop)
+            past_freshness(shared, mount, Some(error)).map(drop)
         }
         outcome => outcome,
     }

@@ -26,11 +26,16 @@ pub(super) const fn is_outage_of_file(kind: ErrorKind) -> bool {
     is_outage(kind) || matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// What is told of something that is known: itself, for a moment, or an error, as the mount wants it.
-pub(super) fn past_freshness(shared: &Shared, mount: &MountRecord) -> Result<Covered, MasterError> {
+/// What is told of something that is known, after `error` if there was one just now: itself, for a moment, or an error,
+/// as the mount wants it.
+pub(super) fn past_freshness(
+    shared: &Shared,
+    mount: &MountRecord,
+    error: Option<MasterError>,
+) -> Result<Covered, MasterError> {
     match mount.options.on_outage {
         OnOutage::Serve => Ok(Covered::Whole(limits::OUTAGE_VALIDITY)),
-        OnOutage::Fail => Err(away(shared, mount)),
+        OnOutage::Fail => Err(away(shared, mount, error)),
     }
 }
 
@@ -43,14 +48,19 @@ pub(super) fn may_tell_at_once(shared: &Shared, mount: &MountRecord) -> bool {
 /// What is told of something that is not known, after `error`. That the root is missing says nothing of what is in it.
 pub(super) fn unknown_in_outage(shared: &Shared, mount: &MountRecord, error: MasterError) -> MasterError {
     match error.kind() {
-        ErrorKind::NotFound | ErrorKind::NotADirectory => away(shared, mount),
+        ErrorKind::NotFound | ErrorKind::NotADirectory => away(shared, mount, Some(error)),
         _ => error,
     }
 }
 
-fn away(shared: &Shared, mount: &MountRecord) -> MasterError {
-    let unheard = || Failure { since: shared.clock.now(), reason: silence(mount) };
-    let Failure { since, reason } = shared.under_stores.failure(mount.id).unwrap_or_else(unheard);
+fn away(shared: &Shared, mount: &MountRecord, error: Option<MasterError>) -> MasterError {
+    let failure = match (shared.under_stores.failure(mount.id), error) {
+        (Some(failure), _) => failure,
+        // Somebody else failed, as a master that is stopping.
+        (None, Some(error)) => return error,
+        (None, None) => Failure { since: shared.clock.now(), reason: silence(mount) },
+    };
+    let Failure { since, reason } = failure;
     MasterError::Away { path: mount.path.clone(), uri: Box::new(mount.uri.clone()), since, reason }
 }
 
