@@ -1,10 +1,11 @@
 //! The vocabulary between the engine and its shell.
 
 use std::fmt;
+use std::time::Duration;
 
 use forebay_types::{
-    ClusterMap, EntryKind, EntryName, ErrorKind, InodeId, JobFailure, JobProgress, JobState, NamespacePath,
-    VersionDescriptor, WorkerId,
+    ClusterMap, EntryKind, EntryName, ErrorKind, InodeId, JobFailure, JobProgress, JobState, ListingPosition,
+    NamespacePath, VersionDescriptor, WorkerId,
 };
 
 /// Names a question, so that its answer finds back. Never used twice by one engine.
@@ -44,7 +45,7 @@ pub struct NamedFound {
     pub found: Found,
 }
 
-/// A part of a directory, in the order of the names' bytes.
+/// A part of a directory, in the order of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// The entries.
@@ -147,14 +148,18 @@ pub enum Action {
         /// The path.
         path: NamespacePath,
     },
-    /// List a part of a directory.
+    /// Read a part of a directory, in the order of keys; of one that is being listed in its under-store what was seen so
+    /// far. What was fresh when its first part was asked for is good for all that follow: a directory that takes longer
+    /// to be gone through than its freshness is not listed again for each part.
     List {
         /// The question.
         request: RequestId,
         /// The directory.
         directory: InodeId,
-        /// The part after this name. Without one the directory is compared with its under-store, if that is due.
-        after: Option<EntryName>,
+        /// The part that stands after this place.
+        after: Option<ListingPosition>,
+        /// When the directory's first part was asked for.
+        begun: Duration,
         /// Most entries.
         limit: usize,
     },
@@ -205,6 +210,13 @@ pub enum Action {
         /// Why it ended so, where the failures do not say it.
         reason: Option<String>,
     },
+}
+
+impl NamedFound {
+    /// Where it stands in its directory.
+    pub(crate) fn position(&self) -> ListingPosition {
+        ListingPosition::of(&self.name, self.found.kind)
+    }
 }
 
 impl Fault {

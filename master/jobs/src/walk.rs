@@ -1,4 +1,5 @@
-//! Goes through a job's paths in the order of the list, and below directories depth first, a page at a time.
+//! Goes through a job's paths in the order of the list, and below directories depth first and in the order of keys, a
+//! page at a time: so a large directory is gone through while it is being listed.
 //!
 //! Paths are looked up ahead of their turn, but are gone through in their turn. Symbolic links below a directory are
 //! passed over: what they point to is gone through under its own name or lies outside.
@@ -6,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use forebay_types::{EntryKind, EntryName, ErrorKind, InodeId, NamespacePath, VersionDescriptor};
+use forebay_types::{EntryKind, ErrorKind, InodeId, ListingPosition, NamespacePath, VersionDescriptor};
 
 use crate::event::{Action, Fault, Found, NamedFound, Page, RequestId};
 use crate::limits::{LISTING_LIMIT, PATHS_AHEAD_MAX};
@@ -63,7 +64,9 @@ struct OpenDirectory {
     path: NamespacePath,
     inode: InodeId,
     entries: VecDeque<NamedFound>,
-    after: Option<EntryName>,
+    after: Option<ListingPosition>,
+    /// When the first part was asked for.
+    begun: Option<Duration>,
     is_last: bool,
     asking: Asking,
     fault: Option<Fault>,
@@ -240,7 +243,7 @@ impl Walk {
             Ok(page) => {
                 directory.asking = Asking::default();
                 directory.is_last = page.is_last || page.entries.is_empty();
-                directory.after = page.entries.last().map(|entry| entry.name.clone());
+                directory.after = page.entries.last().map(NamedFound::position).or(directory.after.take());
                 directory.entries.extend(page.entries.iter().cloned());
             }
             Err(fault) if directory.asking.failed(now, fault.kind) => {}
@@ -259,6 +262,7 @@ impl OpenDirectory {
             inode,
             entries: VecDeque::new(),
             after: None,
+            begun: None,
             is_last: false,
             asking: Asking::default(),
             fault: None,
@@ -271,8 +275,10 @@ impl OpenDirectory {
             && self.entries.len() <= LISTING_LIMIT / 4
             && let Some(request) = self.asking.begin(now, ids)
         {
+            // While nothing of it was read, a later moment is as good as the first.
+            let begun = *self.begun.insert(self.begun.filter(|_| self.after.is_some()).unwrap_or(now));
             let (directory, after) = (self.inode, self.after.clone());
-            actions.push(Action::List { request, directory, after, limit: LISTING_LIMIT });
+            actions.push(Action::List { request, directory, after, begun, limit: LISTING_LIMIT });
         }
     }
 }

@@ -153,6 +153,12 @@ impl Checks {
         Some(now.saturating_duration_since(listed_at))
     }
 
+    /// Whether what is known of a directory is good for a reader who began at `begun`. Whoever asks so asked before.
+    pub fn is_good_for(&self, directory: InodeId, freshness: Freshness, begun: BootInstant) -> bool {
+        let listed_at = self.directories.get(&directory).and_then(|check| check.listed_at);
+        listed_at.is_some_and(|listed_at| is_good_for(freshness, listed_at, begun))
+    }
+
     /// The older half goes, so that the map's size is bounded at a small cost per directory.
     fn drop_older_half(&mut self) {
         let mut times: Vec<_> = self.directories.values().map(Check::last).collect();
@@ -175,6 +181,20 @@ impl Check {
         let Some((used_at, bound)) = self.used_at.or(self.listed_at).zip(self.bound) else { return false };
         now.saturating_duration_since(used_at) <= bound.saturating_mul(2).max(limits::USE_MEMORY_MIN)
     }
+}
+
+/// Whether a listing that began at `began` is young enough for a question at `asked`.
+pub(crate) fn is_within(freshness: Freshness, began: BootInstant, asked: BootInstant) -> bool {
+    match freshness {
+        Freshness::Bound(bound) => asked.saturating_duration_since(began) < bound,
+        Freshness::Immutable => true,
+    }
+}
+
+/// Whether it is for all parts that a reader asks for who asked for the first at `begun`: it was young enough then, or
+/// began later. So nobody has a large directory listed again for each part.
+pub(crate) fn is_good_for(freshness: Freshness, began: BootInstant, begun: BootInstant) -> bool {
+    began >= begun || is_within(freshness, began, begun)
 }
 
 /// When a directory in use is listed again: from half of its freshness on, and not all directories at once that were
@@ -228,6 +248,23 @@ mod tests {
         assert_eq!(checks.verdict(DIRECTORY, bound(60), at(40)), Verdict::Aging(Duration::from_secs(20)));
         assert_eq!(checks.verdict(DIRECTORY, bound(60), at(60)), Verdict::Over);
         assert_eq!(checks.verdict(DIRECTORY, bound(0), at(0)), Verdict::Over);
+    }
+
+    #[test]
+    fn a_reader_goes_on_with_what_was_fresh_when_it_began_or_is_younger() {
+        let mut checks = Checks::default();
+        assert!(!checks.is_good_for(DIRECTORY, bound(60), at(100)), "never listed");
+        checks.listed(DIRECTORY, bound(60), at(100));
+        for (begun, is_good) in [(50, true), (100, true), (159, true), (160, false)] {
+            assert_eq!(checks.is_good_for(DIRECTORY, bound(60), at(begun)), is_good, "{begun}");
+        }
+        assert!(
+            checks.is_good_for(DIRECTORY, bound(0), at(100))
+                && !checks.is_good_for(DIRECTORY, bound(0), at(101))
+        );
+        assert!(checks.is_good_for(DIRECTORY, Freshness::Immutable, at(1 << 30)));
+        checks.failed(DIRECTORY, bound(60), at(120));
+        assert!(checks.is_good_for(DIRECTORY, bound(60), at(110)), "an outage since changes nothing");
     }
 
     #[test]

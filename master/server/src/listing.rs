@@ -31,7 +31,7 @@ use self::pages::Listing;
 pub(crate) use self::waiting::Goal;
 use self::waiting::{Waited, wait_for};
 use crate::error::MasterError;
-use crate::freshness::Verdict;
+use crate::freshness::{Verdict, is_good_for, is_within};
 use crate::limits;
 use crate::listings::{Course, Joined, Waiting, Wanted};
 use crate::shared::Shared;
@@ -105,6 +105,16 @@ pub(crate) async fn ensure(
     place: &Place,
     goal: Goal<'_>,
 ) -> Result<Covered, MasterError> {
+    ensure_as_of(shared, place, goal, None).await
+}
+
+/// The same for a reader who began at `begun`: what was fresh then, or is younger, is good to its last part.
+pub(crate) async fn ensure_as_of(
+    shared: &Arc<Shared>,
+    place: &Place,
+    goal: Goal<'_>,
+    begun: Option<BootInstant>,
+) -> Result<Covered, MasterError> {
     let Some(mount) = &place.mount else {
         return Ok(Covered::Whole(limits::SYNTHETIC_VALIDITY));
     };
@@ -126,9 +136,9 @@ pub(crate) async fn ensure(
         Verdict::Over | Verdict::OverAndFailing => {}
     }
     let asked = shared.clock.boot_instant();
-    let is_young_enough = |began| match freshness {
-        Freshness::Bound(bound) => asked.saturating_duration_since(began) < bound,
-        Freshness::Immutable => true,
+    let is_young_enough = |began| match begun {
+        Some(begun) => is_good_for(freshness, began, begun),
+        None => is_within(freshness, began, asked),
     };
     loop {
         let waiting = join(shared, &place.directory, mount, is_young_enough, goal.wanted());

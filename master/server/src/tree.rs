@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use forebay_metadata::{Freshness, Inode, MountRecord, StateReader, query};
 use forebay_proto::{Entry, Named, Validity};
+use forebay_runtime::BootInstant;
 use forebay_types::{
     ByteCount, EntryKind, EntryName, ErrorKind, InodeId, ListingPosition, MountId, NamespacePath,
 };
@@ -17,8 +18,8 @@ use crate::error::MasterError;
 use crate::freshness::{SYNTHETIC, Verdict, validity};
 use crate::limits;
 use crate::listing::{
-    Covered, Deviations, Goal, Part, Place, check, compare, ensure, ensure_current, ensure_fresh, list_now,
-    renew_in_background,
+    Covered, Deviations, Goal, Part, Place, check, compare, ensure, ensure_as_of, ensure_current,
+    ensure_fresh, list_now, renew_in_background,
 };
 use crate::shared::Shared;
 
@@ -146,11 +147,45 @@ pub(crate) async fn list_by_key(
     after: Option<&ListingPosition>,
     limit: usize,
 ) -> Result<(Vec<Named>, bool, Validity), MasterError> {
+    read_by_key(shared, directory, after, limit, None).await
+}
+
+/// The same for a reader that goes through a directory to its end, and began at `begun`. What was fresh then, or is
+/// younger, is good for all its parts: it may take longer than the freshness, and would have the directory listed again
+/// for each part.
+pub(crate) async fn go_through(
+    shared: &Arc<Shared>,
+    directory: InodeId,
+    after: Option<&ListingPosition>,
+    limit: usize,
+    begun: BootInstant,
+) -> Result<(Vec<Named>, bool), MasterError> {
+    let (entries, complete, _) = read_by_key(shared, directory, after, limit, Some(begun)).await?;
+    Ok((entries, complete))
+}
+
+async fn read_by_key(
+    shared: &Arc<Shared>,
+    directory: InodeId,
+    after: Option<&ListingPosition>,
+    limit: usize,
+    begun: Option<BootInstant>,
+) -> Result<(Vec<Named>, bool, Validity), MasterError> {
+    let is_good = |place: &Place| {
+        let freshness = place.mount.as_ref().map(|mount| mount.options.freshness);
+        let begun = begun.filter(|_| after.is_some()).zip(freshness);
+        begun.is_some_and(|(begun, freshness)| {
+            shared.checks.lock().is_good_for(place.directory.id, freshness, begun)
+        })
+    };
     let mut goal = after.cloned();
     loop {
         let question = |state: &dyn StateReader| page_by_key(shared, state, directory, after, None, limit);
         let look = |state: &dyn StateReader| {
             let place = Place::of(state, existing(state, directory)?, None)?;
+            if is_good(&place) {
+                return Ok(Seen::Answer(question(state)?, Validity::default()));
+            }
             match fresh_for(shared, &place) {
                 Some(valid) => Ok(Seen::Answer(question(state)?, valid)),
                 None => Ok(Seen::Old(Box::new(place))),
@@ -160,7 +195,8 @@ pub(crate) async fn list_by_key(
             Seen::Answer((entries, complete), valid) => return Ok((entries, complete, valid)),
             Seen::Old(place) => place,
         };
-        match ensure(shared, &place, Goal::Beyond(goal.as_ref())).await? {
+        let wanted = if begun.is_some() { Goal::Through } else { Goal::Beyond };
+        match ensure_as_of(shared, &place, wanted(goal.as_ref()), begun).await? {
             Covered::Whole(remaining) => {
                 let (entries, complete) = shared.query(question).await?;
                 return Ok((entries, complete, place.validity(remaining)));
@@ -180,22 +216,6 @@ pub(crate) async fn list_by_key(
             }
         }
     }
-}
-
-/// The entries of a directory that follow those of an earlier [`list`], without looking again whether they are fresh:
-/// whoever goes through a large directory would have it listed once for each part.
-pub(crate) async fn list_on(
-    shared: &Arc<Shared>,
-    directory: InodeId,
-    after: &EntryName,
-    limit: usize,
-) -> Result<(Vec<Named>, bool), MasterError> {
-    shared
-        .query(|state| {
-            living(state, directory)?;
-            page(shared, state, directory, Some(after), limit)
-        })
-        .await
 }
 
 /// The entry of a file, after it was compared with its under-store just now.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use forebay_jobs::{Action, Event, Fault, Found, LoadJob, NamedFound, Page};
 use forebay_metadata::{AdvanceJob, Command, EndJob, query};
 use forebay_proto::{Entry, Named};
+use forebay_runtime::BootInstant;
 use forebay_types::{Epoch, JobId, JobProgress, JobState};
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -95,13 +96,9 @@ impl Driver<'_> {
                     Event::Found { request, found: found.map(found_entry).map_err(|error| fault(&error)) }
                 })
             }
-            Action::List { request, directory, after, limit } => Box::pin(async move {
-                let listed = match &after {
-                    None => tree::list(&shared, directory, None, limit)
-                        .await
-                        .map(|(entries, last, _)| (entries, last)),
-                    Some(after) => tree::list_on(&shared, directory, after, limit).await,
-                };
+            Action::List { request, directory, after, begun, limit } => Box::pin(async move {
+                let begun = BootInstant::from_boot(begun);
+                let listed = tree::go_through(&shared, directory, after.as_ref(), limit, begun).await;
                 Event::Listed { request, page: listed.map(page).map_err(|error| fault(&error)) }
             }),
             Action::Renew { request, inode } => Box::pin(async move {

@@ -14,6 +14,8 @@ pub(crate) enum Goal<'a> {
     All,
     /// Whatever follows this place, or comes first.
     Beyond(Option<&'a ListingPosition>),
+    /// The same for a reader who goes on to the end: the listing need not wait for it.
+    Through(Option<&'a ListingPosition>),
     /// What stands here and before.
     UpTo(&'a ListingPosition),
 }
@@ -31,7 +33,9 @@ impl Goal<'_> {
     fn is_met(self, course: &Course) -> bool {
         match (self, &course.passed) {
             (Self::All, _) | (_, None) => false,
-            (Self::Beyond(after), Some(passed)) => after.is_none_or(|after| after < passed),
+            (Self::Beyond(after) | Self::Through(after), Some(passed)) => {
+                after.is_none_or(|after| after < passed)
+            }
             (Self::UpTo(place), Some(passed)) => place <= passed,
         }
     }
@@ -39,7 +43,7 @@ impl Goal<'_> {
     pub(super) fn wanted(self) -> Wanted {
         match self {
             // Who looks one name up is about to look up others.
-            Self::All | Self::UpTo(_) => Wanted::All,
+            Self::All | Self::UpTo(_) | Self::Through(_) => Wanted::All,
             Self::Beyond(after) => Wanted::Beyond(after.cloned()),
         }
     }

@@ -140,3 +140,58 @@ async fn who_reads_on_after_the_freshness_waits_for_what_it_reads_and_for_no_mor
     assert_eq!((rest.first(), complete), (Some(&key(PAGE + 1)), false));
     assert!(!rest.contains(&key(PAGE + 2)), "{rest:?}");
 }
+
+impl World {
+    /// A reader that goes through the directory to its end, part after part; `between` is done after each.
+    async fn through(&self, limit: usize, between: impl Fn()) -> Vec<String> {
+        let (data, begun) = (self.data().await, self.shared.clock.boot_instant());
+        let (mut all, mut after, mut is_last) = (Vec::new(), None, false);
+        while !is_last {
+            let part = tree::go_through(&self.shared, data, after.as_ref(), limit, begun).await;
+            let (entries, complete) = part.expect("listed");
+            after = entries.last().map(|last| ListingPosition::of(&last.name, last.entry.kind));
+            all.extend(entries.iter().map(|named| named.name.to_string()));
+            is_last = complete;
+            between();
+        }
+        all
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_goes_through_to_the_end_has_the_first_names_at_once_and_the_listing_does_not_wait_for_it() {
+    let bucket = bucket(20, 1).await;
+    let world = World::over_bucket(&bucket, MountOptions::FRESHNESS_DEFAULT).await;
+    let (data, begun) = (world.data().await, world.shared.clock.boot_instant());
+    let (first, complete) = tree::go_through(&world.shared, data, None, 1000, begun).await.expect("listed");
+    assert_eq!((first.len(), complete), (PAGE - 1, false));
+    bucket.send(19);
+    world.wait_for_requests(20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_longer_than_the_freshness_has_a_directory_listed_once() {
+    let bucket = bucket(5, usize::MAX >> 4).await;
+    let world = World::over_bucket(&bucket, MountOptions::FRESHNESS_DEFAULT).await;
+    let slow = || {
+        world.clock.advance(Duration::from_secs(200));
+        // What was taken after that does not count as read.
+        bucket.put("f0000-");
+    };
+    assert_eq!(world.through(PAGE / 2, slow).await, (0..5 * PAGE).map(key).collect::<Vec<_>>());
+    assert!(world.requests() <= 5 + 6, "once, and perhaps a second time in the background");
+    assert_eq!(
+        world.through(1000, || ()).await.len(),
+        5 * PAGE + 1,
+        "another reader begins with what is there now"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_at_each_open_still_has_a_directory_listed_once_by_a_reader() {
+    let bucket = bucket(5, usize::MAX >> 4).await;
+    let world = World::over_bucket(&bucket, Freshness::Bound(Duration::ZERO)).await;
+    let names = world.through(PAGE / 2, || world.clock.advance(Duration::from_secs(1))).await;
+    assert_eq!(names, (0..5 * PAGE).map(key).collect::<Vec<_>>());
+    assert_eq!(world.requests(), 5);
+}

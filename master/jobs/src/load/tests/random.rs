@@ -67,8 +67,10 @@ proptest! {
     #[test]
     fn any_order_of_answers_ends_as_the_files_fates_say(
         fates in fates(), order in proptest::collection::vec(any::<u16>(), 64), restart_after in 0_usize..200,
+        part_max in proptest::option::of(1_usize..4),
     ) {
         let mut world = World::new(&[(1, 1 << 40), (2, 1 << 40)]);
+        world.part_max = part_max;
         world.directory("/d");
         world.directory("/d/deep");
         world.directory("/e");

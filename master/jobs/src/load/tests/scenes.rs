@@ -46,6 +46,42 @@ fn a_load_of_nothing_succeeds() {
 }
 
 #[test]
+fn a_directory_that_is_still_being_listed_is_loaded_from_its_first_part_on() {
+    let mut world = World::new(&[(1, ROOM)]);
+    ["/d/a-b", "/d/a/x", "/d/c"].iter().for_each(|file| world.file(file, MIB));
+    world.part_max = Some(1);
+    world.begin(&["/d"]);
+    // Whatever follows the first part does not come.
+    let is_first = |action: &Action| !matches!(action, Action::List { after: Some(_), .. });
+    while let Some(place) = world.waiting.iter().position(is_first) {
+        world.step(place);
+    }
+    assert_eq!((world.end.clone(), world.loads.len()), (None, 1));
+    assert_eq!(world.run(), JobState::Succeeded);
+    let order: Vec<_> = world.loads.iter().take(3).map(|(path, ..)| path.to_string()).collect();
+    assert_eq!(order, ["/d/a-b", "/d/a/x", "/d/c"], "a directory stands where its name with a slash does");
+}
+
+#[test]
+fn each_part_of_a_directory_is_asked_for_as_of_the_moment_of_its_first() {
+    let mut world = World::new(&[(1, ROOM)]);
+    (0..9).for_each(|number| world.file(&format!("/d/{number}"), MIB));
+    world.part_max = Some(2);
+    world.list_faults.insert(path("/d"), vec![ErrorKind::UnderStore; 2].into());
+    world.begin(&["/d"]);
+    while world.end.is_none() {
+        world.now += Duration::from_secs(1);
+        match world.waiting.is_empty() {
+            true => world.tell(Event::Tick),
+            false => world.step(0),
+        }
+    }
+    // Both walks of the first pass, and that of the second; a first part that failed is asked for anew.
+    let moments: std::collections::BTreeSet<_> = world.begun.iter().collect();
+    assert_eq!((moments.len(), world.begun.len()), (5, 2 + 3 * 5), "{:?}", world.begun);
+}
+
+#[test]
 fn what_is_cached_costs_no_fetch_and_one_pass() {
     let mut world = tree();
     world.begin(&["/d"]);

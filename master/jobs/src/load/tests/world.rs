@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use forebay_types::{
-    BLOCK_LENGTH_DEFAULT, ByteCount, ClusterMap, EntryKind, EntryName, Epoch, ErrorKind, FileId, Fingerprint,
-    HostId, Incarnation, InodeId, JobFailure, JobProgress, JobState, MountId, NamespacePath, Timestamp,
-    UnderStoreKey, VersionDescriptor, WorkerEntry, WorkerId, WorkerState,
+    BLOCK_LENGTH_DEFAULT, ByteCount, ClusterMap, EntryKind, Epoch, ErrorKind, FileId, Fingerprint, HostId,
+    Incarnation, InodeId, JobFailure, JobProgress, JobState, ListingPosition, MountId, NamespacePath,
+    Timestamp, UnderStoreKey, VersionDescriptor, WorkerEntry, WorkerId, WorkerState,
 };
 
 use crate::{Action, Event, Fault, Found, LoadJob, Loaded, NamedFound, Page};
@@ -58,6 +58,10 @@ pub(super) struct World {
     /// What is written down.
     pub(super) durable: (JobProgress, Vec<JobFailure>),
     pub(super) persists: usize,
+    /// Which directories were read, each part of them, and when their first part was asked for.
+    pub(super) begun: Vec<(InodeId, Duration)>,
+    /// How many entries come at once, if that is fewer than are asked for.
+    pub(super) part_max: Option<usize>,
     pub(super) end: Option<(JobState, Option<String>)>,
 }
 
@@ -99,6 +103,8 @@ impl World {
             loads: Vec::new(),
             durable: (JobProgress::default(), Vec::new()),
             persists: 0,
+            begun: Vec::new(),
+            part_max: None,
             end: None,
         };
         world.directory("/");
@@ -266,7 +272,8 @@ impl World {
                     found: found.ok_or_else(|| Fault::new(ErrorKind::NotFound, "it is gone")),
                 }
             }
-            Action::List { request, directory, after, limit } => {
+            Action::List { request, directory, after, begun, limit } => {
+                self.begun.push((directory, begun));
                 Event::Listed { request, page: self.list(directory, after.as_ref(), limit) }
             }
             Action::Load { task, worker, version, offset, length } => {
@@ -295,7 +302,12 @@ impl World {
         Found { inode: node.inode, kind, version: node.version.clone() }
     }
 
-    fn list(&mut self, directory: InodeId, after: Option<&EntryName>, limit: usize) -> Result<Page, Fault> {
+    fn list(
+        &mut self,
+        directory: InodeId,
+        after: Option<&ListingPosition>,
+        limit: usize,
+    ) -> Result<Page, Fault> {
         let Some(at) = self.nodes.iter().find(|(_, node)| node.inode == directory).map(|(at, _)| at.clone())
         else {
             return Err(Fault::new(ErrorKind::NotFound, "no such directory"));
@@ -309,9 +321,11 @@ impl World {
                 name: path.names().last().unwrap().clone(),
                 found: Self::found(node),
             })
-            .filter(|entry| after.is_none_or(|after| entry.name > *after))
+            .filter(|entry| after.is_none_or(|after| entry.position() > *after))
             .collect();
-        entries.sort_by(|left, right| left.name.cmp(&right.name));
+        entries.sort_by_cached_key(NamedFound::position);
+        // Of a directory that is being listed little comes at first.
+        let limit = self.part_max.unwrap_or(limit);
         let is_last = entries.len() <= limit;
         entries.truncate(limit);
         Ok(Page { entries, is_last })
