@@ -114,6 +114,9 @@ fn run(command: &Command, state: &mut Transition<'_, '_>) -> Result<Result<Succe
         Command::ChangeMountBefore(command) => ChangeMount::from(command.clone()).apply(state),
         Command::Mount(command) => command.apply(state),
         Command::ChangeMount(command) => command.apply(state),
+        Command::BeginMetadataLoad(command) => command.apply(state),
+        Command::AdvanceMetadataLoad(command) => command.apply(state),
+        Command::EndMetadataLoad(command) => command.apply(state),
     }
 }
 

@@ -14,6 +14,7 @@ mod expire_sessions;
 mod extend_load;
 mod forget_directory;
 mod format;
+mod metadata_load;
 mod mount;
 mod reap;
 mod supersede_version;
@@ -31,6 +32,7 @@ pub use extend_load::ExtendLoad;
 pub use forget_directory::ForgetDirectory;
 pub use format::Format;
 pub(crate) use format::first_entry;
+pub use metadata_load::{AdvanceMetadataLoad, BeginMetadataLoad, EndMetadataLoad};
 pub use mount::{Mount, check_mount};
 pub use reap::Reap;
 pub use supersede_version::SupersedeVersion;
@@ -73,6 +75,12 @@ pub enum Command {
     Mount(Mount),
     /// Number 15.
     ChangeMount(ChangeMount),
+    /// Number 16.
+    BeginMetadataLoad(BeginMetadataLoad),
+    /// Number 17.
+    AdvanceMetadataLoad(AdvanceMetadataLoad),
+    /// Number 18.
+    EndMetadataLoad(EndMetadataLoad),
 }
 
 impl Command {
@@ -94,6 +102,9 @@ impl Command {
             Self::AdvanceJob(_) => "advance_job",
             Self::EndJob(_) => "end_job",
             Self::ChangeMountBefore(_) | Self::ChangeMount(_) => "change_mount",
+            Self::BeginMetadataLoad(_) => "begin_metadata_load",
+            Self::AdvanceMetadataLoad(_) => "advance_metadata_load",
+            Self::EndMetadataLoad(_) => "end_metadata_load",
         }
     }
 }

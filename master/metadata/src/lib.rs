@@ -30,8 +30,9 @@ mod tests;
 
 pub use apply::{Applied, AppliedBatch, Outcome, apply, apply_all};
 pub use command::{
-    AdmitWorker, AdvanceJob, ApplyListing, BeginLoad, ChangeMount, Command, EndJob, ExpireSessions,
-    ExtendLoad, ForgetDirectory, Format, ListedEntry, Mount, Reap, SupersedeVersion, Unmount,
+    AdmitWorker, AdvanceJob, AdvanceMetadataLoad, ApplyListing, BeginLoad, BeginMetadataLoad, ChangeMount,
+    Command, EndJob, EndMetadataLoad, ExpireSessions, ExtendLoad, ForgetDirectory, Format, ListedEntry,
+    Mount, Reap, SupersedeVersion, Unmount,
 };
 pub use effect::{ChangedName, ChangedNames, Effect};
 pub use mount::{Coherence, Freshness, MountMode, MountOptions, OnOutage, OptionValue};

@@ -4,6 +4,7 @@ use forebay_types::limits::JOB_FAILURES_KEPT_MAX;
 use forebay_types::{JobFailure, JobId, JobProgress, JobState};
 use serde::{Deserialize, Serialize};
 
+use super::metadata_load::count_directories;
 use crate::reply::{Rejection, Reply, Success};
 use crate::state::{JobRecord, KeptFailure, Transition, job_key, job_row_key};
 use crate::store::{StoreError, Table};
@@ -23,6 +24,15 @@ pub struct AdvanceJob {
 
 impl AdvanceJob {
     pub(crate) fn apply(&self, state: &mut Transition<'_, '_>) -> Result<Reply, StoreError> {
+        self.apply_counting(None, state)
+    }
+
+    /// The same, with the directories that a load of metadata has gone through.
+    pub(super) fn apply_counting(
+        &self,
+        directories: Option<u64>,
+        state: &mut Transition<'_, '_>,
+    ) -> Result<Reply, StoreError> {
         let job = self.job;
         let Some(mut record) = state.read::<JobRecord>(&job_key(job))? else {
             return Ok(Err(Rejection::JobMissing { job }));
@@ -36,6 +46,7 @@ impl AdvanceJob {
         record.state = JobState::Running;
         record.started_at = record.started_at.or(Some(state.now()));
         record.progress = self.progress;
+        count_directories(&mut record, directories);
         record.touched_at = state.now();
         keep_failures(state, &mut record, &self.failures);
         state.write(job_key(job), &record);

@@ -20,6 +20,14 @@ pub struct BeginLoad {
 
 impl BeginLoad {
     pub(crate) fn apply(&self, state: &mut Transition<'_, '_>) -> Result<Reply, StoreError> {
+        self.apply_as(JobKind::Load, state)
+    }
+
+    pub(super) fn apply_as(
+        &self,
+        kind: JobKind,
+        state: &mut Transition<'_, '_>,
+    ) -> Result<Reply, StoreError> {
         if let Some(rejection) = too_many(&self.paths) {
             return Ok(Err(rejection));
         }
@@ -32,7 +40,7 @@ impl BeginLoad {
         (counts.next, counts.active) = (id.next(), counts.active + 1);
         let record = JobRecord {
             id,
-            kind: JobKind::Load,
+            kind,
             state: JobState::Pending,
             paths_total: self.paths.len() as u64,
             path_rows: 1,

@@ -5,6 +5,7 @@ use forebay_types::{JobFailure, JobId, JobProgress, JobState, short_reason};
 use serde::{Deserialize, Serialize};
 
 use super::advance_job::{drop_failures, keep_failures};
+use super::metadata_load::count_directories;
 use crate::limits::JOBS_KEPT_MAX;
 use crate::reply::{Rejection, Reply, Success};
 use crate::state::{JobCounts, JobPaths, JobRecord, Transition, job_key, job_row_key, read_page};
@@ -27,6 +28,15 @@ pub struct EndJob {
 
 impl EndJob {
     pub(crate) fn apply(&self, state: &mut Transition<'_, '_>) -> Result<Reply, StoreError> {
+        self.apply_counting(None, state)
+    }
+
+    /// The same, with the directories that a load of metadata has gone through.
+    pub(super) fn apply_counting(
+        &self,
+        directories: Option<u64>,
+        state: &mut Transition<'_, '_>,
+    ) -> Result<Reply, StoreError> {
         let job = self.job;
         let Some(mut record) = state.read::<JobRecord>(&job_key(job))? else {
             return Ok(Err(Rejection::JobMissing { job }));
@@ -41,6 +51,7 @@ impl EndJob {
         record.ended_at = Some(state.now());
         record.touched_at = state.now();
         record.progress = self.progress.unwrap_or(record.progress);
+        count_directories(&mut record, directories);
         record.reason = self.reason.clone().map(short_reason);
         keep_failures(state, &mut record, &self.failures);
         shorten_paths(state, &mut record)?;

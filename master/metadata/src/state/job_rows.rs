@@ -45,6 +45,11 @@ pub struct JobRecord {
 pub enum JobKind {
     /// Brings files into the cache.
     Load,
+    /// Has names and attributes known, and brings no data.
+    MetadataLoad {
+        /// Directories that were gone through since it was begun or begun anew.
+        directories_done: u64,
+    },
 }
 
 /// The paths that came in one message.
@@ -132,4 +137,54 @@ pub(crate) fn job_row(table: Table, key: &[u8]) -> Result<(JobId, u32), StoreErr
     let (job, number) = key.split_first_chunk::<8>().ok_or_else(wrong)?;
     let number = <[u8; 4]>::try_from(number).map_err(|_| wrong())?;
     Ok((JobId::new(u64::from_be_bytes(*job)), u32::from_be_bytes(number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::record::{decode_record, encode_record};
+
+    fn record(kind: JobKind) -> JobRecord {
+        let progress = JobProgress {
+            files_total: 1,
+            files_done: 2,
+            files_failed: 3,
+            files_changed: 4,
+            bytes_total: 5,
+            bytes_done: 6,
+            under_store_bytes: 7,
+        };
+        JobRecord {
+            id: JobId::new(300),
+            kind,
+            state: JobState::Running,
+            paths_total: 8,
+            path_rows: 9,
+            is_listed: true,
+            submitted_at: Timestamp::from_nanos(1),
+            touched_at: Timestamp::from_nanos(2),
+            started_at: Some(Timestamp::from_nanos(3)),
+            ended_at: None,
+            progress,
+            failures_kept: 10,
+            reason: Some("r".to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_job_are_a_format_and_never_change() {
+        let pinned = [
+            (JobKind::Load, "01ac0200010809010204010600010203040506070a010172"),
+            (
+                JobKind::MetadataLoad { directories_done: 300 },
+                "01ac0201ac02010809010204010600010203040506070a010172",
+            ),
+        ];
+        for (kind, pinned) in pinned {
+            let bytes = encode_record(&record(kind));
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, pinned, "{kind:?}");
+            assert_eq!(decode_record::<JobRecord>(b"", &bytes).expect("readable"), record(kind));
+        }
+    }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::command::{
-    AdmitWorker, AdvanceJob, BeginLoad, ChangeMount, EndJob, ExpireSessions, ExtendLoad, ForgetDirectory,
-    Mount, SupersedeVersion, Unmount,
+    AdmitWorker, AdvanceJob, AdvanceMetadataLoad, BeginLoad, BeginMetadataLoad, ChangeMount, EndJob,
+    EndMetadataLoad, ExpireSessions, ExtendLoad, ForgetDirectory, Mount, SupersedeVersion, Unmount,
 };
 use crate::reply::{decode_reply, encode_reply};
 use crate::{CodecError, Coherence, Freshness, MountMode, MountOptions, OnOutage, OptionValue, Rejection};
@@ -62,6 +62,20 @@ fn commands() -> Vec<Command> {
         complete: true,
     };
     let failure = JobFailure::new(path(), "w");
+    let load = BeginLoad { paths: vec![path()], last: false };
+    let advance = AdvanceJob {
+        job: JobId::new(300),
+        begins: true,
+        progress: progress(),
+        failures: vec![failure.clone()],
+    };
+    let end = EndJob {
+        job: JobId::new(300),
+        state: JobState::Failed,
+        progress: Some(progress()),
+        failures: vec![failure],
+        reason: Some("r".to_owned()),
+    };
     let seen = FileId { incarnation: Incarnation::new(1), counter: 5 };
     vec![
         Command::Format(format(7)),
@@ -77,26 +91,15 @@ fn commands() -> Vec<Command> {
         Command::ExpireSessions(ExpireSessions { before: Timestamp::from_nanos(6) }),
         Command::Reap(Reap { limit: 8 }),
         Command::AdmitWorker(AdmitWorker),
-        Command::BeginLoad(BeginLoad { paths: vec![path()], last: false }),
+        Command::BeginLoad(load.clone()),
         Command::ExtendLoad(ExtendLoad {
             job: JobId::new(300),
             paths_before: 1,
             paths: vec![path()],
             last: true,
         }),
-        Command::AdvanceJob(AdvanceJob {
-            job: JobId::new(300),
-            begins: true,
-            progress: progress(),
-            failures: vec![failure.clone()],
-        }),
-        Command::EndJob(EndJob {
-            job: JobId::new(300),
-            state: JobState::Failed,
-            progress: Some(progress()),
-            failures: vec![failure],
-            reason: Some("r".to_owned()),
-        }),
+        Command::AdvanceJob(advance.clone()),
+        Command::EndJob(end.clone()),
         of_bytes("0d0101640101030000"),
         Command::Mount(Mount { path: path(), uri: crate::testing::uri("s3://b/p"), options }),
         Command::ChangeMount(ChangeMount {
@@ -106,6 +109,9 @@ fn commands() -> Vec<Command> {
             on_outage: Some(OnOutage::Serve),
             mode: Some(MountMode::NoAccess),
         }),
+        Command::BeginMetadataLoad(BeginMetadataLoad { load }),
+        Command::AdvanceMetadataLoad(AdvanceMetadataLoad { advance, directories_done: 300 }),
+        Command::EndMetadataLoad(EndMetadataLoad { end, directories_done: 300 }),
     ]
 }
 
@@ -114,7 +120,7 @@ fn proposal(command: Command) -> Proposal {
 }
 
 /// Written once by this code. A change here would make each log that exists unreadable.
-const PINNED: [&str; 16] = [
+const PINNED: [&str; 19] = [
     concat!(
         "010401010201000707070707070707070707070707070701070707070707070707070707070707070707070707070707",
         "0707070707070707",
@@ -134,6 +140,9 @@ const PINNED: [&str; 16] = [
     "0104010102010d0101640101030000",
     "0104010102010e0101640101620170000103000080804003016100017001620105656e763a5801630201090102",
     "0104010102010f010164010103000001000101",
+    "010401010201100101016400",
+    "01040101020111ac020101020304050607010101640177ac02",
+    "01040101020112ac02040101020304050607010101640177010172ac02",
 ];
 
 #[test]

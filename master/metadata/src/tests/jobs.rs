@@ -5,8 +5,12 @@ use forebay_types::limits::{
 };
 use forebay_types::{JobFailure, JobId, JobProgress, JobState, NamespacePath, Timestamp};
 
-use crate::command::{AdvanceJob, BeginLoad, Command, EndJob, ExtendLoad};
+use crate::command::{
+    AdvanceJob, AdvanceMetadataLoad, BeginLoad, BeginMetadataLoad, Command, EndJob, EndMetadataLoad,
+    ExtendLoad,
+};
 use crate::limits::{JOBS_ACTIVE_MAX, JOBS_KEPT_MAX};
+use crate::state::JobKind;
 use crate::store::StateWriter;
 use crate::testing::{World, path, stamp};
 use crate::{Effect, Proposal, Rejection, Reply, Success, apply, invariant, query};
@@ -152,6 +156,37 @@ fn a_job_ends_once_and_stays_as_it_ended() {
     assert_eq!((record.progress, record.ended_at.is_some()), (done(3), true));
     let counts = query::job_counts(world.reader()).unwrap();
     assert_eq!((counts.active, counts.kept, counts.cancelled, counts.succeeded), (0, 1, 1, 0));
+}
+
+#[test]
+fn a_load_of_metadata_counts_directories_and_is_else_as_any_load() {
+    let mut world = World::formatted();
+    let load = BeginLoad { paths: paths(&["/a"]), last: false };
+    let begin = Command::BeginMetadataLoad(BeginMetadataLoad { load });
+    assert_eq!(world.apply(begin), Ok(Success::LoadBegun { job: JOB }));
+    world.apply(extend(1, &["/b"], true)).unwrap();
+    assert_eq!(record(&world).kind, JobKind::MetadataLoad { directories_done: 0 });
+    for (begins, directories_done) in [(true, 5), (false, 7), (true, 1)] {
+        let advance = AdvanceJob { job: JOB, begins, progress: done(3), failures: vec![failure(1)] };
+        let advance = AdvanceMetadataLoad { advance, directories_done };
+        assert!(world.apply(Command::AdvanceMetadataLoad(advance)).is_ok());
+        assert_eq!(record(&world).kind, JobKind::MetadataLoad { directories_done });
+    }
+    assert_eq!((record(&world).progress, record(&world).failures_kept), (done(3), 1));
+    let end = EndJob { job: JOB, state: JobState::Succeeded, progress: None, failures: vec![], reason: None };
+    let ended = Command::EndMetadataLoad(EndMetadataLoad { end, directories_done: 9 });
+    assert_eq!(world.apply(ended), Ok(Success::JobEnded { job: JOB }));
+    assert_eq!(record(&world).kind, JobKind::MetadataLoad { directories_done: 9 });
+    assert_eq!((record(&world).state, record(&world).paths_total), (JobState::Succeeded, 2));
+}
+
+#[test]
+fn a_load_of_data_has_no_count_of_directories() {
+    let mut world = with_job();
+    let advance = AdvanceJob { job: JOB, begins: true, progress: done(3), failures: vec![] };
+    let counting = AdvanceMetadataLoad { advance, directories_done: 5 };
+    world.apply(Command::AdvanceMetadataLoad(counting)).unwrap();
+    assert_eq!((record(&world).kind, record(&world).progress), (JobKind::Load, done(3)));
 }
 
 #[test]
