@@ -291,6 +291,9 @@ pub(crate) struct LoadArguments {
     /// none]
     #[arg(long, value_name = "FILE")]
     pub(crate) manifest: Option<PathBuf>,
+    /// Have all names and attributes below the paths known, and load no data
+    #[arg(long)]
+    pub(crate) metadata_only: bool,
     /// Do not wait for the end; print the number of the job
     #[arg(long)]
     pub(crate) detach: bool,

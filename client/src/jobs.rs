@@ -28,6 +28,8 @@ pub struct Job {
     pub paths_total: u64,
     /// What was done.
     pub progress: JobProgress,
+    /// Of a load of metadata alone: directories that were listed, with all that they have.
+    pub directories_done: Option<u64>,
     /// From its begin to now or to its end.
     pub duration: Duration,
     /// When it was asked for.
@@ -85,6 +87,7 @@ impl TryFrom<v1::Job> for Job {
                 bytes_done: job.bytes_done,
                 under_store_bytes: job.under_store_bytes,
             },
+            directories_done: job.metadata_only.then_some(job.directories_done),
             duration: Duration::from_nanos(job.duration_nanos),
             submitted_at: Timestamp::from_nanos(job.submitted_at_nanos),
             failures: job.failures.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
@@ -100,15 +103,27 @@ impl Client {
     /// # Errors
     /// The master's refusal; [`ClientError::OutcomeUnknown`] when nobody can tell any more.
     pub async fn submit_load(&self, paths: &[NamespacePath]) -> Result<Submitted, ClientError> {
+        self.submit(paths, false).await
+    }
+
+    /// The same for names and attributes alone: directories are listed, and no data is loaded.
+    ///
+    /// # Errors
+    /// As [`submit_load`](Self::submit_load); [`ErrorKind::Unsupported`] from a master of an earlier release.
+    pub async fn submit_metadata_load(&self, paths: &[NamespacePath]) -> Result<Submitted, ClientError> {
+        self.submit(paths, true).await
+    }
+
+    async fn submit(&self, paths: &[NamespacePath], metadata_only: bool) -> Result<Submitted, ClientError> {
         let parts = parts(paths);
         if let [part] = parts[..] {
-            let answer = self.send_load(v1::SubmitLoadRequest { last: true, ..wire(0, 0, part) }).await?;
-            return Ok(outcome(0, answer));
+            let request = v1::SubmitLoadRequest { last: true, ..wire(0, 0, part) };
+            return Ok(outcome(0, self.send_load(request, metadata_only).await?));
         }
         let mut before = 0;
         for part in &parts {
             let look = v1::SubmitLoadRequest { check_only: true, ..wire(0, 0, part) };
-            if let Submitted::Refused(defects) = outcome(before, self.send_load(look).await?) {
+            if let Submitted::Refused(defects) = outcome(before, self.send_load(look, metadata_only).await?) {
                 return Ok(Submitted::Refused(defects));
             }
             before += part.len();
@@ -117,7 +132,7 @@ impl Client {
         for (number, part) in parts.iter().enumerate() {
             let request =
                 v1::SubmitLoadRequest { last: number + 1 == parts.len(), ..wire(job, before, part) };
-            match self.send_load(request).await {
+            match self.send_load(request, metadata_only).await {
                 Ok(answer) => job = answer.job,
                 Err(error) => {
                     // Half a list is of no use to anybody; the master ends it later if this fails too.
@@ -225,9 +240,19 @@ impl Client {
         Ok((jobs?, answer.more))
     }
 
-    async fn send_load(&self, message: v1::SubmitLoadRequest) -> Result<v1::SubmitLoadResponse, ClientError> {
+    async fn send_load(
+        &self,
+        message: v1::SubmitLoadRequest,
+        metadata_only: bool,
+    ) -> Result<v1::SubmitLoadResponse, ClientError> {
         let stamped =
             |stamp| v1::SubmitLoadRequest { header: Some(self.header(Some(stamp))), ..message.clone() };
+        if metadata_only {
+            let send = |channel, request| async move {
+                JobsClient::new(channel).submit_metadata_load(request).await
+            };
+            return self.mutate("SubmitMetadataLoad", stamped, send).await;
+        }
         self.mutate("SubmitLoad", stamped, |channel, request| async move {
             JobsClient::new(channel).submit_load(request).await
         })

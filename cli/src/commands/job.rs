@@ -112,11 +112,14 @@ async fn list(global: &GlobalArguments, client: &Client) -> Result<(), Failure> 
                     job.state.to_string(),
                     format!("{}/{}", progress.files_done, progress.files_total),
                     progress.files_failed.to_string(),
-                    format!(
-                        "{}/{}",
-                        ByteCount::new(progress.bytes_done),
-                        ByteCount::new(progress.bytes_total)
-                    ),
+                    match job.directories_done {
+                        Some(_) => "names only".to_owned(),
+                        None => format!(
+                            "{}/{}",
+                            ByteCount::new(progress.bytes_done),
+                            ByteCount::new(progress.bytes_total)
+                        ),
+                    },
                     format!("{:.1}", job.duration.as_secs_f64()),
                     first_paths(job),
                 ]
@@ -159,6 +162,17 @@ fn text(job: &Job) -> Vec<String> {
 
 fn summary(job: &Job) -> String {
     let progress = &job.progress;
+    if let Some(directories) = job.directories_done {
+        let failed = match progress.files_failed {
+            0 => String::new(),
+            failed => format!(", {failed} paths failed"),
+        };
+        let (id, state, files, seconds) =
+            (job.id.get(), job.state, progress.files_done, job.duration.as_secs_f64());
+        return format!(
+            "job {id} {state}: {directories} directories listed, {files} files known{failed} in {seconds:.1} s"
+        );
+    }
     let done = match (job.state, progress.files_total) {
         (JobState::Succeeded, 0) => "there was nothing to load".to_owned(),
         (_, total) => format!(
@@ -180,6 +194,14 @@ fn summary(job: &Job) -> String {
 fn failure(job: &Job) -> Failure {
     let number = job.id.get();
     match (job.state, &job.reason) {
+        (JobState::Cancelled, _) if job.directories_done.is_some() => {
+            Failure::new(format!("cancelled (job {number}): what was listed is known; load again to go on"))
+        }
+        (JobState::Failed, None) if job.directories_done.is_some() => Failure::new(format!(
+            "load of metadata failed (job {number}): {} paths could not be listed; see `forebay job status {number}`, and \
+             load again",
+            job.progress.files_failed
+        )),
         (JobState::Cancelled, _) => {
             Failure::new(format!("cancelled (job {number}): what was loaded stays; load again to go on"))
         }
@@ -215,7 +237,11 @@ pub(super) fn document(job: &Job) -> Value {
             .map(|time| time.to_string()).ok(),
         "failures": job.failures.iter().map(failure).collect::<Vec<_>>(),
         "reason": job.reason,
+        "metadata_only": job.directories_done.is_some(),
     });
+    if let Some(directories) = job.directories_done {
+        document["directories_done"] = directories.into();
+    }
     let paths: Vec<_> = job.paths.iter().map(NamespacePath::to_bytes).collect();
     if paths.iter().any(|path| std::str::from_utf8(path).is_err()) {
         document["paths_hex"] = paths.iter().map(|path| hex(path)).collect();
@@ -244,7 +270,13 @@ impl Progress {
 
     fn show(&mut self, job: &Job) {
         let progress = &job.progress;
-        if let Some(bar) = &self.bar {
+        if let (Some(bar), Some(_)) = (&self.bar, job.directories_done) {
+            // How much there is to list is known at the end only.
+            bar.set_style(
+                ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
+            bar.set_message(summary(job));
+        } else if let Some(bar) = &self.bar {
             bar.set_length(progress.bytes_total);
             bar.set_position(progress.bytes_done);
             bar.set_message(format!("{} of {} files", progress.files_done, progress.files_total));
@@ -279,6 +311,7 @@ mod tests {
                 files_failed: 1,
                 ..JobProgress::default()
             },
+            directories_done: None,
             duration: Duration::from_millis(1500),
             submitted_at: Timestamp::from_parts(1_000_000_000, 0),
             failures: vec![JobFailure { path, reason: "it is gone".to_owned() }],
@@ -337,6 +370,19 @@ mod tests {
         assert_eq!(text[1], "failed: /data: it is gone");
         assert_eq!(text[21], "... and 4980 more (see `forebay job status 3 --output json`)");
         assert_eq!(document(&job)["failures"].as_array().map(Vec::len), Some(1000));
+    }
+
+    #[test]
+    fn a_load_of_metadata_is_shown_by_its_directories() {
+        let mut job = job(JobState::Failed);
+        assert_eq!(document(&job)["metadata_only"], json!(false));
+        assert!(document(&job).get("directories_done").is_none());
+        job.directories_done = Some(7);
+        let document = document(&job);
+        assert_eq!((&document["metadata_only"], &document["directories_done"]), (&json!(true), &json!(7)));
+        let shown = "job 3 FAILED: 7 directories listed, 1 files known, 1 paths failed in 1.5 s";
+        assert_eq!(summary(&job), shown);
+        assert!(failure(&job).to_string().contains("1 paths could not be listed"));
     }
 
     #[test]

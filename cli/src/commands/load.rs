@@ -1,9 +1,9 @@
-//! `forebay load`: brings what lies at and below some paths into the cache.
+//! `forebay load`: brings what lies at and below some paths into the cache, or has just its names known.
 
 use std::io::Read;
 use std::path::Path;
 
-use forebay_client::{PathDefect, Submitted};
+use forebay_client::{ClientError, PathDefect, Submitted};
 use forebay_types::limits::LOAD_PATHS_MAX;
 use forebay_types::{ErrorKind, NamespacePath};
 
@@ -35,8 +35,11 @@ pub(crate) async fn load(global: &GlobalArguments, arguments: LoadArguments) -> 
     for path in &wanted.directories {
         path.resolve(&session.client).await?;
     }
-    let submitted = session.client.submit_load(&wanted.paths).await;
-    let id = match submitted.map_err(|error| Failure::client("load", &error))? {
+    let submitted = match arguments.metadata_only {
+        true => session.client.submit_metadata_load(&wanted.paths).await,
+        false => session.client.submit_load(&wanted.paths).await,
+    };
+    let id = match submitted.map_err(|error| failure(&error, arguments.metadata_only))? {
         Submitted::Begun(id) => id,
         Submitted::Refused(defects) => return Err(wanted.refused(&defects)),
     };
@@ -47,9 +50,20 @@ pub(crate) async fn load(global: &GlobalArguments, arguments: LoadArguments) -> 
         OutputFormat::Json => output::print_json(&job::document(&job::look(&session.client, id).await?)),
         OutputFormat::Text => {
             let number = id.get();
-            output::print_line(&format!("job {number} loads; watch it with `forebay job watch {number}`"))
+            let does = if arguments.metadata_only { "lists" } else { "loads" };
+            output::print_line(&format!("job {number} {does}; watch it with `forebay job watch {number}`"))
         }
     }
+}
+
+/// Why nothing was begun. A master of an earlier release does not know loads of metadata: it refuses the call.
+fn failure(error: &ClientError, metadata_only: bool) -> Failure {
+    if !metadata_only {
+        return Failure::client("load", error);
+    }
+    let remedy =
+        "if the master is of an earlier release, update it; `forebay fs refresh -r PATH` lists as well";
+    Failure::client_or("load metadata", error, &[ErrorKind::Unsupported], remedy)
 }
 
 impl Wanted {

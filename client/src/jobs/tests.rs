@@ -66,6 +66,13 @@ impl Jobs for InSmallPages {
         Err(to_status(ErrorKind::Unsupported, "no test asks for this"))
     }
 
+    async fn submit_metadata_load(
+        &self,
+        _: Request<v1::SubmitLoadRequest>,
+    ) -> Result<Response<v1::SubmitLoadResponse>, Status> {
+        Err(to_status(ErrorKind::Unsupported, "no test asks for this"))
+    }
+
     async fn get_job(
         &self,
         request: Request<v1::GetJobRequest>,
@@ -115,4 +122,15 @@ async fn jobs_and_failures_that_come_in_pages_are_all_there_once_and_in_order() 
         let paths: Vec<_> = job.failures.iter().map(|failure| failure.path.to_string()).collect();
         assert_eq!(paths, ["/f0", "/f1", "/f2", "/f3", "/f4"]);
     }
+}
+
+#[tokio::test]
+async fn a_master_that_does_not_know_loads_of_metadata_refuses_them_and_is_not_asked_for_another() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // Whatever call it does not know is answered as a call of a whole service that it does not know.
+    let router = Server::builder().add_service(ClusterServer::from_arc(Arc::<Master>::default()));
+    tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
+    let refused = connect(&[address]).await.submit_metadata_load(&[path("/a")]).await;
+    assert_eq!(refused.expect_err("unknown").kind(), ErrorKind::Unsupported);
 }

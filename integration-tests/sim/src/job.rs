@@ -101,7 +101,7 @@ async fn drive(world: &Rc<World>, master: &Rc<Master>, job: &JobRecord) {
             },
         };
         for action in engine.handle(world.clock(Node::Master), event) {
-            if let Action::End { state, progress, failures, reason } = action {
+            if let Action::End { state, progress, failures, reason, .. } = action {
                 let end = EndJob { job: job.id, state, progress: Some(progress), failures, reason };
                 if state == JobState::Succeeded {
                     check_success(world, job.id, begun, &at_begin);
@@ -156,11 +156,12 @@ fn carry_out(world: &Rc<World>, master: &Rc<Master>, job: JobId, inbox: &Rc<Inbo
                 let is_whole = master.registry.borrow().is_whole(version.file);
                 Event::Looked { request, is_whole }
             }
-            Action::Persist { begins, progress, failures } => {
+            Action::Persist { begins, progress, failures, .. } => {
                 let command = Command::AdvanceJob(AdvanceJob { job, begins, progress, failures });
                 Event::Persisted { is_durable: master.propose(&world, command, Vec::new()).await.is_ok() }
             }
-            Action::End { .. } => return,
+            // Only loads of metadata ask for it, and nobody begins one here.
+            Action::ListWhole { .. } | Action::End { .. } => return,
         };
         inbox.put(event);
     });

@@ -103,6 +103,13 @@ pub enum Event {
         /// The entries.
         page: Result<Page, Fault>,
     },
+    /// The answer to [`Action::ListWhole`].
+    ListedWhole {
+        /// The question.
+        request: RequestId,
+        /// Whether it was. `NotFound` and `NotADirectory`: what it lies in does not have it any more.
+        outcome: Result<(), Fault>,
+    },
     /// A load at a worker goes on.
     Loading {
         /// Which.
@@ -163,6 +170,14 @@ pub enum Action {
         /// Most entries.
         limit: usize,
     },
+    /// See to it that a directory was listed in its under-store to the end, within its freshness; one that cannot be
+    /// reached is an error, also where older names are known.
+    ListWhole {
+        /// The question.
+        request: RequestId,
+        /// The directory.
+        directory: InodeId,
+    },
     /// Compare a file with its under-store now, and give what it is.
     Renew {
         /// The question.
@@ -196,6 +211,8 @@ pub enum Action {
         begins: bool,
         /// All that was done.
         progress: JobProgress,
+        /// Directories that were gone through, by a job that counts them.
+        directories_done: u64,
         /// What was given up since the last time.
         failures: Vec<JobFailure>,
     },
@@ -205,6 +222,8 @@ pub enum Action {
         state: JobState,
         /// All that was done.
         progress: JobProgress,
+        /// Directories that were gone through, by a job that counts them.
+        directories_done: u64,
         /// What was given up since the last time.
         failures: Vec<JobFailure>,
         /// Why it ended so, where the failures do not say it.

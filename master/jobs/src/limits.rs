@@ -12,6 +12,8 @@ pub const PART_LENGTH_MAX: u64 = 4 << 30;
 pub const FILES_MAX: usize = 512;
 /// Paths of a list that are looked up ahead of their turn.
 pub const PATHS_AHEAD_MAX: usize = 64;
+/// Directories that a load of metadata has under way at once, about: those whose own are many wait beside them.
+pub const DIRECTORIES_AT_ONCE_MAX: usize = 16;
 /// Entries of a directory that are asked for at once.
 pub const LISTING_LIMIT: usize = 500;
 /// Attempts at one file or directory whose failures may be its own.

@@ -8,7 +8,6 @@
 //! time and only looks what workers hold: what is whole is done, and the rest is named.
 
 mod look;
-mod report;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -18,13 +17,14 @@ use forebay_types::{
     ByteCount, ErrorKind, InodeId, JobProgress, JobState, NamespacePath, VersionDescriptor, WorkerId,
 };
 
+use crate::asking::Ids;
 use crate::event::{Action, Event, Fault, Found, Loaded, RequestId, TaskId};
 use crate::file::{FileWork, Met, Part};
 use crate::limits::{FILES_MAX, PASSES_MAX, PATIENCE, RENEWALS_MAX, ROOM_PATIENCE, TASKS_MAX};
+use crate::report::Report;
 use crate::visited::Visited;
-use crate::walk::{Ids, Step, Walk};
+use crate::walk::{Step, Walk};
 use look::Look;
-use report::Report;
 use workers::Workers;
 
 /// The number of a file that is worked on; grows with the order of the list.
@@ -104,7 +104,7 @@ impl LoadJob {
     /// A load that goes on after `before` was written down of it. What is in the cache is seen at once, not fetched.
     #[must_use]
     pub fn resuming(before: JobProgress) -> Self {
-        Self { report: Report::resuming(before), ..Self::new() }
+        Self { report: Report::resuming(before, 0), ..Self::new() }
     }
 
     /// Takes what happened at `now`, which is counted from any fixed moment, and gives what is to be done.
@@ -158,6 +158,8 @@ impl LoadJob {
                 }
             }
             Event::Loaded { task, outcome } => self.task_ended(now, task, outcome, actions),
+            // Nobody asked for it here.
+            Event::ListedWhole { .. } => {}
             Event::Looked { request, is_whole } => self.looked(request, is_whole),
             Event::Persisted { is_durable } => self.report.persisted(is_durable),
         }

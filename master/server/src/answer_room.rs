@@ -132,6 +132,8 @@ mod tests {
             submitted_at_nanos: i64::MAX,
             failures: Vec::new(),
             reason: "r".repeat(512),
+            metadata_only: true,
+            directories_done: number,
         };
         let reckoned = job_length(&job);
         let sent = v1::ListJobsResponse { jobs: vec![job], ..v1::ListJobsResponse::default() };

@@ -20,6 +20,7 @@ use crate::limits;
 use crate::live_jobs::LiveJob;
 use crate::shared::Shared;
 
+pub(crate) use driver::end_command;
 pub(crate) use paths::PathLookup;
 
 /// Begins to work on jobs as they come, until `cancelled`.
@@ -66,8 +67,8 @@ async fn look(shared: &Arc<Shared>, cancelled: &CancellationToken) -> Result<(),
 
 /// Begins to work on a job, unless it is worked on or as many as may be are.
 fn begin(shared: &Arc<Shared>, record: &JobRecord, cancelled: &CancellationToken) {
-    let (job, before) = (record.id, record.progress);
-    let live = Arc::new(LiveJob { progress: Mutex::default(), token: cancelled.child_token() });
+    let (job, record) = (record.id, record.clone());
+    let live = Arc::new(LiveJob { figures: Mutex::default(), token: cancelled.child_token() });
     let mut all = shared.jobs.live.lock();
     if all.contains_key(&job) || all.len() >= limits::JOBS_RUNNING_MAX {
         return;
@@ -77,7 +78,7 @@ fn begin(shared: &Arc<Shared>, record: &JobRecord, cancelled: &CancellationToken
     tracing::info!(%job, "job begins");
     let worker = Arc::clone(shared);
     shared.background.spawn(async move {
-        driver::drive(&worker, job, before, &live).await;
+        driver::drive(&worker, &record, &live).await;
         worker.jobs.live.lock().remove(&job);
         worker.jobs.wake();
     });

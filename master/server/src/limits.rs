@@ -125,7 +125,9 @@ pub(crate) const SYNTHETIC_GRANT: Duration = Duration::from_secs(60);
 /// How often it is looked which directories are to be listed again in the background.
 pub(crate) const RENEWAL_TICK: Duration = Duration::from_millis(200);
 /// Most directories that are listed in the background at once, so that there are places for those who wait.
-pub(crate) const RENEWALS_IN_FLIGHT_MAX: usize = LISTINGS_IN_FLIGHT_MAX / 4;
+pub(crate) const BACKGROUND_LISTINGS_MAX: usize = LISTINGS_IN_FLIGHT_MAX / 4;
+/// Most of these that all loads of metadata together list at once.
+pub(crate) const JOB_LISTINGS_MAX: usize = BACKGROUND_LISTINGS_MAX / 2;
 /// A directory counts as in use for at least so long after the last question about it.
 pub(crate) const USE_MEMORY_MIN: Duration = Duration::from_secs(10);
 /// Entries of the first page of a listing that are taken over before the others.

@@ -201,6 +201,35 @@ pub(crate) async fn renew(shared: &Arc<Shared>, place: &Place) -> Result<(), Mas
     to_the_end(shared, place, |_| true).await
 }
 
+/// Lists a directory unless it was listed within its freshness, for a job: few are listed for jobs at a time. An outage is
+/// an error, also where older names are known. Cancel safe: the listing itself goes on.
+pub(crate) async fn list_if_due(shared: &Arc<Shared>, place: &Place) -> Result<(), MasterError> {
+    let Some(mount) = &place.mount else { return Ok(()) };
+    let (id, freshness) = (place.directory.id, mount.options.freshness);
+    let _of_jobs = shared.listings.for_jobs.acquire().await.expect("never closed");
+    let asked = shared.clock.boot_instant();
+    let verdict = shared.checks.lock().verdict(id, freshness, asked);
+    let is_fresh = match verdict {
+        Verdict::Fresh(_) | Verdict::Aging(_) => true,
+        // Loaded by an earlier master: content that never changes needs no second look.
+        Verdict::Over | Verdict::OverAndFailing => {
+            freshness == Freshness::Immutable
+                && shared.query(move |state| Ok(query::is_loaded(state, id)?)).await?
+        }
+    };
+    if is_fresh {
+        return Ok(());
+    }
+    let _place = shared.listings.background.acquire().await.expect("never closed");
+    to_the_end(shared, place, |began| is_good_for(freshness, began, asked)).await?;
+    // What it has lost was too much for one listing: the rest goes with the next.
+    if !shared.checks.lock().is_good_for(id, freshness, asked) {
+        let message = "more names are gone than one listing can tell; list it again".to_owned();
+        return Err(MasterError::Listing { kind: ErrorKind::Busy, message });
+    }
+    Ok(())
+}
+
 /// The same without being waited for.
 pub(crate) fn renew_in_background(shared: &Arc<Shared>, place: &Place) {
     if let Some(mount) = &place.mount

@@ -21,6 +21,10 @@ pub struct Listings {
     /// Held only to look up, insert or remove.
     under_way: Mutex<HashMap<InodeId, UnderWay>>,
     pub(crate) places: Semaphore,
+    /// How many listings for which nobody waits may be under way.
+    pub(crate) background: Arc<Semaphore>,
+    /// How many of these jobs may have, so that what is in use is kept fresh beside them.
+    pub(crate) for_jobs: Semaphore,
     pub(crate) reaper: Notify,
 }
 
@@ -114,6 +118,8 @@ impl Default for Listings {
         Self {
             under_way: Mutex::default(),
             places: Semaphore::new(limits::LISTINGS_IN_FLIGHT_MAX),
+            background: Arc::new(Semaphore::new(limits::BACKGROUND_LISTINGS_MAX)),
+            for_jobs: Semaphore::new(limits::JOB_LISTINGS_MAX),
             reaper: Notify::new(),
         }
     }

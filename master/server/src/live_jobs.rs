@@ -25,8 +25,16 @@ pub(crate) struct Jobs {
 /// One job that is worked on.
 #[derive(Debug)]
 pub(crate) struct LiveJob {
-    pub(crate) progress: Mutex<Option<JobProgress>>,
+    pub(crate) figures: Mutex<Option<Figures>>,
     pub(crate) token: CancellationToken,
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Figures {
+    pub(crate) progress: JobProgress,
+    /// `None` where they are not counted.
+    pub(crate) directories_done: Option<u64>,
 }
 
 impl Jobs {
@@ -36,9 +44,9 @@ impl Jobs {
     }
 
     /// How far a job is at this moment, if it is worked on here: newer than what is written down.
-    pub(crate) fn progress(&self, job: JobId) -> Option<JobProgress> {
+    pub(crate) fn figures(&self, job: JobId) -> Option<Figures> {
         let live = self.live.lock().get(&job).cloned();
-        live.and_then(|live| *live.progress.lock())
+        live.and_then(|live| *live.figures.lock())
     }
 
     /// Stops to work on a job that is over.

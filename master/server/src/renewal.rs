@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use forebay_metadata::query;
 use forebay_types::InodeId;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::MasterError;
@@ -14,7 +13,7 @@ use crate::shared::Shared;
 
 /// Works until `cancelled`.
 pub(crate) async fn renew(shared: Arc<Shared>, cancelled: CancellationToken) {
-    let places = Arc::new(Semaphore::new(limits::RENEWALS_IN_FLIGHT_MAX));
+    let places = Arc::clone(&shared.listings.background);
     let mut ticks = tokio::time::interval(limits::RENEWAL_TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

@@ -5,6 +5,7 @@ mod large_listings;
 mod long_answers;
 mod maintenance;
 mod outage;
+mod metadata_loads;
 mod slow_listings;
 
 use std::collections::BTreeMap;

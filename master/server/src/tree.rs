@@ -19,7 +19,7 @@ use crate::freshness::{SYNTHETIC, Verdict, validity};
 use crate::limits;
 use crate::listing::{
     Covered, Deviations, Goal, Part, Place, check, compare, ensure, ensure_as_of, ensure_current,
-    ensure_fresh, list_now, renew_in_background,
+    ensure_fresh, list_if_due, list_now, renew_in_background,
 };
 use crate::shared::Shared;
 
@@ -215,6 +215,21 @@ async fn read_by_key(
                 goal = Some(part.passed);
             }
         }
+    }
+}
+
+/// Sees to it that a directory was listed to its end within its freshness, behind those who wait for other directories.
+/// An outage is an error, also where older names are known. `NotFound` and `NotADirectory` mean that it is not there any
+/// more: where it is a mount's own root that is missing, the under-store is said to fail.
+pub(crate) async fn list_whole(shared: &Arc<Shared>, directory: InodeId) -> Result<(), MasterError> {
+    let place = shared.query(|state| Place::of(state, existing(state, directory)?, None)).await?;
+    let Err(error) = list_if_due(shared, &place).await else { return Ok(()) };
+    if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
+        return Err(error);
+    }
+    match shared.query(|state| living(state, directory)).await {
+        Ok(_) => Err(MasterError::Listing { kind: ErrorKind::UnderStore, message: error.to_string() }),
+        Err(gone) => Err(gone),
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use forebay_jobs::{Action, Event, Fault, Found, LoadJob, NamedFound, Page};
-use forebay_metadata::{AdvanceJob, Command, EndJob, query};
+use forebay_jobs::{Action, Event, Fault, Found, Job, LoadJob, MetadataLoadJob, NamedFound, Page};
+use forebay_metadata::{
+    AdvanceJob, AdvanceMetadataLoad, Command, EndJob, EndMetadataLoad, JobKind, JobRecord, query,
+};
 use forebay_proto::{Entry, Named};
 use forebay_runtime::BootInstant;
-use forebay_types::{Epoch, JobId, JobProgress, JobState};
+use forebay_types::{EntryKind, Epoch, JobId, JobState, NamespacePath};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -16,7 +18,7 @@ use super::load::load;
 use super::paths::PathLookup;
 use crate::error::MasterError;
 use crate::limits;
-use crate::live_jobs::LiveJob;
+use crate::live_jobs::{Figures, LiveJob};
 use crate::shared::Shared;
 use crate::tree;
 
@@ -24,6 +26,7 @@ use crate::tree;
 struct Driver<'a> {
     shared: &'a Arc<Shared>,
     job: JobId,
+    is_metadata_only: bool,
     lookup: Arc<PathLookup>,
     under_way: FuturesUnordered<BoxFuture<'static, Event>>,
     loading: mpsc::Sender<Event>,
@@ -31,30 +34,33 @@ struct Driver<'a> {
     known: Option<(Epoch, bool, u64)>,
 }
 
-/// Works on a job, of which `before` is written down, until it is over, somebody stops it, or the process ends.
-pub(super) async fn drive(shared: &Arc<Shared>, job: JobId, before: JobProgress, live: &LiveJob) {
+/// Works on a job, as it is written down, until it is over, somebody stops it, or the process ends.
+pub(super) async fn drive(shared: &Arc<Shared>, record: &JobRecord, live: &LiveJob) {
+    let (job, is_metadata_only) = (record.id, record.kind != JobKind::Load);
     let (loading, mut news) = mpsc::channel(limits::JOB_NEWS_MAX);
     let lookup = Arc::<PathLookup>::default();
-    let mut driver = Driver { shared, job, lookup, under_way: FuturesUnordered::new(), loading, known: None };
-    let mut engine = LoadJob::resuming(before);
+    let under_way = FuturesUnordered::new();
+    let mut driver = Driver { shared, job, is_metadata_only, lookup, under_way, loading, known: None };
+    let mut engine = engine(record);
     let mut ticks = tokio::time::interval(limits::JOB_TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let event = tokio::select! {
             () = live.token.cancelled() => return,
             _ = ticks.tick() => {
-                *live.progress.lock() = Some(engine.progress());
+                *live.figures.lock() = Some(figures(&engine));
                 driver.workers_or_tick()
             }
             Some(event) = driver.under_way.next(), if !driver.under_way.is_empty() => event,
             Some(event) = news.recv() => event,
         };
         for action in engine.handle(shared.clock.boot_instant().since_boot(), event) {
-            if let Action::End { state, progress, failures, reason } = action {
+            if let Action::End { state, progress, directories_done, failures, reason } = action {
                 let end = EndJob { job, state, progress: Some(progress), failures, reason };
+                let counted = is_metadata_only.then_some(directories_done);
                 tokio::select! {
                     () = live.token.cancelled() => {}
-                    () = write_end(shared, end) => {}
+                    () = write_end(shared, end, counted) => {}
                 }
                 return;
             }
@@ -90,9 +96,12 @@ impl Driver<'_> {
                 Event::Paths { request, paths: paths.map_err(|error| fault(&error)) }
             }),
             Action::Resolve { request, path } => {
-                let lookup = Arc::clone(&self.lookup);
+                let (lookup, is_metadata_only) = (Arc::clone(&self.lookup), self.is_metadata_only);
                 Box::pin(async move {
-                    let found = lookup.find(&shared, &path).await;
+                    let found = match is_metadata_only {
+                        true => find_known(&shared, &lookup, &path).await,
+                        false => lookup.find(&shared, &path).await,
+                    };
                     Event::Found { request, found: found.map(found_entry).map_err(|error| fault(&error)) }
                 })
             }
@@ -100,6 +109,10 @@ impl Driver<'_> {
                 let begun = BootInstant::from_boot(begun);
                 let listed = tree::go_through(&shared, directory, after.as_ref(), limit, begun).await;
                 Event::Listed { request, page: listed.map(page).map_err(|error| fault(&error)) }
+            }),
+            Action::ListWhole { request, directory } => Box::pin(async move {
+                let outcome = tree::list_whole(&shared, directory).await;
+                Event::ListedWhole { request, outcome: outcome.map_err(|error| fault(&error)) }
             }),
             Action::Renew { request, inode } => Box::pin(async move {
                 let found = tree::renew(&shared, inode).await;
@@ -117,23 +130,66 @@ impl Driver<'_> {
                 let is_whole = shared.registry.lock().locations.is_whole(&version);
                 Box::pin(std::future::ready(Event::Looked { request, is_whole }))
             }
-            Action::Persist { begins, progress, failures } => Box::pin(async move {
-                let command = Command::AdvanceJob(AdvanceJob { job, begins, progress, failures });
-                let is_durable = shared.propose(None, command).await.is_ok();
-                Event::Persisted { is_durable }
-            }),
+            Action::Persist { begins, progress, directories_done, failures } => {
+                let advance = AdvanceJob { job, begins, progress, failures };
+                let command = match self.is_metadata_only {
+                    true => Command::AdvanceMetadataLoad(AdvanceMetadataLoad { advance, directories_done }),
+                    false => Command::AdvanceJob(advance),
+                };
+                Box::pin(async move {
+                    Event::Persisted { is_durable: shared.propose(None, command).await.is_ok() }
+                })
+            }
             Action::End { .. } => return,
         };
         self.under_way.push(future);
     }
 }
 
+/// The engine of a job, which goes on from what is written down of it.
+fn engine(record: &JobRecord) -> Job {
+    let before = record.progress;
+    match record.kind {
+        JobKind::Load => Job::Load(Box::new(LoadJob::resuming(before))),
+        JobKind::MetadataLoad { directories_done } => {
+            Job::MetadataLoad(Box::new(MetadataLoadJob::resuming(before, directories_done)))
+        }
+    }
+}
+
+fn figures(engine: &Job) -> Figures {
+    Figures { progress: engine.progress(), directories_done: engine.directories_done() }
+}
+
+/// The entry at a path of a load of metadata. Of a file the directory that it lies in is listed, as each directory is: a
+/// name that is known from before an outage is no name that was loaded.
+async fn find_known(
+    shared: &Arc<Shared>,
+    lookup: &PathLookup,
+    path: &NamespacePath,
+) -> Result<Entry, MasterError> {
+    let entry = lookup.find(shared, path).await?;
+    if entry.kind == EntryKind::Directory {
+        return Ok(entry);
+    }
+    tree::list_whole(shared, entry.directory).await?;
+    lookup.find(shared, path).await
+}
+
+/// The last entry of a job; a load of metadata has `counted` its directories.
+pub(crate) fn end_command(end: EndJob, counted: Option<u64>) -> Command {
+    match counted {
+        Some(directories_done) => Command::EndMetadataLoad(EndMetadataLoad { end, directories_done }),
+        None => Command::EndJob(end),
+    }
+}
+
 /// Writes down that the job is over. Until that is done it is not, so this is tried again.
-async fn write_end(shared: &Shared, end: EndJob) {
+async fn write_end(shared: &Shared, end: EndJob, counted: Option<u64>) {
     let job = end.job;
     let mut pause = limits::JOB_END_PAUSE_MIN;
     loop {
-        match shared.propose(None, Command::EndJob(end.clone())).await {
+        match shared.propose(None, end_command(end.clone(), counted)).await {
             Ok(_) => break,
             // Somebody else ended it.
             Err(MasterError::Rejected(_)) => return,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use forebay_jobs::limits::PATHS_AHEAD_MAX;
 use forebay_metadata::{
-    BeginLoad, Command, EndJob, ExtendLoad, JobRecord, Rejection, StateReader, Success, query,
+    BeginLoad, BeginMetadataLoad, Command, EndJob, ExtendLoad, JobKind, JobRecord, Rejection, StateReader,
+    Success, query,
 };
 use forebay_proto::v1;
 use forebay_types::limits::{JOB_PATHS_KEPT_MAX, LISTING_PAGE_MAX, LOAD_PATHS_PER_MESSAGE_MAX};
@@ -15,7 +16,7 @@ use tonic::{Request, Response, Status};
 use super::{path, stamp};
 use crate::answer_room::{AnswerRoom, failure_length, job_length};
 use crate::error::MasterError;
-use crate::jobs::PathLookup;
+use crate::jobs::{PathLookup, end_command};
 use crate::limits;
 use crate::shared::Shared;
 
@@ -29,29 +30,15 @@ impl v1::jobs_server::Jobs for JobsService {
         &self,
         request: Request<v1::SubmitLoadRequest>,
     ) -> Result<Response<v1::SubmitLoadResponse>, Status> {
-        let v1::SubmitLoadRequest { header, job, paths_before, paths, last, check_only } =
-            request.into_inner();
-        if paths.len() > LOAD_PATHS_PER_MESSAGE_MAX {
-            let message = format!("one request has at most {LOAD_PATHS_PER_MESSAGE_MAX} paths; send several");
-            return Err(MasterError::Invalid(message).into());
-        }
-        let paths = paths.iter().map(|bytes| path(bytes)).collect::<Result<Vec<_>, _>>()?;
-        if check_only || job == 0 && last {
-            let defects = self.defects(&paths).await?;
-            if check_only || !defects.is_empty() {
-                return Ok(Response::new(v1::SubmitLoadResponse { job: 0, defects }));
-            }
-        }
-        let command = match job {
-            0 => Command::BeginLoad(BeginLoad { paths, last }),
-            job => Command::ExtendLoad(ExtendLoad { job: JobId::new(job), paths_before, paths, last }),
-        };
-        match self.0.propose(Some(stamp(header)?), command).await? {
-            Success::LoadBegun { job } => {
-                Ok(Response::new(v1::SubmitLoadResponse { job: job.get(), defects: Vec::new() }))
-            }
-            _ => Err(MasterError::WrongAnswer("load").into()),
-        }
+        self.submit(request.into_inner(), Command::BeginLoad).await
+    }
+
+    async fn submit_metadata_load(
+        &self,
+        request: Request<v1::SubmitLoadRequest>,
+    ) -> Result<Response<v1::SubmitLoadResponse>, Status> {
+        let begin = |load| Command::BeginMetadataLoad(BeginMetadataLoad { load });
+        self.submit(request.into_inner(), begin).await
     }
 
     async fn get_job(
@@ -95,9 +82,11 @@ impl v1::jobs_server::Jobs for JobsService {
     ) -> Result<Response<v1::CancelJobResponse>, Status> {
         let request = request.into_inner();
         let (job, stamp) = (JobId::new(request.job), stamp(request.header)?);
-        let progress = self.0.jobs.progress(job);
+        let figures = self.0.jobs.figures(job);
+        let progress = figures.map(|figures| figures.progress);
         let end = EndJob { job, state: JobState::Cancelled, progress, failures: Vec::new(), reason: None };
-        self.0.propose(Some(stamp), Command::EndJob(end)).await?;
+        let command = end_command(end, figures.and_then(|figures| figures.directories_done));
+        self.0.propose(Some(stamp), command).await?;
         self.0.jobs.stop(job);
         let (job, more_failures) = self.job(job, 0).await?;
         Ok(Response::new(v1::CancelJobResponse { job: Some(job), more_failures }))
@@ -105,6 +94,36 @@ impl v1::jobs_server::Jobs for JobsService {
 }
 
 impl JobsService {
+    /// Begins a load, or goes on with the list of its paths, or only looks at them.
+    async fn submit(
+        &self,
+        request: v1::SubmitLoadRequest,
+        begin: impl Fn(BeginLoad) -> Command + Send,
+    ) -> Result<Response<v1::SubmitLoadResponse>, Status> {
+        let v1::SubmitLoadRequest { header, job, paths_before, paths, last, check_only } = request;
+        if paths.len() > LOAD_PATHS_PER_MESSAGE_MAX {
+            let message = format!("one request has at most {LOAD_PATHS_PER_MESSAGE_MAX} paths; send several");
+            return Err(MasterError::Invalid(message).into());
+        }
+        let paths = paths.iter().map(|bytes| path(bytes)).collect::<Result<Vec<_>, _>>()?;
+        if check_only || job == 0 && last {
+            let defects = self.defects(&paths).await?;
+            if check_only || !defects.is_empty() {
+                return Ok(Response::new(v1::SubmitLoadResponse { job: 0, defects }));
+            }
+        }
+        let command = match job {
+            0 => begin(BeginLoad { paths, last }),
+            job => Command::ExtendLoad(ExtendLoad { job: JobId::new(job), paths_before, paths, last }),
+        };
+        match self.0.propose(Some(stamp(header)?), command).await? {
+            Success::LoadBegun { job } => {
+                Ok(Response::new(v1::SubmitLoadResponse { job: job.get(), defects: Vec::new() }))
+            }
+            _ => Err(MasterError::WrongAnswer("load").into()),
+        }
+    }
+
     /// The first of the paths that cannot be loaded. An under-store that is down is no defect of a path.
     async fn defects(&self, paths: &[NamespacePath]) -> Result<Vec<v1::PathDefect>, MasterError> {
         let lookup = PathLookup::default();
@@ -156,8 +175,13 @@ impl JobsService {
 
     /// A job as people see it, without its failures; while it is worked on, with what was not written down yet.
     fn describe(&self, record: JobRecord, paths: &[NamespacePath]) -> v1::Job {
-        let live = (!record.state.is_over()).then(|| self.0.jobs.progress(record.id)).flatten();
-        let progress = live.unwrap_or(record.progress);
+        let live = (!record.state.is_over()).then(|| self.0.jobs.figures(record.id)).flatten();
+        let progress = live.map_or(record.progress, |live| live.progress);
+        let counted = match record.kind {
+            JobKind::Load => None,
+            JobKind::MetadataLoad { directories_done } => Some(directories_done),
+        };
+        let directories_done = live.and_then(|live| live.directories_done).or(counted).unwrap_or(0);
         let end = record.ended_at.unwrap_or_else(|| self.0.clock.now());
         let duration = record.started_at.map_or(0, |begin| end.nanos().saturating_sub(begin.nanos()));
         v1::Job {
@@ -176,6 +200,8 @@ impl JobsService {
             submitted_at_nanos: record.submitted_at.nanos(),
             failures: Vec::new(),
             reason: record.reason.unwrap_or_default(),
+            metadata_only: counted.is_some(),
+            directories_done,
         }
     }
 }

@@ -218,7 +218,7 @@ impl World {
         for action in self.engine.handle(self.now, event) {
             assert!(self.end.is_none(), "no action follows the end: {action:?}");
             match action {
-                Action::End { state, progress, failures, reason } => {
+                Action::End { state, progress, failures, reason, .. } => {
                     self.durable.0 = progress;
                     self.durable.1.extend(failures);
                     self.end = Some((state, reason));
@@ -284,7 +284,8 @@ impl World {
                 let is_whole = self.cached.iter().any(|(file, _)| *file == version.file);
                 Event::Looked { request, is_whole }
             }
-            Action::Persist { begins, progress, failures } => {
+            Action::ListWhole { .. } => unreachable!("a load of data reads what is there so far"),
+            Action::Persist { begins, progress, failures, .. } => {
                 if begins {
                     self.durable.1.clear();
                 }

@@ -1,4 +1,4 @@
-//! What a load has done and given up, and when that is written down.
+//! What a job has done and given up, and when that is written down.
 //!
 //! A file may be replaced between two walks, so while they go on the totals are what is known by then. At the end of a
 //! pass they are what that pass came by: each file once, with the bytes of the version that was loaded.
@@ -14,10 +14,13 @@ use crate::limits::{PERSIST_FAILURES, PERSIST_FILES, PERSIST_INTERVAL};
 
 /// The counts, and what of them is durable.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(crate) struct Report {
     progress: JobProgress,
+    /// Directories that were gone through, where they are counted.
+    directories: u64,
     /// What an earlier master wrote down of this job, which is shown until this one has done as much.
     before: JobProgress,
+    directories_before: u64,
     pass: Pass,
     /// Paths that cannot be gone through, the first of them: each is told once.
     paths: BTreeSet<NamespacePath>,
@@ -28,7 +31,7 @@ pub(super) struct Report {
     /// Failures that are kept, written down or not.
     failures_kept: usize,
     /// What was last sent, and when.
-    sent: Option<(Duration, JobProgress)>,
+    sent: Option<(Duration, JobProgress, u64)>,
     is_sending: bool,
     /// That the work begins, perhaps anew, is written down.
     has_begun: bool,
@@ -45,25 +48,25 @@ struct Pass {
 
 impl Report {
     /// Goes on from what was written down of the job before.
-    pub(super) fn resuming(before: JobProgress) -> Self {
+    pub(crate) fn resuming(before: JobProgress, directories_before: u64) -> Self {
         let progress = JobProgress { under_store_bytes: before.under_store_bytes, ..JobProgress::default() };
-        Self { progress, before, ..Self::default() }
+        Self { progress, before, directories_before, ..Self::default() }
     }
 
     /// A walk found a file that none had found before.
-    pub(super) const fn found(&mut self, length: ByteCount) {
+    pub(crate) const fn found(&mut self, length: ByteCount) {
         self.progress.files_total += 1;
         self.progress.add_total(length);
     }
 
     /// This pass came by a file.
-    pub(super) const fn met(&mut self, length: ByteCount) {
+    pub(crate) const fn met(&mut self, length: ByteCount) {
         self.pass.files += 1;
         self.pass.bytes = self.pass.bytes.saturating_add(length.get());
     }
 
     /// This pass saw a file in its place.
-    pub(super) const fn done(&mut self, length: ByteCount, is_first_time: bool) {
+    pub(crate) const fn done(&mut self, length: ByteCount, is_first_time: bool) {
         self.pass.files_done += 1;
         self.pass.bytes_done = self.pass.bytes_done.saturating_add(length.get());
         if is_first_time {
@@ -73,18 +76,18 @@ impl Report {
     }
 
     /// What an earlier pass had done was lost again.
-    pub(super) const fn undone(&mut self, length: ByteCount) {
+    pub(crate) const fn undone(&mut self, length: ByteCount) {
         self.progress.files_done = self.progress.files_done.saturating_sub(1);
         self.progress.bytes_done = self.progress.bytes_done.saturating_sub(length.get());
     }
 
     /// A file has another version than when it was counted.
-    pub(super) const fn replaced(&mut self) {
+    pub(crate) const fn replaced(&mut self) {
         self.progress.files_changed += 1;
     }
 
     /// A file that this pass came by has another version now.
-    pub(super) const fn changed(&mut self, before: ByteCount, after: ByteCount) {
+    pub(crate) const fn changed(&mut self, before: ByteCount, after: ByteCount) {
         self.progress.files_changed += 1;
         self.progress.bytes_total = self.progress.bytes_total.saturating_sub(before.get());
         self.progress.add_total(after);
@@ -92,23 +95,23 @@ impl Report {
     }
 
     /// Another pass begins.
-    pub(super) fn begin_pass(&mut self) {
+    pub(crate) fn begin_pass(&mut self) {
         self.pass = Pass::default();
     }
 
     /// A pass is over, so it is known what there is and what of it is done.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         let Pass { files, bytes, files_done, bytes_done } = self.pass;
         self.progress =
             JobProgress { files_total: files, bytes_total: bytes, files_done, bytes_done, ..self.progress };
         self.before = JobProgress::default();
     }
 
-    pub(super) const fn fetched(&mut self, bytes: u64) {
+    pub(crate) const fn fetched(&mut self, bytes: u64) {
         self.progress.under_store_bytes = self.progress.under_store_bytes.saturating_add(bytes);
     }
 
-    pub(super) fn failed(&mut self, path: NamespacePath, fault: &Fault) {
+    pub(crate) fn failed(&mut self, path: NamespacePath, fault: &Fault) {
         self.progress.files_failed += 1;
         if self.failures_kept < JOB_FAILURES_KEPT_MAX {
             self.failures_kept += 1;
@@ -117,7 +120,7 @@ impl Report {
     }
 
     /// A path or directory cannot be gone through.
-    pub(super) fn path_failed(&mut self, path: NamespacePath, fault: &Fault) {
+    pub(crate) fn path_failed(&mut self, path: NamespacePath, fault: &Fault) {
         if self.paths.contains(&path) {
             return;
         }
@@ -127,16 +130,26 @@ impl Report {
         self.failed(path, fault);
     }
 
-    pub(super) const fn has_failures(&self) -> bool {
+    /// A directory was gone through.
+    pub(crate) const fn directory_done(&mut self) {
+        self.directories += 1;
+    }
+
+    /// How many directories were, or were before an earlier master stopped.
+    pub(crate) fn directories(&self) -> u64 {
+        self.directories.max(self.directories_before)
+    }
+
+    pub(crate) const fn has_failures(&self) -> bool {
         self.progress.files_failed > 0
     }
 
-    pub(super) const fn bytes_total(&self) -> u64 {
+    pub(crate) const fn bytes_total(&self) -> u64 {
         self.progress.bytes_total
     }
 
     /// The counts, with what is `under_way` of files that are not done.
-    pub(super) fn progress(&self, under_way: u64) -> JobProgress {
+    pub(crate) fn progress(&self, under_way: u64) -> JobProgress {
         let mut progress = self.progress;
         progress.bytes_done = progress.bytes_done.saturating_add(under_way);
         if progress.bytes_done > progress.bytes_total {
@@ -154,13 +167,14 @@ impl Report {
     }
 
     /// What is to be written down now.
-    pub(super) fn due(&mut self, now: Duration) -> Option<Action> {
+    pub(crate) fn due(&mut self, now: Duration) -> Option<Action> {
         if self.is_sending {
             return None;
         }
-        let (begins, progress) = (!self.has_begun, self.progress(0));
-        if let Some((at, sent)) = &self.sent {
-            let is_news = begins || progress != *sent || !self.failures.is_empty();
+        let (begins, progress, directories_done) = (!self.has_begun, self.progress(0), self.directories());
+        if let Some((at, sent, sent_directories)) = &self.sent {
+            let is_more = progress != *sent || directories_done != *sent_directories;
+            let is_news = begins || is_more || !self.failures.is_empty();
             let is_time = now.saturating_sub(*at) >= PERSIST_INTERVAL;
             let is_much = progress.files_done.abs_diff(sent.files_done) >= PERSIST_FILES
                 || self.failures.len() >= PERSIST_FAILURES;
@@ -169,14 +183,14 @@ impl Report {
             }
         }
         self.is_sending = true;
-        self.sent = Some((now, progress));
+        self.sent = Some((now, progress, directories_done));
         self.failures_sent = self.failures.len().min(PERSIST_FAILURES);
         let failures = self.failures[..self.failures_sent].to_vec();
-        Some(Action::Persist { begins, progress, failures })
+        Some(Action::Persist { begins, progress, directories_done, failures })
     }
 
     /// What was to be written down is, or is not.
-    pub(super) fn persisted(&mut self, is_durable: bool) {
+    pub(crate) fn persisted(&mut self, is_durable: bool) {
         self.is_sending = false;
         if is_durable {
             self.has_begun = true;
@@ -186,12 +200,13 @@ impl Report {
     }
 
     /// The end, once nothing is on its way and the failures that are left fit one entry.
-    pub(super) fn end(&mut self, state: JobState, reason: Option<String>) -> Option<Action> {
+    pub(crate) fn end(&mut self, state: JobState, reason: Option<String>) -> Option<Action> {
         if self.is_sending || !self.has_begun || self.failures.len() > PERSIST_FAILURES {
             return None;
         }
         let mut progress = self.progress;
         progress.files_total = progress.files_total.max(progress.files_done + progress.files_failed);
-        Some(Action::End { state, progress, failures: std::mem::take(&mut self.failures), reason })
+        let (directories_done, failures) = (self.directories, std::mem::take(&mut self.failures));
+        Some(Action::End { state, progress, directories_done, failures, reason })
     }
 }
