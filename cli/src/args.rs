@@ -109,7 +109,17 @@ pub(crate) struct LocalArguments {
     #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
     pub(crate) fuse_options: Vec<String>,
     #[command(flatten)]
+    pub(crate) under_store: UnderStoreArguments,
+    #[command(flatten)]
     pub(crate) network: NetworkArguments,
+}
+
+/// What each process with a master in it takes.
+#[derive(Debug, Args)]
+pub(crate) struct UnderStoreArguments {
+    /// Most requests a second of the master to one under-store, 0 for as many as come [default: 2000]
+    #[arg(long, value_name = "N")]
+    pub(crate) requests_per_second_max: Option<u32>,
 }
 
 /// What each process that keeps a cache takes.
@@ -158,6 +168,8 @@ pub(crate) struct MasterArguments {
     /// Address to serve on, port 0 for any free one [default: 127.0.0.1:7411]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<String>,
+    #[command(flatten)]
+    pub(crate) under_store: UnderStoreArguments,
     #[command(flatten)]
     pub(crate) begin: BeginArguments,
     #[command(flatten)]

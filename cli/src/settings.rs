@@ -28,6 +28,7 @@ pub(crate) struct FileConfig {
     pub(crate) master: MasterConfig,
     pub(crate) worker: WorkerConfig,
     pub(crate) fuse: FuseConfig,
+    pub(crate) under_store: UnderStoreConfig,
 }
 
 /// `[log]`: what is written to stderr.
@@ -101,6 +102,13 @@ pub(crate) struct FuseConfig {
     pub(crate) options: Vec<String>,
 }
 
+/// `[under_store]`: what a master asks of under-stores.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct UnderStoreConfig {
+    requests_per_second_max: Option<u32>,
+}
+
 /// Settings that each command has.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -116,6 +124,8 @@ pub(crate) struct Settings {
     pub(crate) master: MasterConfig,
     pub(crate) worker: WorkerConfig,
     pub(crate) fuse: FuseConfig,
+    /// How many requests a second a master sends to each under-store at most; 0 for as many as come.
+    pub(crate) requests_per_second_max: u32,
     /// The environment of the process, for credentials. Read once, here.
     pub(crate) environment: BTreeMap<String, String>,
 }
@@ -123,6 +133,8 @@ pub(crate) struct Settings {
 /// Where a master is when nobody says otherwise.
 pub(crate) const MASTER_ADDRESS: &str = "127.0.0.1:7411";
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Below what Amazon's S3 takes for one prefix, and above what listings of one master reach of a bucket that is far away.
+const REQUESTS_PER_SECOND: u32 = 2000;
 
 impl Settings {
     /// Joins the layers: file, environment, `flags` (in the shape of a file).
@@ -163,8 +175,19 @@ impl Settings {
             master: config.master,
             worker: config.worker,
             fuse: config.fuse,
+            requests_per_second_max: requests_per_second_max(&config.under_store)?,
             environment,
         })
+    }
+}
+
+fn requests_per_second_max(config: &UnderStoreConfig) -> Result<u32, Failure> {
+    match config.requests_per_second_max.unwrap_or(REQUESTS_PER_SECOND) {
+        more if more > forebay_master::REQUESTS_PER_SECOND_MAX => Err(Failure::usage(format!(
+            "under_store.requests_per_second_max = {more}: the most is {}; write 0 for no cap",
+            forebay_master::REQUESTS_PER_SECOND_MAX
+        ))),
+        per_second => Ok(per_second),
     }
 }
 

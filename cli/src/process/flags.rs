@@ -2,7 +2,7 @@
 
 use crate::args::{
     BeginArguments, FuseMountArguments, LocalArguments, MasterArguments, NetworkArguments, ServerArguments,
-    TierArguments, WorkerArguments,
+    TierArguments, UnderStoreArguments, WorkerArguments,
 };
 use crate::failure::Failure;
 use crate::settings::{path_text, set, set_some};
@@ -15,6 +15,7 @@ pub(super) fn local(arguments: LocalArguments) -> Result<toml::Table, Failure> {
     set_some(&mut flags, "local", "listen", arguments.listen);
     set_some(&mut flags, "local", "mounts", list(arguments.mounts));
     set_some(&mut flags, "local", "fuse_options", list(arguments.fuse_options));
+    add_under_store(&mut flags, &arguments.under_store);
     add_tiers(&mut flags, "local", arguments.tiers);
     add_network(&mut flags, arguments.network);
     Ok(flags)
@@ -26,6 +27,7 @@ pub(super) fn master(arguments: MasterArguments) -> Result<(toml::Table, BeginAr
     set_some(&mut flags, "master", "id", arguments.id);
     set_some(&mut flags, "master", "dir", arguments.dir.map(path_text).transpose()?);
     set_some(&mut flags, "master", "listen", arguments.listen);
+    add_under_store(&mut flags, &arguments.under_store);
     add_server(&mut flags, "master", arguments.server);
     Ok((flags, arguments.begin))
 }
@@ -49,6 +51,10 @@ pub(super) fn fuse(arguments: FuseMountArguments) -> toml::Table {
     let (http, insecure) = (arguments.http, arguments.insecure);
     add_network(&mut flags, NetworkArguments { http, insecure });
     flags
+}
+
+fn add_under_store(flags: &mut toml::Table, arguments: &UnderStoreArguments) {
+    set_some(flags, "under_store", "requests_per_second_max", arguments.requests_per_second_max);
 }
 
 fn add_tiers(flags: &mut toml::Table, section: &str, arguments: TierArguments) {

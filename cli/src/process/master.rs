@@ -87,6 +87,7 @@ pub(super) async fn start(
         address: address.to_owned(),
         clock: Arc::new(SystemClock),
         environment: settings.environment.clone(),
+        requests_per_second_max: settings.requests_per_second_max,
         registry: pages.registry.clone(),
     };
     Master::start(master, shutdown).await.map_err(|error| Failure::start("the master did not start", error))

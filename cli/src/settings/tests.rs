@@ -117,6 +117,17 @@ fn help_says_of_each_flag_what_holds_without_it_and_how_it_is_written() {
 }
 
 #[test]
+fn a_cap_of_requests_is_bounded_and_0_is_none() {
+    let capped = |cap| requests_per_second_max(&UnderStoreConfig { requests_per_second_max: cap });
+    for (cap, expected) in [(None, REQUESTS_PER_SECOND), (Some(0), 0), (Some(1_000_000), 1_000_000)] {
+        assert_eq!(capped(cap).expect("legal"), expected);
+    }
+    let refused = capped(Some(1_000_001)).expect_err("too many");
+    assert_eq!(refused.exit_code(), crate::failure::USAGE);
+    assert!(refused.to_string().contains("under_store.requests_per_second_max"), "{refused}");
+}
+
+#[test]
 fn flags_that_all_commands_have_stand_apart_in_the_help() {
     let mut command = Arguments::command();
     command.build();

@@ -49,6 +49,17 @@ pub enum MasterError {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// More is asked of an under-store than it may be asked.
+    #[error(
+        "{uri} is asked as often as it may be, and this would have to wait {seconds} s for its turn; try again later, or \
+         raise under_store.requests_per_second_max of the master"
+    )]
+    TooManyRequests {
+        /// The under-store.
+        uri: String,
+        /// For how long its turn would be waited for.
+        seconds: u64,
+    },
     /// A listing ended since nobody wanted more of it.
     #[error("the listing was given up since nobody read on; read it again")]
     ListingGivenUp,
@@ -148,7 +159,7 @@ impl MasterError {
                 ErrorKind::UnderStore
             }
             Self::InMaintenance { .. } => ErrorKind::Maintenance,
-            Self::ListingGivenUp => ErrorKind::Busy,
+            Self::ListingGivenUp | Self::TooManyRequests { .. } => ErrorKind::Busy,
             Self::NoInode(_) | Self::NoPath { .. } => ErrorKind::NotFound,
             Self::NotADirectory(_) => ErrorKind::NotADirectory,
             Self::NotAFile(_) => ErrorKind::IsADirectory,

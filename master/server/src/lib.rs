@@ -19,6 +19,7 @@ mod mount_states;
 mod registry;
 mod renewal;
 mod report;
+mod request_cap;
 mod sealing;
 mod server;
 mod service;
@@ -32,6 +33,7 @@ mod tests;
 
 pub use error::MasterError;
 pub use forebay_raft::backup;
+pub use limits::REQUESTS_PER_SECOND_MAX;
 pub use sealing::SealingError;
 pub use server::{
     BeginError, Master, MasterSettings, RestoreSettings, Restored, StartError, format, restore,

@@ -38,6 +38,14 @@ pub(crate) const DIFFERENCES_PER_ENTRY: usize = 1000;
 pub(crate) const CHECKED_DIRECTORIES_MAX: usize = 1_000_000;
 /// Most listings under way at once.
 pub(crate) const LISTINGS_IN_FLIGHT_MAX: usize = 64;
+/// Most requests that one under-store may be asked in a second, whatever is configured.
+pub const REQUESTS_PER_SECOND_MAX: u32 = 1_000_000;
+/// Requests to one under-store that wait for their turn, of either urgency; further ones are refused.
+pub(crate) const REQUESTS_WAITING_MAX: usize = 10_000;
+/// Requests of one question what is at a key: for an object and for a directory of that name.
+pub(crate) const STAT_REQUESTS: u32 = 2;
+/// How long a request may wait for its turn while somebody waits for it: below the 30 s that a client waits.
+pub(crate) const REQUEST_PATIENCE: Duration = Duration::from_secs(20);
 /// Longest wait for an under-store within one request.
 pub(crate) const UNDER_STORE_DEADLINE: Duration = Duration::from_secs(45);
 /// Longest wait for all under-stores that are looked at before a mount is made. With the log's it is below the 60 s that

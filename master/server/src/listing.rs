@@ -34,6 +34,7 @@ use crate::error::MasterError;
 use crate::freshness::{Verdict, is_good_for, is_within};
 use crate::limits;
 use crate::listings::{Course, Joined, Waiting, Wanted};
+use crate::request_cap::Urgency;
 use crate::shared::Shared;
 
 /// A directory, and the mount whose content it is, if any.
@@ -142,6 +143,10 @@ pub(crate) async fn ensure_as_of(
     };
     loop {
         let waiting = join(shared, &place.directory, mount, is_young_enough, goal.wanted());
+        // Who goes through a directory does so for a job.
+        if begun.is_none() {
+            shared.listings.hurry(id);
+        }
         let patience = if is_loaded().await? { Some(patience(shared, mount)) } else { None };
         return match wait_for(waiting, patience, goal).await {
             Waited::Part(course) => Ok(Covered::Part(part_of(course, freshness))),
@@ -192,13 +197,13 @@ fn part_of(course: Course, freshness: Freshness) -> Part {
 /// Lists a directory in any case, by a listing that begins after this call or is about to. Cancel safe: the listing
 /// itself goes on.
 pub(crate) async fn list_now(shared: &Arc<Shared>, place: &Place) -> Result<(), MasterError> {
-    to_the_end(shared, place, |_| false).await
+    to_the_end(shared, place, Urgency::Foreground, |_| false).await
 }
 
 /// Lists a directory whose freshness is half over, so that nobody has to wait when it is over. Cancel safe: the listing
 /// itself goes on.
 pub(crate) async fn renew(shared: &Arc<Shared>, place: &Place) -> Result<(), MasterError> {
-    to_the_end(shared, place, |_| true).await
+    to_the_end(shared, place, Urgency::Background, |_| true).await
 }
 
 /// Lists a directory unless it was listed within its freshness, for a job: few are listed for jobs at a time. An outage is
@@ -221,7 +226,7 @@ pub(crate) async fn list_if_due(shared: &Arc<Shared>, place: &Place) -> Result<(
         return Ok(());
     }
     let _place = shared.listings.background.acquire().await.expect("never closed");
-    to_the_end(shared, place, |began| is_good_for(freshness, began, asked)).await?;
+    to_the_end(shared, place, Urgency::Background, |began| is_good_for(freshness, began, asked)).await?;
     // What it has lost was too much for one listing: the rest goes with the next.
     if !shared.checks.lock().is_good_for(id, freshness, asked) {
         let message = "more names are gone than one listing can tell; list it again".to_owned();
@@ -242,6 +247,7 @@ pub(crate) fn renew_in_background(shared: &Arc<Shared>, place: &Place) {
 async fn to_the_end(
     shared: &Arc<Shared>,
     place: &Place,
+    urgency: Urgency,
     is_young_enough: impl Fn(BootInstant) -> bool,
 ) -> Result<(), MasterError> {
     let Some(mount) = &place.mount else { return Ok(()) };
@@ -250,6 +256,9 @@ async fn to_the_end(
     }
     loop {
         let waiting = join(shared, &place.directory, mount, &is_young_enough, Wanted::All);
+        if urgency == Urgency::Foreground {
+            shared.listings.hurry(place.directory.id);
+        }
         match wait_for(waiting, None, Goal::All).await {
             Waited::Ended(Err(MasterError::ListingGivenUp)) => {}
             Waited::Ended(outcome) => return outcome,
@@ -343,6 +352,8 @@ impl Lister {
             Ok(_) => self.shared.under_stores.note_well(self.mount.id),
             // The mount was put into maintenance in the midst of it.
             Err(error) if error.kind() == ErrorKind::Maintenance => {}
+            // Nobody was asked, so nobody has failed.
+            Err(MasterError::TooManyRequests { .. }) => {}
             Err(error) => {
                 let (freshness, now) = (self.mount.options.freshness, self.shared.clock.boot_instant());
                 self.shared.checks.lock().failed(self.directory.id, freshness, now);

@@ -68,6 +68,8 @@ pub struct Course {
     pub recent: VecDeque<(ListingPosition, BootInstant)>,
     /// `None` while it goes on.
     pub ended: Option<Ended>,
+    /// Somebody waits for it, or for the one after it, who is no job and no renewal.
+    is_urgent: bool,
     wants: Wants,
 }
 
@@ -156,6 +158,19 @@ impl Listings {
                 Joined::UnderWay(course.subscribe())
             }
         }
+    }
+
+    /// Somebody waits for the listing of a directory: from now on it goes before those for which nobody does.
+    pub(crate) fn hurry(&self, directory: InodeId) {
+        self.note(directory, |course| course.is_urgent = true);
+    }
+
+    /// Waits until somebody waits for the listing under way. Cancel safe.
+    pub(crate) async fn urgent(&self, directory: InodeId) {
+        let waiting = self.under_way.lock().get(&directory).map(|UnderWay { now, .. }| now.subscribe());
+        let Some(mut waiting) = waiting else { return };
+        // Its sender lives as long as the listing that asks.
+        drop(waiting.wait_for(|course| course.is_urgent).await);
     }
 
     /// The listing asks its under-store from now on, so whoever comes later must look at its age. Gives where to note

@@ -3,6 +3,9 @@
 use forebay_types::JobState;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
+use crate::request_cap::Urgency;
+use crate::under_stores::TooLate;
+
 /// The master's metrics, in the registry of the process.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -17,6 +20,7 @@ pub(crate) struct Metrics {
     jobs: IntCounterVec,
     loaded_bytes: IntCounter,
     loaded_under_store_bytes: IntCounter,
+    turns: IntCounterVec,
 }
 
 impl Metrics {
@@ -34,6 +38,14 @@ impl Metrics {
             &["state"],
         )?;
         registry.register(Box::new(jobs.clone()))?;
+        let turns = IntCounterVec::new(
+            Opts::new(
+                "forebay_master_under_store_waits_total",
+                "Requests to under-stores that the cap of requests a second made wait or refused",
+            ),
+            &["urgency", "outcome"],
+        )?;
+        registry.register(Box::new(turns.clone()))?;
         let counter = |name, help| {
             let counter = IntCounter::new(name, help)?;
             registry.register(Box::new(counter.clone()))?;
@@ -48,6 +60,7 @@ impl Metrics {
         Ok(Self {
             proposals,
             jobs,
+            turns,
             jobs_running: gauge("forebay_master_jobs_running_count", "Jobs that are not over")?,
             loaded_bytes: counter(
                 "forebay_master_loaded_bytes_total",
@@ -88,6 +101,25 @@ impl Metrics {
 
     pub(crate) fn count_job(&self, state: JobState) {
         self.jobs.with_label_values(&[state.name()]).inc();
+    }
+
+    /// Counts a request that did not pass at once.
+    pub(crate) fn count_turn(&self, urgency: Urgency, came: Result<bool, TooLate>) {
+        let urgency = match urgency {
+            Urgency::Foreground => "foreground",
+            Urgency::Background => "background",
+        };
+        match came {
+            Ok(false) => {}
+            Ok(true) => self.turns.with_label_values(&[urgency, "waited"]).inc(),
+            Err(_) => self.turns.with_label_values(&[urgency, "refused"]).inc(),
+        }
+    }
+
+    /// How many requests did not pass at once.
+    #[cfg(test)]
+    pub(crate) fn turns(&self, urgency: &str, outcome: &str) -> u64 {
+        self.turns.with_label_values(&[urgency, outcome]).get()
     }
 
     pub(crate) fn count_loaded(&self, bytes: u64, under_store_bytes: u64) {

@@ -56,6 +56,8 @@ pub struct MasterSettings {
     pub clock: Arc<dyn Clock>,
     /// What `env:NAME` in a mount's options refers to.
     pub environment: BTreeMap<String, String>,
+    /// How many requests a second each under-store is asked by this master at most; 0 for as many as come.
+    pub requests_per_second_max: u32,
     /// Where its metrics go.
     pub registry: prometheus::Registry,
 }
@@ -127,7 +129,16 @@ impl Master {
     /// # Errors
     /// [`StartError`], with the way out.
     pub async fn start(settings: MasterSettings, shutdown: &Shutdown) -> Result<Self, StartError> {
-        let MasterSettings { dir, private_folders, slot, address, clock, environment, registry } = settings;
+        let MasterSettings {
+            dir,
+            private_folders,
+            slot,
+            address,
+            clock,
+            environment,
+            requests_per_second_max,
+            registry,
+        } = settings;
         let failed = |source| StartError::Dir { path: dir.clone(), source };
         // State, log and key are the owner's alone: whoever reads them can read everything.
         DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
@@ -151,7 +162,7 @@ impl Master {
             raft,
             slot,
             address,
-            under_stores: UnderStores::new(sealing, environment, own_folders),
+            under_stores: UnderStores::new(sealing, environment, own_folders, requests_per_second_max),
             capabilities: Capabilities::new(identity.capability_secret),
             registry: Mutex::new(Registry::new(seed)),
             checks: Mutex::new(Checks::default()),

@@ -19,7 +19,8 @@ use crate::listings::Listings;
 use crate::live_jobs::Jobs;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
-use crate::under_stores::UnderStores;
+use crate::request_cap::Urgency;
+use crate::under_stores::{TooLate, UnderStores};
 
 /// The parts of one master. Locks are short, never held over an await, and never taken inside one another.
 #[derive(Debug)]
@@ -86,6 +87,27 @@ impl Shared {
         match self.query(|state| Ok(query::mount(state, mount)?)).await? {
             Some(mount) if mount.options.is_in_maintenance() => Err(MasterError::in_maintenance(&mount)),
             _ => Ok(()),
+        }
+    }
+
+    /// Waits until a mount's under-store, which is connected, may be asked for so many requests more. Cancel safe.
+    ///
+    /// # Errors
+    /// `Busy`, at once, where somebody would have to wait too long.
+    pub(crate) async fn turn(
+        &self,
+        mount: &MountRecord,
+        urgency: Urgency,
+        requests: u32,
+    ) -> Result<(), MasterError> {
+        let Some(turns) = self.under_stores.turns(mount.id) else { return Ok(()) };
+        let came = turns.come(urgency, requests).await;
+        self.metrics.count_turn(urgency, came);
+        match came {
+            Ok(_) => Ok(()),
+            Err(TooLate { wait }) => {
+                Err(MasterError::TooManyRequests { uri: mount.uri.to_string(), seconds: wait.as_secs() })
+            }
         }
     }
 

@@ -6,6 +6,7 @@ mod long_answers;
 mod maintenance;
 mod outage;
 mod metadata_loads;
+mod request_caps;
 mod slow_listings;
 
 use std::collections::BTreeMap;
@@ -45,15 +46,25 @@ impl World {
 
     /// The mount is a bucket; the folder is of no use.
     async fn over_bucket(bucket: &bucket::Bucket, freshness: Freshness) -> Self {
+        Self::over_capped_bucket(bucket, freshness, 0).await
+    }
+
+    /// The same, which is asked so often in a second at most.
+    async fn over_capped_bucket(bucket: &bucket::Bucket, freshness: Freshness, per_second: u32) -> Self {
         let plain = |(name, value): (&str, String)| (name.to_owned(), OptionValue::Plain(value));
         let options =
             [("endpoint", format!("http://{}", bucket.address)), ("skip_signature", "true".to_owned())];
         let options = options.into_iter().map(plain).collect();
         let options = MountOptions { freshness, options, ..MountOptions::default() };
-        Self::mounting(TempDir::new().expect("a folder"), "s3://bucket", options).await
+        Self::capped(TempDir::new().expect("a folder"), "s3://bucket", options, per_second).await
     }
 
     async fn mounting(source: TempDir, uri: &str, options: MountOptions) -> Self {
+        Self::capped(source, uri, options, 0).await
+    }
+
+    /// The under-store is asked so often in a second at most; 0 for as often as it comes.
+    async fn capped(source: TempDir, uri: &str, options: MountOptions, requests_per_second_max: u32) -> Self {
         let dir = TempDir::new().expect("a folder");
         let clock = Arc::new(ManualClock::new(Timestamp::from_parts(1_800_000_000, 0)));
         let shutdown = Shutdown::new();
@@ -64,6 +75,7 @@ impl World {
             address: "127.0.0.1:1".to_owned(),
             clock: Arc::clone(&clock) as _,
             environment: BTreeMap::new(),
+            requests_per_second_max,
             registry: prometheus::Registry::new(),
         };
         let shared = Master::start(settings, &shutdown).await.expect("started").shared();

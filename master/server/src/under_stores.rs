@@ -2,6 +2,7 @@
 
 mod late_store;
 mod references;
+mod turns;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use crate::limits;
 use crate::sealing::{SealingError, SealingKey};
 use late_store::LateStore;
 use references::{References, Values};
+pub(crate) use turns::{TooLate, Turns};
 
 /// The under-stores that were asked.
 #[derive(Debug)]
@@ -34,11 +36,14 @@ pub(crate) struct UnderStores {
     own_folders: Vec<PathBuf>,
     /// Held only to look up, to insert and to replace; a store connects later, when it is asked.
     connected: Mutex<HashMap<MountId, Connection>>,
+    /// How often each may be asked in a second; 0 for as often as it comes.
+    requests_per_second_max: u32,
 }
 
 #[derive(Debug)]
 struct Connection {
     store: Arc<LateStore>,
+    turns: Arc<Turns>,
     /// Requests made by the stores that this one took the place of.
     earlier_requests: u64,
     /// `None` when the last request did not fail.
@@ -77,9 +82,17 @@ impl UnderStores {
         sealing: SealingKey,
         environment: BTreeMap<String, String>,
         own_folders: Vec<PathBuf>,
+        requests_per_second_max: u32,
     ) -> Self {
         let references = Arc::new(References::new(environment));
-        Self { sealing, references, refusals: Arc::default(), own_folders, connected: Mutex::default() }
+        Self {
+            sealing,
+            references,
+            refusals: Arc::default(),
+            own_folders,
+            connected: Mutex::default(),
+            requests_per_second_max: requests_per_second_max.min(limits::REQUESTS_PER_SECOND_MAX),
+        }
     }
 
     /// The options as they are logged: secrets sealed. A plain value of a secret option counts as a secret.
@@ -174,9 +187,15 @@ impl UnderStores {
             return Ok(Arc::clone(&connection.store) as _);
         }
         let store = Arc::new(self.late_store(path, uri, options)?);
+        // What is asked of a folder of the machine is no request to anybody.
+        let per_second = match uri.scheme() {
+            UnderStoreScheme::File => 0,
+            _ => self.requests_per_second_max,
+        };
+        let turns = Arc::new(Turns::new(per_second));
         let mut connected = self.connected.lock();
         let connection =
-            connected.entry(mount).or_insert(Connection { store, earlier_requests: 0, failure: None });
+            connected.entry(mount).or_insert(Connection { store, turns, earlier_requests: 0, failure: None });
         Ok(Arc::clone(&connection.store) as _)
     }
 
@@ -235,6 +254,11 @@ impl UnderStores {
             drop(connected);
             tracing::info!(%mount, "connected anew, since an option refers to another value now");
         }
+    }
+
+    /// The turns of those who ask a mount's under-store; `None` before it is connected.
+    pub(crate) fn turns(&self, mount: MountId) -> Option<Arc<Turns>> {
+        self.connected.lock().get(&mount).map(|connection| Arc::clone(&connection.turns))
     }
 
     /// Remembers that a mount's under-store answered, or that nothing is known of it any more.

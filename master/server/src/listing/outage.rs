@@ -14,7 +14,7 @@ use crate::under_stores::Failure;
 /// Whether a failure to list a directory is the under-store's. A mount's own root that is gone is an outage as well:
 /// somebody took a disk away or mistyped a rename, and nobody deletes a data set so.
 pub(super) fn is_outage_at(directory: &Inode, kind: ErrorKind) -> bool {
-    is_outage(kind) || directory.key.as_bytes().is_empty()
+    is_outage(kind) || kind != ErrorKind::Busy && directory.key.as_bytes().is_empty()
 }
 
 pub(super) const fn is_outage(kind: ErrorKind) -> bool {

@@ -12,6 +12,7 @@ use forebay_under_store::ListedObject;
 use crate::difference::difference;
 use crate::error::MasterError;
 use crate::limits;
+use crate::request_cap::Urgency;
 use crate::shared::Shared;
 
 /// Whether a failure to list a directory says that it is none (any more). That of a mount's own root is an outage.
@@ -29,6 +30,7 @@ pub(super) async fn correct(
     let Some(name) = entry.name.clone() else { return Ok(()) };
     let (begun_at, ()) = shared.begin(|_| Ok(())).await?;
     let store = shared.under_store(mount)?;
+    shared.turn(mount, Urgency::Foreground, limits::STAT_REQUESTS).await?;
     let asked = tokio::time::timeout(limits::UNDER_STORE_DEADLINE, store.stat(&entry.key));
     let found = asked.await.map_err(|_| MasterError::Silent { uri: mount.uri.to_string() })??;
     let (upserts, removals) = match found {

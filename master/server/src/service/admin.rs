@@ -129,6 +129,7 @@ mod tests {
             address: "127.0.0.1:1".to_owned(),
             clock: Arc::new(SystemClock),
             environment: BTreeMap::new(),
+            requests_per_second_max: 0,
             registry: prometheus::Registry::new(),
         };
         let master = Master::start(settings, &shutdown).await.expect("started");

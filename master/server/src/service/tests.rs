@@ -42,6 +42,7 @@ impl Served {
             address: "127.0.0.1:1".to_owned(),
             clock: Arc::new(SystemClock),
             environment: BTreeMap::new(),
+            requests_per_second_max: 0,
             registry: prometheus::Registry::new(),
         };
         let master = Master::start(settings, &shutdown).await.expect("started");

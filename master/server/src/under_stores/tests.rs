@@ -13,7 +13,7 @@ const MOUNT: MountId = MountId::new(1);
 
 fn stores(dir: &Path) -> UnderStores {
     let sealing = SealingKey::open_or_create(&dir.join("key")).expect("a key");
-    UnderStores::new(sealing, BTreeMap::new(), vec![dir.join("own")])
+    UnderStores::new(sealing, BTreeMap::new(), vec![dir.join("own")], 0)
 }
 
 fn options(given: &[(&str, OptionValue)]) -> MountOptions {

@@ -24,6 +24,7 @@ async fn start(dir: &Path, shutdown: &Shutdown) -> Master {
         address: "127.0.0.1:1".to_owned(),
         clock: clock(NOW),
         environment: BTreeMap::new(),
+        requests_per_second_max: 0,
         registry: prometheus::Registry::new(),
     };
     Master::start(settings, shutdown).await.expect("started")
