@@ -51,12 +51,12 @@ pub enum MasterError {
     },
     /// More is asked of an under-store than it may be asked.
     #[error(
-        "{uri} is asked as often as it may be, and this would have to wait {seconds} s for its turn; try again later, or \
+        "the under-store of {mount} is asked as often as it may be, and this would have to wait {seconds} s for its turn; try again later, or \
          raise under_store.requests_per_second_max of the master"
     )]
     TooManyRequests {
-        /// The under-store.
-        uri: String,
+        /// The mount.
+        mount: MountId,
         /// For how long its turn would be waited for.
         seconds: u64,
     },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use forebay_metadata::{Command, Effect, MountRecord, SessionStamp, StateReader, Success, query};
 use forebay_raft::RaftNode;
 use forebay_runtime::{Clock, Stage};
-use forebay_types::{LogIndex, MountId};
+use forebay_types::{InodeId, LogIndex, MountId};
 use forebay_under_store::UnderStore;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -96,19 +96,32 @@ impl Shared {
     /// `Busy`, at once, where somebody would have to wait too long.
     pub(crate) async fn turn(
         &self,
-        mount: &MountRecord,
+        mount: MountId,
         urgency: Urgency,
         requests: u32,
     ) -> Result<(), MasterError> {
-        let Some(turns) = self.under_stores.turns(mount.id) else { return Ok(()) };
+        let Some(turns) = self.under_stores.turns(mount) else { return Ok(()) };
         let came = turns.come(urgency, requests).await;
         self.metrics.count_turn(urgency, came);
         match came {
             Ok(_) => Ok(()),
-            Err(TooLate { wait }) => {
-                Err(MasterError::TooManyRequests { uri: mount.uri.to_string(), seconds: wait.as_secs() })
-            }
+            Err(TooLate { wait }) => Err(MasterError::TooManyRequests { mount, seconds: wait.as_secs() }),
         }
+    }
+
+    /// The same for the next page of a listing under way: once somebody waits for it, it goes before those for which nobody
+    /// does.
+    pub(crate) async fn turn_of_listing(
+        &self,
+        mount: MountId,
+        directory: InodeId,
+    ) -> Result<(), MasterError> {
+        tokio::select! {
+            biased;
+            () = self.listings.urgent(directory) => {}
+            came = self.turn(mount, Urgency::Background, 1) => return came,
+        }
+        self.turn(mount, Urgency::Foreground, 1).await
     }
 
     /// Does what the state machine asks of the outside. Only wake-ups: one that is lost costs room or time.

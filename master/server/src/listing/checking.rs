@@ -52,7 +52,7 @@ pub(crate) async fn check(shared: &Arc<Shared>, place: &Place) -> Result<Deviati
     let (store, mut seen, mut token) = (shared.under_store(mount)?, HashSet::new(), None);
     loop {
         shared.may_ask_on(mount.id).await?;
-        shared.turn(mount, Urgency::Foreground, 1).await?;
+        shared.turn(mount.id, Urgency::Foreground, 1).await?;
         let listed = tokio::time::timeout(
             limits::UNDER_STORE_DEADLINE,
             store.list(&place.directory.key, token.take()),

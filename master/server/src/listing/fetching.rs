@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use forebay_metadata::{Inode, MountRecord};
 use forebay_runtime::BootInstant;
-use forebay_types::{InodeId, UnderStoreKey};
+use forebay_types::{InodeId, MountId, UnderStoreKey};
 use forebay_under_store::{ListedPage, PageToken, UnderStore};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::MasterError;
 use crate::limits;
-use crate::request_cap::Urgency;
 use crate::shared::Shared;
 
 /// The pages of a listing under way. Dropping them ends it.
@@ -40,7 +39,7 @@ impl Pages {
             shared: Arc::clone(shared),
             directory: directory.id,
             key: directory.key.clone(),
-            mount: mount.clone(),
+            mount: mount.id,
         };
         let (sender, fetched) = mpsc::channel(limits::LISTING_PAGES_WAITING_MAX);
         let fetching = tokio::spawn(async move {
@@ -64,7 +63,7 @@ struct Fetching {
     shared: Arc<Shared>,
     directory: InodeId,
     key: UnderStoreKey,
-    mount: MountRecord,
+    mount: MountId,
 }
 
 impl Fetching {
@@ -86,8 +85,8 @@ impl Fetching {
     }
 
     async fn page(&self, token: Option<PageToken>) -> Result<(BootInstant, ListedPage), MasterError> {
-        self.shared.may_ask_on(self.mount.id).await?;
-        self.turn().await?;
+        self.shared.may_ask_on(self.mount).await?;
+        self.shared.turn_of_listing(self.mount, self.directory).await?;
         // Others that are silent may keep all places, too.
         self.shared.listings.asks(self.directory);
         let _place = self.shared.listings.places.acquire().await.expect("never closed");
@@ -95,20 +94,11 @@ impl Fetching {
         let listed = self.store.list(&self.key, token);
         let page = tokio::time::timeout(limits::UNDER_STORE_DEADLINE, listed).await.map_err(|_| {
             MasterError::UnderStoreTimedOut {
-                mount: self.mount.id,
+                mount: self.mount,
                 seconds: limits::UNDER_STORE_DEADLINE.as_secs(),
             }
         })??;
         self.shared.listings.page_came(self.directory);
         Ok((asked, page))
-    }
-    /// Waits until the under-store may be asked: before those for which nobody waits, once somebody waits for this one.
-    async fn turn(&self) -> Result<(), MasterError> {
-        tokio::select! {
-            biased;
-            () = self.shared.listings.urgent(self.directory) => {}
-            came = self.shared.turn(&self.mount, Urgency::Background, 1) => return came,
-        }
-        self.shared.turn(&self.mount, Urgency::Foreground, 1).await
     }
 }

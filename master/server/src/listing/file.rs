@@ -39,7 +39,7 @@ pub(crate) async fn compare(
         return Ok(());
     };
     let store = shared.under_store(mount)?;
-    shared.turn(mount, Urgency::Foreground, 1).await?;
+    shared.turn(mount.id, Urgency::Foreground, 1).await?;
     let asked = tokio::time::timeout(patience(shared, mount), store.fingerprint(&version.key)).await;
     let found = asked.map_err(|_| MasterError::Silent { uri: mount.uri.to_string() })??;
     shared.under_stores.note_well(mount.id);
@@ -47,7 +47,7 @@ pub(crate) async fn compare(
         return Ok(());
     }
     // What was asked tells of files only; something else may have taken this one's place, or hides it.
-    shared.turn(mount, Urgency::Foreground, STAT_REQUESTS).await?;
+    shared.turn(mount.id, Urgency::Foreground, STAT_REQUESTS).await?;
     let asked = tokio::time::timeout(patience(shared, mount), store.stat(&version.key)).await;
     let stands = asked.map_err(|_| MasterError::Silent { uri: mount.uri.to_string() })??;
     if stands.as_ref().is_some_and(|stands| stands.kind != EntryKind::File) {

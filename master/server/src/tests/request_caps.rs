@@ -15,10 +15,9 @@ async fn a_listing_in_the_background_that_somebody_begins_to_wait_for_goes_first
     bucket.put("f");
     let world = World::over_capped_bucket(&bucket, MountOptions::FRESHNESS_DEFAULT, 1).await;
     assert_eq!(world.names().await, ["f"]);
-    let mounts = world.shared.query(|state| Ok(query::mounts(state)?)).await.expect("read");
     let behind = (0..60).map(|_| {
-        let (shared, mount) = (Arc::clone(&world.shared), mounts[0].clone());
-        tokio::spawn(async move { shared.turn(&mount, Urgency::Background, 1).await })
+        let shared = Arc::clone(&world.shared);
+        tokio::spawn(async move { shared.turn(MOUNT, Urgency::Background, 1).await })
     });
     let behind: Vec<_> = behind.collect();
     while waits(&world, "background") == 0 {
