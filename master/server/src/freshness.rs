@@ -28,7 +28,7 @@ struct Check {
     listed_at: Option<BootInstant>,
     /// End of the last one that failed, unless a later one succeeded.
     failed_at: Option<BootInstant>,
-    /// Last question about it.
+    /// Last question about it, or the begin of its first listing.
     used_at: Option<BootInstant>,
     due_at: Option<BootInstant>,
     /// The freshness that counted last; `None` for what is listed once.
@@ -56,6 +56,8 @@ impl Checks {
             return;
         }
         (check.listed_at, check.failed_at) = (Some(began), None);
+        // Somebody wanted it. Renewals do not count, or it would be renewed for ever.
+        check.used_at.get_or_insert(began);
         self.make_due(directory, freshness, |bound| began.saturating_add(due_after(directory, bound)));
     }
 
@@ -178,7 +180,7 @@ impl Check {
     /// Whether somebody asked within twice the freshness: whoever was granted an answer may use it for one and then
     /// come back.
     fn is_in_use(&self, now: BootInstant) -> bool {
-        let Some((used_at, bound)) = self.used_at.or(self.listed_at).zip(self.bound) else { return false };
+        let Some((used_at, bound)) = self.used_at.zip(self.bound) else { return false };
         now.saturating_duration_since(used_at) <= bound.saturating_mul(2).max(limits::USE_MEMORY_MIN)
     }
 }
@@ -325,6 +327,20 @@ mod tests {
         checks.verdict(DIRECTORY, bound(60), at(151));
         checks.listed(DIRECTORY, bound(60), at(152));
         assert_eq!(checks.take_due(at(152 + late), 9), [DIRECTORY]);
+    }
+
+    #[test]
+    fn a_directory_that_was_listed_and_about_which_nobody_asks_is_not_renewed_for_ever() {
+        let (mut checks, mut now, mut renewals) = (Checks::default(), 0, 0);
+        checks.listed(DIRECTORY, bound(60), at(0));
+        while now < 10_000 {
+            now += 1;
+            for due in checks.take_due(at(now), 9) {
+                checks.listed(due, bound(60), at(now));
+                renewals += 1;
+            }
+        }
+        assert!((1..=4).contains(&renewals), "{renewals}");
     }
 
     #[test]
