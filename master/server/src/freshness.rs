@@ -157,8 +157,13 @@ impl Checks {
 
     /// Whether what is known of a directory is good for a reader who began at `begun`. Whoever asks so asked before.
     pub fn is_good_for(&self, directory: InodeId, freshness: Freshness, begun: BootInstant) -> bool {
-        let listed_at = self.directories.get(&directory).and_then(|check| check.listed_at);
-        listed_at.is_some_and(|listed_at| is_good_for(freshness, listed_at, begun))
+        self.was_listed(directory, |listed_at| is_good_for(freshness, listed_at, begun))
+    }
+
+    /// Whether the last listing of a directory that succeeded `is_young_enough`, by its begin.
+    pub fn was_listed(&self, directory: InodeId, is_young_enough: impl FnOnce(BootInstant) -> bool) -> bool {
+        let check = self.directories.get(&directory);
+        check.and_then(|check| check.listed_at).is_some_and(is_young_enough)
     }
 
     /// The older half goes, so that the map's size is bounded at a small cost per directory.

@@ -142,7 +142,7 @@ pub(crate) async fn ensure_as_of(
         None => is_within(freshness, began, asked),
     };
     loop {
-        let waiting = join(shared, &place.directory, mount, is_young_enough, goal.wanted());
+        let waiting = join_or_know(shared, &place.directory, mount, is_young_enough, goal.wanted());
         // Who goes through a directory does so for a job.
         if begun.is_none() {
             shared.listings.hurry(id);
@@ -279,6 +279,33 @@ fn join(
         Joined::UnderWay(waiting) => return waiting,
         Joined::ToBegin(waiting) => waiting,
     };
+    begin(shared, directory, mount);
+    waiting
+}
+
+/// The same for an answer within the freshness. Between the look that found it over and this call a listing may have
+/// ended: if that one is young enough nothing is listed.
+fn join_or_know(
+    shared: &Arc<Shared>,
+    directory: &Inode,
+    mount: &MountRecord,
+    is_young_enough: impl Fn(BootInstant) -> bool,
+    wanted: Wanted,
+) -> Waiting {
+    let waiting = match shared.listings.join(directory.id, &is_young_enough, wanted) {
+        Joined::UnderWay(waiting) => return waiting,
+        Joined::ToBegin(waiting) => waiting,
+    };
+    let is_known = shared.checks.lock().was_listed(directory.id, is_young_enough);
+    // Somebody may wait for a younger one already.
+    if !is_known || shared.listings.ended(directory.id, Ok(Finish::Whole), false) {
+        begin(shared, directory, mount);
+    }
+    waiting
+}
+
+/// Begins to list a directory for those who wait.
+fn begin(shared: &Arc<Shared>, directory: &Inode, mount: &MountRecord) {
     let (directory, mount) = (directory.clone(), mount.clone());
     let mut lister = Lister { shared: Arc::clone(shared), directory, mount, is_over: false };
     let cancelled = shared.background.token();
@@ -289,7 +316,6 @@ fn join(
             () = lister.run() => {}
         }
     });
-    waiting
 }
 
 /// Runs the listings of one directory for as long as somebody waits for one. Those who wait when it is dropped before,

@@ -21,10 +21,10 @@ pub(crate) async fn renew(shared: Arc<Shared>, cancelled: CancellationToken) {
             () = cancelled.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let free = places.available_permits();
-        let due = shared.checks.lock().take_due(shared.clock.boot_instant(), free);
-        for directory in due {
-            let place = Arc::clone(&places).acquire_owned().await.expect("never closed");
+        // Jobs have places of these, too: what is due is taken out only for a place that is there.
+        while let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            let due = shared.checks.lock().take_due(shared.clock.boot_instant(), 1).pop();
+            let Some(directory) = due else { break };
             let shared = Arc::clone(&shared);
             let (stage, cancelled) = (shared.background.clone(), cancelled.clone());
             stage.spawn(async move {
