@@ -120,6 +120,9 @@ pub(crate) struct UnderStoreArguments {
     /// Most requests a second of the master to one under-store, 0 for as many as come [default: 2000]
     #[arg(long, value_name = "N")]
     pub(crate) requests_per_second_max: Option<u32>,
+    /// Most files and links that are known of each mount, 0 for as many as there are [default: 20000000]
+    #[arg(long, value_name = "N")]
+    pub(crate) loaded_entries_max: Option<u32>,
 }
 
 /// What each process that keeps a cache takes.

@@ -107,6 +107,7 @@ pub(crate) struct FuseConfig {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct UnderStoreConfig {
     requests_per_second_max: Option<u32>,
+    loaded_entries_max: Option<u32>,
 }
 
 /// Settings that each command has.
@@ -126,6 +127,8 @@ pub(crate) struct Settings {
     pub(crate) fuse: FuseConfig,
     /// How many requests a second a master sends to each under-store at most; 0 for as many as come.
     pub(crate) requests_per_second_max: u32,
+    /// How many files and links are known of each mount at most; 0 for as many as there are.
+    pub(crate) loaded_entries_max: u32,
     /// The environment of the process, for credentials. Read once, here.
     pub(crate) environment: BTreeMap<String, String>,
 }
@@ -135,6 +138,8 @@ pub(crate) const MASTER_ADDRESS: &str = "127.0.0.1:7411";
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Below what Amazon's S3 takes for one prefix, and above what listings of one master reach of a bucket that is far away.
 const REQUESTS_PER_SECOND: u32 = 2000;
+/// About 10 GB of the master's disk.
+const LOADED_ENTRIES: u32 = 20_000_000;
 
 impl Settings {
     /// Joins the layers: file, environment, `flags` (in the shape of a file).
@@ -176,6 +181,7 @@ impl Settings {
             worker: config.worker,
             fuse: config.fuse,
             requests_per_second_max: requests_per_second_max(&config.under_store)?,
+            loaded_entries_max: config.under_store.loaded_entries_max.unwrap_or(LOADED_ENTRIES),
             environment,
         })
     }

@@ -55,6 +55,7 @@ pub(super) fn fuse(arguments: FuseMountArguments) -> toml::Table {
 
 fn add_under_store(flags: &mut toml::Table, arguments: &UnderStoreArguments) {
     set_some(flags, "under_store", "requests_per_second_max", arguments.requests_per_second_max);
+    set_some(flags, "under_store", "loaded_entries_max", arguments.loaded_entries_max);
 }
 
 fn add_tiers(flags: &mut toml::Table, section: &str, arguments: TierArguments) {

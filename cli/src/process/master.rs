@@ -88,6 +88,7 @@ pub(super) async fn start(
         clock: Arc::new(SystemClock),
         environment: settings.environment.clone(),
         requests_per_second_max: settings.requests_per_second_max,
+        loaded_entries_max: settings.loaded_entries_max.into(),
         registry: pages.registry.clone(),
     };
     Master::start(master, shutdown).await.map_err(|error| Failure::start("the master did not start", error))

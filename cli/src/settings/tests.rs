@@ -118,7 +118,9 @@ fn help_says_of_each_flag_what_holds_without_it_and_how_it_is_written() {
 
 #[test]
 fn a_cap_of_requests_is_bounded_and_0_is_none() {
-    let capped = |cap| requests_per_second_max(&UnderStoreConfig { requests_per_second_max: cap });
+    let capped = |cap| {
+        requests_per_second_max(&UnderStoreConfig { requests_per_second_max: cap, ..Default::default() })
+    };
     for (cap, expected) in [(None, REQUESTS_PER_SECOND), (Some(0), 0), (Some(1_000_000), 1_000_000)] {
         assert_eq!(capped(cap).expect("legal"), expected);
     }

@@ -36,6 +36,12 @@ pub(crate) const RENEWAL_TICK: Duration = Duration::from_millis(200);
 pub(crate) const RENEWALS_IN_FLIGHT_MAX: usize = 4;
 /// Inodes that one entry deletes.
 pub(crate) const REAP_PER_ENTRY: u32 = 3;
+/// Names that one entry forgets.
+pub(crate) const FORGET_PER_ENTRY: u32 = 2;
+/// Longest pause between two directories that are forgotten.
+pub(crate) const FORGET_PAUSE_MILLIS: u64 = 6000;
+/// How often a question is asked whose directory is forgotten before it is answered.
+pub(crate) const FORGOTTEN_ATTEMPTS_MAX: usize = 3;
 /// Batches of effects that wait where some are to be lost.
 pub(crate) const EFFECTS_SHORT: usize = 1;
 /// The latest moment of an effect after its entry: with what an answer vouches for, less than the coherence bound.

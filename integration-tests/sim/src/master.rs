@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use forebay_master::{Checks, Feed, Listings};
-use forebay_metadata::{Command, Effect, Proposal, Reap, Success};
+use forebay_metadata::{Command, Effect, ForgetDirectory, Proposal, Reap, Success, query};
 use forebay_proto::{FeedPosition, Followed, News};
 use forebay_runtime::BootInstant;
 use forebay_types::{ErrorKind, Incarnation, InodeId, LogIndex};
@@ -20,7 +20,8 @@ use forebay_types::{ErrorKind, Incarnation, InodeId, LogIndex};
 use crate::executor::{Node, Signal};
 use crate::job::Jobs;
 use crate::limits::{
-    EFFECT_LATE_MILLIS, EFFECTS_SHORT, PROPOSE_DEADLINE, REAP_PER_ENTRY, RENEWAL_TICK, RENEWALS_IN_FLIGHT_MAX,
+    EFFECT_LATE_MILLIS, EFFECTS_SHORT, FORGET_PAUSE_MILLIS, FORGET_PER_ENTRY, PROPOSE_DEADLINE,
+    REAP_PER_ENTRY, RENEWAL_TICK, RENEWALS_IN_FLIGHT_MAX,
 };
 use crate::plan::{Fault, Planted};
 use crate::registry::Registry;
@@ -93,6 +94,8 @@ impl Master {
         spawn(Box::pin(async move { to.reap(&of).await }));
         let (of, to) = (Rc::clone(world), Rc::clone(&master));
         spawn(Box::pin(async move { crate::job::work(&of, &to).await }));
+        let (of, to) = (Rc::clone(world), Rc::clone(&master));
+        spawn(Box::pin(async move { to.forget(&of).await }));
         master
     }
 
@@ -196,6 +199,7 @@ impl Master {
         for effect in effects {
             match effect {
                 Effect::ForgetVersions(files) => self.registry.borrow_mut().forget(files),
+                Effect::DisownVersions(_) => {}
                 Effect::ReapNeeded => self.reaping.raise(),
                 Effect::JobsChanged => self.jobs.wake.raise(),
                 Effect::DirectoriesChanged(_) | Effect::MountsChanged => {}
@@ -241,6 +245,22 @@ impl Master {
                     master.renewals.set(master.renewals.get() - 1);
                 });
             }
+        }
+    }
+
+    /// Forgets any directory at any time: the real master spares those in use, which must not be what truth rests on.
+    async fn forget(&self, world: &Rc<World>) {
+        while world.plan.has(Fault::Forgets) {
+            let pause = world.dice("forget", |random| random.millis(FORGET_PAUSE_MILLIS));
+            world.sleep(pause).await;
+            let listed = query::listed_directories(&*world.log.store.borrow(), None, usize::MAX);
+            let listed = listed.expect("memory can be read");
+            let Some(last) = listed.len().checked_sub(1) else { continue };
+            let directory = listed[world.dice("forget", |random| random.index(last + 1))].0;
+            let command = || Command::ForgetDirectory(ForgetDirectory { directory, limit: FORGET_PER_ENTRY });
+            while let Ok(Success::Forgotten { more: true, .. }) =
+                self.propose(world, command(), Vec::new()).await
+            {}
         }
     }
 

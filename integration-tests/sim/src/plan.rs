@@ -42,11 +42,13 @@ pub enum Fault {
     PageRots,
     /// A worker's disk takes seconds.
     DiskSlow,
+    /// The master forgets directories, also those that somebody uses.
+    Forgets,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::StoreFails,
         Self::StoreCutsShort,
         Self::StoreSilent,
@@ -64,6 +66,7 @@ impl Fault {
         Self::WorkerCrash,
         Self::PageRots,
         Self::DiskSlow,
+        Self::Forgets,
     ];
 }
 
@@ -82,6 +85,8 @@ pub enum Planted {
     MixedBytes,
     /// What the key of a file says is taken for what its name is, although a directory may have its place.
     KeyIsName,
+    /// What is not known of a directory that was forgotten is taken for missing.
+    ForgottenIsMissing,
     /// The later parts of a listing are answered from whatever is known, although it was not compared to the end.
     LaterPartsAreOld,
 }

@@ -55,6 +55,11 @@ fn later_parts_of_a_listing_that_are_as_old_as_the_last_one_are_caught() {
 }
 
 #[test]
+fn what_was_forgotten_and_is_taken_for_missing_is_caught() {
+    caught(Planted::ForgottenIsMissing, "answers-are-fresh");
+}
+
+#[test]
 fn a_violation_is_shrunk_to_fewer_kinds_of_trouble_and_shown_with_what_happened_to_the_name() {
     let rule = "answers-are-fresh";
     let seed = caught(Planted::CutListingRemoves, rule);

@@ -14,6 +14,9 @@ use crate::limits::CHANGED_NAMES_MAX;
 pub enum Effect {
     /// These versions are no longer any file's: workers may drop what they hold of them.
     ForgetVersions(Vec<FileId>),
+    /// The namespace does not know these versions any more, and their under-stores may still have them: workers may keep
+    /// what they hold, for whoever asks for the same content under another id.
+    DisownVersions(Vec<FileId>),
     /// Mounts were added or removed: workers must learn the new list.
     MountsChanged,
     /// Answers about these directories are void as far as it says.

@@ -10,8 +10,8 @@ use forebay_types::{EntryName, InodeId, JobFailure, JobId, MountId, NamespacePat
 use crate::command::next_session;
 use crate::state::{
     Clock, ClusterIdentity, Directory, Edge, Inode, JobCounts, JobPaths, JobRecord, KeptFailure, MountRecord,
-    Orphan, SessionRow, SessionView, Totals, TotalsScope, children_range, edge_key, edge_name, inode_key,
-    job_key, job_row_key, mount_key, range_end, read, read_page, session_key,
+    Orphan, SessionRow, SessionView, Totals, TotalsScope, children_range, edge_key, edge_name, inode_id,
+    inode_key, job_key, job_row_key, mount_key, range_end, read, read_page, session_key,
 };
 use crate::store::{StateReader, StoreError, Table};
 use crate::tree;
@@ -128,6 +128,32 @@ pub fn is_loaded(reader: &dyn StateReader, directory: InodeId) -> Result<bool, S
         return Ok(false);
     };
     Ok(inode.mount.is_none() || listing(reader, directory)?.loaded_at.is_some())
+}
+
+/// Whether a directory in a mount was listed completely and nothing of that was forgotten.
+///
+/// # Errors
+/// As all queries.
+pub fn is_listed(reader: &dyn StateReader, directory: InodeId) -> Result<bool, StoreError> {
+    Ok(listing(reader, directory)?.loaded_at.is_some())
+}
+
+/// Up to `limit` directories after `after` that were ever listed, with what is known of them, by id.
+///
+/// # Errors
+/// As all queries.
+pub fn listed_directories(
+    reader: &dyn StateReader,
+    after: Option<InodeId>,
+    limit: usize,
+) -> Result<Vec<(InodeId, Directory)>, StoreError> {
+    let start = match after.map(|after| after.get().checked_add(1)) {
+        None => Vec::new(),
+        Some(Some(next)) => inode_key(InodeId::new(next)),
+        Some(None) => return Ok(Vec::new()),
+    };
+    let page = read_page::<Directory>(reader, &start, None, limit)?;
+    page.into_iter().map(|(key, row)| Ok((inode_id(Table::Directories, &key)?, row))).collect()
 }
 
 /// What is known of a directory's listing.

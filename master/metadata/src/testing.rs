@@ -10,6 +10,7 @@ use forebay_types::{
 use crate::command::{
     ApplyListing, Command, ForgetDirectory, Format, ListedEntry, Mount, Reap, SupersedeVersion, Unmount,
 };
+use crate::limits::REAP_LIMIT_MAX;
 use crate::store::{MemoryStore, StateReader, StateWriter};
 use crate::{Effect, MountOptions, Proposal, Reply, SessionStamp, Success, apply, invariant, query};
 
@@ -108,7 +109,7 @@ impl World {
     }
 
     pub(crate) fn forget(&mut self, directory: InodeId) -> Reply {
-        self.apply(Command::ForgetDirectory(ForgetDirectory { directory }))
+        self.apply(Command::ForgetDirectory(ForgetDirectory { directory, limit: REAP_LIMIT_MAX }))
     }
 
     /// Reaps in steps of `limit` until nothing is left; how many inodes went.
@@ -145,10 +146,10 @@ impl World {
         entries.iter().map(|inode| inode.name.as_ref().unwrap().to_string()).collect()
     }
 
-    /// The versions that the last entry gave up.
+    /// The versions that the last entry gave up or disowned.
     pub(crate) fn forgotten(&self) -> Vec<FileId> {
         let versions = self.effects.iter().filter_map(|effect| match effect {
-            Effect::ForgetVersions(versions) => Some(versions.clone()),
+            Effect::ForgetVersions(versions) | Effect::DisownVersions(versions) => Some(versions.clone()),
             _ => None,
         });
         versions.flatten().collect()

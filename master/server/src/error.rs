@@ -95,6 +95,9 @@ pub enum MasterError {
         /// The under-store.
         uri: Box<UnderStoreUri>,
     },
+    /// What was listed of a directory was dropped before it could be answered from.
+    #[error("what was known of {0} was forgotten meanwhile; try again")]
+    Forgotten(InodeId),
     /// No such inode.
     #[error("{0} does not exist (any more); look the path up again")]
     NoInode(InodeId),
@@ -160,6 +163,7 @@ impl MasterError {
             }
             Self::InMaintenance { .. } => ErrorKind::Maintenance,
             Self::ListingGivenUp | Self::TooManyRequests { .. } => ErrorKind::Busy,
+            Self::Forgotten(_) => ErrorKind::Unavailable,
             Self::NoInode(_) | Self::NoPath { .. } => ErrorKind::NotFound,
             Self::NotADirectory(_) => ErrorKind::NotADirectory,
             Self::NotAFile(_) => ErrorKind::IsADirectory,

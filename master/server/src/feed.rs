@@ -115,7 +115,9 @@ fn changes(effect: &Effect) -> Vec<Change> {
             directories.iter().map(|(id, names)| Change::Directory(*id, names.clone())).collect()
         }
         Effect::MountsChanged => vec![Change::Everything],
-        Effect::ForgetVersions(_) | Effect::ReapNeeded | Effect::JobsChanged => Vec::new(),
+        Effect::ForgetVersions(_) | Effect::DisownVersions(_) | Effect::ReapNeeded | Effect::JobsChanged => {
+            Vec::new()
+        }
     }
 }
 

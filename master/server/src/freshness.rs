@@ -61,6 +61,18 @@ impl Checks {
         self.make_due(directory, freshness, |bound| began.saturating_add(due_after(directory, bound)));
     }
 
+    /// What was listed of a directory is not known any more.
+    pub fn forgot(&mut self, directory: InodeId) {
+        if let Some(check) = self.directories.get_mut(&directory) {
+            check.listed_at = None;
+        }
+    }
+
+    /// When somebody last asked about a directory or, if nobody did, it was listed; `None` if that is not remembered.
+    pub fn last_used(&self, directory: InodeId) -> Option<BootInstant> {
+        self.directories.get(&directory).and_then(|check| check.used_at.or(check.listed_at))
+    }
+
     /// A listing has failed.
     pub fn failed(&mut self, directory: InodeId, freshness: Freshness, now: BootInstant) {
         self.check(directory).failed_at = Some(now);

@@ -4,6 +4,7 @@
 //! two never share a struct.
 
 mod answer_room;
+mod budget;
 mod capabilities;
 mod difference;
 mod error;

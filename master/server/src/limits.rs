@@ -138,6 +138,20 @@ pub(crate) const BACKGROUND_LISTINGS_MAX: usize = LISTINGS_IN_FLIGHT_MAX / 4;
 pub(crate) const JOB_LISTINGS_MAX: usize = BACKGROUND_LISTINGS_MAX / 2;
 /// A directory counts as in use for at least so long after the last question about it.
 pub(crate) const USE_MEMORY_MIN: Duration = Duration::from_secs(10);
+/// How often a question is asked whose directory is forgotten before it is answered.
+pub(crate) const FORGOTTEN_ATTEMPTS_MAX: usize = 3;
+/// How often it is looked whether a mount knows more than its budget.
+pub(crate) const BUDGET_LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// Of a mount that knows more than its budget this part of the budget is freed beyond what it is over.
+pub(crate) const BUDGET_SLACK_PART: u64 = 20;
+/// Directories of which the longest unused are sought at once.
+pub(crate) const FORGET_SCAN_PAGE: usize = 1000;
+/// Directories that are chosen to be forgotten at once.
+pub(crate) const FORGET_CANDIDATES_MAX: usize = 1024;
+/// Names that one log entry forgets at most, so that other changes do not wait behind it.
+pub(crate) const FORGET_PER_ENTRY: u32 = 1000;
+/// Pause between two such entries, in which other changes go first.
+pub(crate) const FORGET_PAUSE: Duration = Duration::from_millis(10);
 /// Entries of the first page of a listing that are taken over before the others.
 pub(crate) const FIRST_ENTRIES: usize = 100;
 /// How many pages a listing goes beyond what somebody asked to see.

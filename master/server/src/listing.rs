@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_metadata::{Command, Freshness, Inode, MountRecord, Reap, query};
+use forebay_metadata::{Command, Directory, Freshness, Inode, MountRecord, Reap, Rejection, query};
 use forebay_runtime::BootInstant;
 use forebay_types::{EntryName, ErrorKind, ListingPosition, LogIndex};
 use parking_lot::Mutex;
@@ -72,6 +72,11 @@ impl Part {
     /// its begin the listing says nothing.
     pub(crate) fn is_gone(&self, name: &EntryName, changed_at: LogIndex) -> bool {
         changed_at <= self.begun_at && self.gone.lock().contains(name)
+    }
+
+    /// Whether nothing of what it showed was forgotten since.
+    pub(crate) fn is_of(&self, known: &Directory) -> bool {
+        known.voided_at <= self.begun_at
     }
 
     /// For how long what stands at a place may be used.
@@ -341,6 +346,8 @@ impl Lister {
         let listing = Listing { shared: &self.shared, directory: &self.directory, mount: &self.mount };
         loop {
             let outcome = match listing.run().await {
+                // What it was compared with was forgotten, or a mount went.
+                Err(MasterError::Rejected(Rejection::StaleListing { .. })) => Ok(Finish::GivenUp),
                 Err(error) if vanished::is_told_by(&error, &self.directory) => {
                     Err(self.vanished(error).await)
                 }

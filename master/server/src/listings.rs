@@ -201,6 +201,11 @@ impl Listings {
         }
     }
 
+    /// Whether a directory is being listed, or about to be.
+    pub fn is_under_way(&self, directory: InodeId) -> bool {
+        self.under_way.lock().contains_key(&directory)
+    }
+
     /// Waits until it is known whether the listing under way is to go on: not if nobody wants more of it while somebody
     /// waits for the next one. Cancel safe.
     pub async fn more_wanted(&self, directory: InodeId) -> bool {

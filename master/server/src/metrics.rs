@@ -12,6 +12,7 @@ pub(crate) struct Metrics {
     proposals: IntCounterVec,
     listed_entries: IntCounter,
     skipped_entries: IntCounter,
+    forgotten_entries: IntCounter,
     pub(crate) workers_live: IntGauge,
     pub(crate) workers_lost: IntGauge,
     pub(crate) mounts_unreachable: IntGauge,
@@ -86,6 +87,10 @@ impl Metrics {
                 "forebay_master_mounts_maintenance_count",
                 "Mounts whose under-store may not be asked",
             )?,
+            forgotten_entries: counter(
+                "forebay_master_forgotten_entries_total",
+                "Files and links that were forgotten since their mounts knew more than their budget",
+            )?,
             workers_live: gauge("forebay_master_workers_live_count", "Workers that send heartbeats")?,
             workers_lost: gauge(
                 "forebay_master_workers_lost_count",
@@ -125,6 +130,10 @@ impl Metrics {
     pub(crate) fn count_loaded(&self, bytes: u64, under_store_bytes: u64) {
         self.loaded_bytes.inc_by(bytes);
         self.loaded_under_store_bytes.inc_by(under_store_bytes);
+    }
+
+    pub(crate) fn count_forgotten(&self, entries: u32) {
+        self.forgotten_entries.inc_by(entries.into());
     }
 
     pub(crate) fn count_listed(&self, entries: usize, skipped: u64) {

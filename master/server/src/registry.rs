@@ -218,6 +218,17 @@ impl Registry {
         }
     }
 
+    /// Tells the workers that hold one of `files` that it is not known under this id any more.
+    pub(crate) fn disown(&mut self, files: &[FileId]) {
+        for file in files {
+            for id in self.locations.holders(*file) {
+                if let Some(worker) = self.workers.get_mut(&id) {
+                    worker.forgetting.add_disowned(*file);
+                }
+            }
+        }
+    }
+
     /// Marks workers that were not heard of for `lost_after`, and gives their ids.
     pub(crate) fn tick(&mut self, now: BootInstant, lost_after: Duration) -> Vec<WorkerId> {
         let mut lost = Vec::new();

@@ -21,6 +21,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 use tonic::service::Routes;
 
+use crate::budget;
 use crate::capabilities::Capabilities;
 use crate::error::MasterError;
 use crate::feed::Feed;
@@ -58,6 +59,8 @@ pub struct MasterSettings {
     pub environment: BTreeMap<String, String>,
     /// How many requests a second each under-store is asked by this master at most; 0 for as many as come.
     pub requests_per_second_max: u32,
+    /// Files and links that are known of each mount at most, 0 for as many as there are.
+    pub loaded_entries_max: u64,
     /// Where its metrics go.
     pub registry: prometheus::Registry,
 }
@@ -137,6 +140,7 @@ impl Master {
             clock,
             environment,
             requests_per_second_max,
+            loaded_entries_max,
             registry,
         } = settings;
         let failed = |source| StartError::Dir { path: dir.clone(), source };
@@ -170,12 +174,14 @@ impl Master {
             feed: Feed::new(identity.incarnation, applied),
             jobs: Jobs::default(),
             clock,
+            loaded_entries_max,
             metrics: Metrics::new(&registry)?,
             background: background.clone(),
         });
         background.spawn(work_effects(Arc::clone(&shared), effects, background.token()));
         background.spawn(listing::reap(Arc::clone(&shared), background.token()));
         background.spawn(renewal::renew(Arc::clone(&shared), background.token()));
+        background.spawn(budget::keep(Arc::clone(&shared), background.token()));
         background.spawn(jobs::work(Arc::clone(&shared), background.token()));
         background.spawn(follow_references(Arc::clone(&shared), background.token()));
         background.spawn(watch_workers(Arc::clone(&shared), background.token()));

@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) feed: Feed,
     pub(crate) jobs: Jobs,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Of each mount; 0: as many as there are.
+    pub(crate) loaded_entries_max: u64,
     pub(crate) metrics: Metrics,
     /// Where listings run that nobody may wait for any more.
     pub(crate) background: Stage,
@@ -140,6 +142,7 @@ impl Shared {
     fn work_effect(&self, effect: &Effect) {
         match effect {
             Effect::ForgetVersions(files) => self.registry.lock().forget(files),
+            Effect::DisownVersions(files) => self.registry.lock().disown(files),
             // Clients are told by the feed; workers compare revisions in each heartbeat, a second later at most.
             Effect::DirectoriesChanged(_) | Effect::MountsChanged => {}
             Effect::ReapNeeded => self.listings.wake_reaper(),

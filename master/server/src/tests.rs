@@ -1,11 +1,12 @@
 //! The master over a real log and a real folder, with clocks that the test moves.
 
 mod bucket;
+mod budget;
 mod large_listings;
 mod long_answers;
 mod maintenance;
-mod outage;
 mod metadata_loads;
+mod outage;
 mod request_caps;
 mod slow_listings;
 
@@ -60,11 +61,25 @@ impl World {
     }
 
     async fn mounting(source: TempDir, uri: &str, options: MountOptions) -> Self {
-        Self::capped(source, uri, options, 0).await
+        Self::bounded_by(source, uri, options, (0, 0)).await
     }
 
     /// The under-store is asked so often in a second at most; 0 for as often as it comes.
     async fn capped(source: TempDir, uri: &str, options: MountOptions, requests_per_second_max: u32) -> Self {
+        Self::bounded_by(source, uri, options, (requests_per_second_max, 0)).await
+    }
+
+    /// So many files and links are known at most; 0 for as many as there are.
+    async fn within(budget: u64, source: TempDir, uri: &str, options: MountOptions) -> Self {
+        Self::bounded_by(source, uri, options, (0, budget)).await
+    }
+
+    async fn bounded_by(
+        source: TempDir,
+        uri: &str,
+        options: MountOptions,
+        (requests_per_second_max, loaded_entries_max): (u32, u64),
+    ) -> Self {
         let dir = TempDir::new().expect("a folder");
         let clock = Arc::new(ManualClock::new(Timestamp::from_parts(1_800_000_000, 0)));
         let shutdown = Shutdown::new();
@@ -76,6 +91,7 @@ impl World {
             clock: Arc::clone(&clock) as _,
             environment: BTreeMap::new(),
             requests_per_second_max,
+            loaded_entries_max,
             registry: prometheus::Registry::new(),
         };
         let shared = Master::start(settings, &shutdown).await.expect("started").shared();

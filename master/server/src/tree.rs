@@ -30,6 +30,14 @@ pub(crate) async fn lookup(
     parent: InodeId,
     name: &EntryName,
 ) -> Result<(Option<Entry>, Validity), MasterError> {
+    while_forgotten(shared, || lookup_once(shared, parent, name)).await
+}
+
+async fn lookup_once(
+    shared: &Arc<Shared>,
+    parent: InodeId,
+    name: &EntryName,
+) -> Result<(Option<Entry>, Validity), MasterError> {
     let question = |state: &dyn StateReader| {
         let found = query::lookup(state, parent, name)?;
         found.map(|inode| Describing::new(shared, state).entry(&inode)).transpose()
@@ -47,14 +55,17 @@ pub(crate) async fn lookup(
     let [as_file, as_directory] =
         [EntryKind::File, EntryKind::Directory].map(|kind| ListingPosition::of(name, kind));
     match ensure(shared, &place, Goal::UpTo(&as_directory)).await? {
-        Covered::Whole(remaining) => Ok((shared.query(question).await?, place.validity(remaining))),
+        Covered::Whole(remaining) => {
+            let answer = shared.query(|state| while_known(state, &place, None, question)).await?;
+            Ok((answer, place.validity(remaining)))
+        }
         Covered::Part(part) => {
             let shown = |state: &dyn StateReader| {
                 let changed_at = query::edge(state, parent, name)?.map(|edge| edge.changed_at);
                 let is_gone = changed_at.is_some_and(|changed_at| part.is_gone(name, changed_at));
                 if is_gone { Ok(None) } else { question(state) }
             };
-            let answer = shared.query(shown).await?;
+            let answer = shared.query(|state| while_known(state, &place, Some(&part), shown)).await?;
             // That it is missing was seen where a file of that name would stand, too, which may be longer ago.
             let at = match answer.as_ref().map(|entry| entry.kind) {
                 Some(EntryKind::Directory) => &as_directory,
@@ -98,16 +109,23 @@ pub(crate) async fn attributes(
     shared: &Arc<Shared>,
     inode: InodeId,
 ) -> Result<(Entry, Validity), MasterError> {
-    let look = |state: &dyn StateReader| {
-        let (inode, mount) = living(state, inode)?;
-        look_at(shared, state, inode, mount)
-    };
-    let seen = shared.query(look).await?;
-    answered(shared, seen, |state| described(shared, state, inode)).await
+    while_forgotten(shared, || async {
+        let look = |state: &dyn StateReader| {
+            let (inode, mount) = living(state, inode)?;
+            look_at(shared, state, inode, mount)
+        };
+        let seen = shared.query(look).await?;
+        answered(shared, seen, |state| described(shared, state, inode)).await
+    })
+    .await
 }
 
 /// The entry of a file that is about to be read: its version is the current one within the mount's freshness.
 pub(crate) async fn open(shared: &Arc<Shared>, inode: InodeId) -> Result<(Entry, Validity), MasterError> {
+    while_forgotten(shared, || open_once(shared, inode)).await
+}
+
+async fn open_once(shared: &Arc<Shared>, inode: InodeId) -> Result<(Entry, Validity), MasterError> {
     let seen = shared.query(|state| {
         let (file, mount) = file_in_mount(state, inode)?;
         match mount.options.freshness {
@@ -134,7 +152,8 @@ pub(crate) async fn list(
     limit: usize,
 ) -> Result<(Vec<Named>, bool, Validity), MasterError> {
     let question = |state: &dyn StateReader| page(shared, state, directory, after, limit);
-    let ((entries, complete), valid) = within_freshness(shared, directory, question).await?;
+    let listed = while_forgotten(shared, || within_freshness(shared, directory, question)).await?;
+    let ((entries, complete), valid) = listed;
     Ok((entries, complete, valid))
 }
 
@@ -171,6 +190,16 @@ async fn read_by_key(
     limit: usize,
     begun: Option<BootInstant>,
 ) -> Result<(Vec<Named>, bool, Validity), MasterError> {
+    while_forgotten(shared, || read_by_key_once(shared, directory, after, limit, begun)).await
+}
+
+async fn read_by_key_once(
+    shared: &Arc<Shared>,
+    directory: InodeId,
+    after: Option<&ListingPosition>,
+    limit: usize,
+    begun: Option<BootInstant>,
+) -> Result<(Vec<Named>, bool, Validity), MasterError> {
     let is_good = |place: &Place| {
         let freshness = place.mount.as_ref().map(|mount| mount.options.freshness);
         let begun = begun.filter(|_| after.is_some()).zip(freshness);
@@ -183,10 +212,10 @@ async fn read_by_key(
         let question = |state: &dyn StateReader| page_by_key(shared, state, directory, after, None, limit);
         let look = |state: &dyn StateReader| {
             let place = Place::of(state, existing(state, directory)?, None)?;
-            if is_good(&place) {
+            if is_good(&place) && query::is_listed(state, directory)? {
                 return Ok(Seen::Answer(question(state)?, Validity::default()));
             }
-            match fresh_for(shared, &place) {
+            match fresh_for(shared, state, &place)? {
                 Some(valid) => Ok(Seen::Answer(question(state)?, valid)),
                 None => Ok(Seen::Old(Box::new(place))),
             }
@@ -198,14 +227,16 @@ async fn read_by_key(
         let wanted = if begun.is_some() { Goal::Through } else { Goal::Beyond };
         match ensure_as_of(shared, &place, wanted(goal.as_ref()), begun).await? {
             Covered::Whole(remaining) => {
-                let (entries, complete) = shared.query(question).await?;
+                let whole = |state: &dyn StateReader| while_known(state, &place, None, question);
+                let (entries, complete) = shared.query(whole).await?;
                 return Ok((entries, complete, place.validity(remaining)));
             }
             Covered::Part(part) => {
                 let page = |state: &dyn StateReader| {
                     page_by_key(shared, state, directory, after, Some(&part), limit)
                 };
-                let (entries, _) = shared.query(page).await?;
+                let seen = |state: &dyn StateReader| while_known(state, &place, Some(&part), page);
+                let (entries, _) = shared.query(seen).await?;
                 if let Some(last) = entries.last() {
                     let last = ListingPosition::of(&last.name, last.entry.kind);
                     let valid = place.validity_in(&part, &last, shared);
@@ -353,7 +384,7 @@ async fn look_in<T>(
     shared
         .query(|state| {
             let place = Place::of(state, existing(state, directory)?, None)?;
-            match fresh_for(shared, &place) {
+            match fresh_for(shared, state, &place)? {
                 Some(valid) => Ok(Seen::Answer(question(state)?, valid)),
                 None => Ok(Seen::Old(Box::new(place))),
             }
@@ -377,7 +408,7 @@ fn look_at(
     }
     let place = Place::of(state, parent, mount)?;
     let in_maintenance = || place.is_in_maintenance().then(|| place.validity(limits::MAINTENANCE_VALIDITY));
-    match fresh_for(shared, &place).or_else(in_maintenance) {
+    match fresh_for(shared, state, &place)?.or_else(in_maintenance) {
         Some(valid) => {
             let entry = Describing { shared, state, mount: place.mount }.entry(&inode)?;
             Ok(Seen::Answer(entry, valid))
@@ -396,7 +427,8 @@ async fn answered<T>(
         Seen::Answer(answer, valid) => Ok((answer, valid)),
         Seen::Old(place) => {
             let valid = ensure_fresh(shared, &place).await?;
-            Ok((shared.query(question).await?, place.validity(valid)))
+            let answer = shared.query(|state| while_known(state, &place, None, question)).await?;
+            Ok((answer, place.validity(valid)))
         }
     }
 }
@@ -405,21 +437,66 @@ fn described(shared: &Arc<Shared>, state: &dyn StateReader, inode: InodeId) -> R
     Describing::new(shared, state).entry(&existing(state, inode)?)
 }
 
+/// Asks again if the directory was forgotten between its listing and the answer. That it happens twice is unlikely
+/// already: what is asked about is forgotten last.
+async fn while_forgotten<T, F>(shared: &Shared, ask: impl Fn() -> F) -> Result<T, MasterError>
+where
+    F: Future<Output = Result<T, MasterError>>,
+{
+    for _ in 1..limits::FORGOTTEN_ATTEMPTS_MAX {
+        match ask().await {
+            Err(MasterError::Forgotten(directory)) => shared.checks.lock().forgot(directory),
+            outcome => return outcome,
+        }
+    }
+    ask().await
+}
+
+/// The answer from a state in which what was listed of a directory, all or a part, is still known.
+///
+/// # Errors
+/// [`MasterError::Forgotten`] if it is not: it is to be asked for again.
+fn while_known<T>(
+    state: &dyn StateReader,
+    place: &Place,
+    part: Option<&Part>,
+    question: impl FnOnce(&dyn StateReader) -> Result<T, MasterError>,
+) -> Result<T, MasterError> {
+    if place.mount.is_some() {
+        let is_known = match part {
+            None => query::is_listed(state, place.directory.id)?,
+            Some(part) => part.is_of(&query::listing(state, place.directory.id)?),
+        };
+        if !is_known {
+            return Err(MasterError::Forgotten(place.directory.id));
+        }
+    }
+    question(state)
+}
+
 /// For how long a client may use what is known of a directory; `None` if it must be listed first.
-fn fresh_for(shared: &Arc<Shared>, place: &Place) -> Option<Validity> {
+fn fresh_for(
+    shared: &Arc<Shared>,
+    state: &dyn StateReader,
+    place: &Place,
+) -> Result<Option<Validity>, MasterError> {
     let Some(mount) = &place.mount else {
-        return Some(SYNTHETIC);
+        return Ok(Some(SYNTHETIC));
     };
     let now = shared.clock.boot_instant();
     let verdict = shared.checks.lock().verdict(place.directory.id, mount.options.freshness, now);
-    match verdict {
-        Verdict::Fresh(remaining) => Some(place.validity(remaining)),
-        Verdict::Aging(remaining) => {
-            renew_in_background(shared, place);
-            Some(place.validity(remaining))
-        }
-        Verdict::Over | Verdict::OverAndFailing => None,
+    let remaining = match verdict {
+        Verdict::Fresh(remaining) | Verdict::Aging(remaining) => remaining,
+        Verdict::Over | Verdict::OverAndFailing => return Ok(None),
+    };
+    if !query::is_listed(state, place.directory.id)? {
+        shared.checks.lock().forgot(place.directory.id);
+        return Ok(None);
     }
+    if matches!(verdict, Verdict::Aging(_)) {
+        renew_in_background(shared, place);
+    }
+    Ok(Some(place.validity(remaining)))
 }
 
 impl Place {

@@ -45,8 +45,10 @@ counters! {
     vanished_versions,
     /// Versions that were dropped because the id now means another content.
     replaced_versions,
-    /// Versions that were found here under an id of another life.
+    /// Versions that were found here under another id of the same content.
     adopted_versions,
+    /// Versions that are here and that nobody asks for under their id any more.
+    disowned_versions,
     /// Errors of the local disks.
     io_errors,
     /// Holds that were granted.

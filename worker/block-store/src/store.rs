@@ -208,6 +208,13 @@ impl BlockStore {
         self.inner.perform(action.into_iter().collect())
     }
 
+    /// Nobody asks for a version under its id any more. It stays, and can be adopted by another id of the same content.
+    pub fn disown_version(&self, file: FileId) {
+        if self.inner.state.lock().index.disown(file) {
+            self.inner.statistics.disowned_versions.add(1);
+        }
+    }
+
     /// The versions after `after` in the order of their ids, at most `max` and at most
     /// [`crate::limits::CHANGES_PAGE_MAX`]. Empty: there are no more.
     #[must_use]

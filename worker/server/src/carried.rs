@@ -156,7 +156,7 @@ fn growth(before: MountCounts, now: MountCounts) -> MountCounts {
 }
 
 /// The store's counters that people look at.
-const STORE_COUNTERS: [(&str, &str, StoreCounter); 10] = [
+const STORE_COUNTERS: [(&str, &str, StoreCounter); 11] = [
     ("forebay_worker_evictions_total", "Versions evicted to make room.", |all| all.evictions),
     ("forebay_worker_fill_bytes_total", "Bytes stored in the cache.", |all| all.filled_bytes),
     ("forebay_worker_fill_pages_total", "Pages stored in the cache.", |all| all.filled_pages),
@@ -176,8 +176,13 @@ const STORE_COUNTERS: [(&str, &str, StoreCounter); 10] = [
     }),
     (
         "forebay_worker_adopted_versions_total",
-        "Versions found in the cache under an id of an earlier life of the master's state.",
+        "Versions found in the cache under an earlier id of the same content.",
         |all| all.adopted_versions,
+    ),
+    (
+        "forebay_worker_disowned_versions_total",
+        "Versions in the cache whose id the master has forgotten; their content can be found again.",
+        |all| all.disowned_versions,
     ),
 ];
 

@@ -1,5 +1,5 @@
-//! Drops the versions that the master no longer wants here, beside the heartbeats: deleting many files may take longer
-//! than a worker may be silent.
+//! Drops the versions that the master no longer wants here, and disowns those that it only no longer knows, beside the
+//! heartbeats: deleting many files may take longer than a worker may be silent.
 //!
 //! The master tells one list at a time, again and again until it hears that this very list was taken, which is when
 //! all of it is dropped. A list that comes again is not dropped twice: what is here now came since.
@@ -12,6 +12,14 @@ use futures::future::BoxFuture;
 
 use crate::core::WorkerCore;
 use crate::error::ReadError;
+
+/// One list of the master.
+pub(crate) struct ForgetList {
+    /// Names it; 0: the master does not number lists.
+    pub(crate) sequence: u64,
+    pub(crate) files: Vec<FileId>,
+    pub(crate) disowned: Vec<FileId>,
+}
 
 /// What is being dropped, and what was.
 pub(crate) struct Forgetting {
@@ -39,10 +47,11 @@ impl Forgetting {
         }
     }
 
-    /// Begins to drop a list, unless it was taken before or another is under way. 0: the master does not number lists.
-    pub(crate) fn begin(&mut self, core: &Arc<WorkerCore>, sequence: u64, files: Vec<FileId>) {
+    /// Begins to drop a list, unless it was taken before or another is under way.
+    pub(crate) fn begin(&mut self, core: &Arc<WorkerCore>, list: ForgetList) {
+        let ForgetList { sequence, files, disowned } = list;
         let is_known = sequence != 0 && sequence == self.taken;
-        if files.is_empty() || is_known || self.under_way.is_some() {
+        if (files.is_empty() && disowned.is_empty()) || is_known || self.under_way.is_some() {
             return;
         }
         let core = Arc::clone(core);
@@ -51,6 +60,9 @@ impl Forgetting {
             let drop_all = move || {
                 for file in files {
                     cache.store().drop_version(file);
+                }
+                for file in disowned {
+                    cache.store().disown_version(file);
                 }
             };
             disk.run(drop_all).await

@@ -9,7 +9,7 @@ use std::time::Duration;
 use forebay_block_store::TierUsage;
 use forebay_proto::{WireError, header, v1};
 use forebay_runtime::Condition;
-use forebay_types::{CapabilityKey, ClusterId, Epoch, ErrorKind, FileId, Incarnation, Principal, WorkerId};
+use forebay_types::{CapabilityKey, ClusterId, Epoch, ErrorKind, Incarnation, Principal, WorkerId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::contents::Contents;
 use crate::core::WorkerCore;
 use crate::error::WorkerError;
-use crate::forgetting::Forgetting;
+use crate::forgetting::{ForgetList, Forgetting};
 use crate::identity::{Identity, WorkerFolder};
 use crate::limits::{BACKOFF, HEARTBEAT_INTERVAL_MAX, HEARTBEAT_INTERVAL_MIN};
 use crate::master_link::MasterLink;
@@ -304,8 +304,12 @@ impl<F: FnOnce() + Send> Reporter<F> {
             end_at: answer.mounts_end_at,
         };
         self.mounts.take(&self.core, asked, answered).await;
-        let files: Vec<FileId> = answer.forget.into_iter().map(Into::into).collect();
-        self.forgetting.begin(&self.core, answer.forget_sequence, files);
+        let list = ForgetList {
+            sequence: answer.forget_sequence,
+            files: answer.forget.into_iter().map(Into::into).collect(),
+            disowned: answer.disown.into_iter().map(Into::into).collect(),
+        };
+        self.forgetting.begin(&self.core, list);
         self.announce();
     }
 

@@ -13,6 +13,7 @@ use super::Master;
 use super::listing::{
     Covered, Goal, Part, Place, compare, ensure, ensure_current, list_now, position, renew_in_background,
 };
+use crate::limits::FORGOTTEN_ATTEMPTS_MAX;
 use crate::plan::Planted;
 use crate::store::{Seen, entry_name};
 use crate::world::World;
@@ -60,6 +61,15 @@ impl Master {
         parent: InodeId,
         name: &str,
     ) -> Result<Answer<Option<Entry>>, ErrorKind> {
+        while_forgotten(|| self.lookup_once(world, parent, name)).await
+    }
+
+    async fn lookup_once(
+        self: &Rc<Self>,
+        world: &Rc<World>,
+        parent: InodeId,
+        name: &str,
+    ) -> Result<Answer<Option<Entry>>, ErrorKind> {
         let question = |world: &World| known_as(world, parent, name);
         self.confirm(world).await;
         let place = Place::of(world, existing(world, parent)?)?;
@@ -70,6 +80,7 @@ impl Master {
         let covered = ensure(world, self, &place, Goal::UpTo(&position(name))).await?;
         self.confirm(world).await;
         let of = question(world);
+        check_known(world, &place, &covered)?;
         Ok(match covered {
             Covered::Part(part) => {
                 let name = entry_name(name);
@@ -95,6 +106,15 @@ impl Master {
         directory: InodeId,
         after: Option<&ListingPosition>,
     ) -> Result<Answer<(Named, bool)>, ErrorKind> {
+        while_forgotten(|| self.list_page_once(world, directory, after)).await
+    }
+
+    async fn list_page_once(
+        self: &Rc<Self>,
+        world: &Rc<World>,
+        directory: InodeId,
+        after: Option<&ListingPosition>,
+    ) -> Result<Answer<(Named, bool)>, ErrorKind> {
         let mut goal = after.cloned();
         loop {
             self.confirm(world).await;
@@ -111,6 +131,7 @@ impl Master {
             }
             let covered = ensure(world, self, &place, Goal::Beyond(goal.as_ref())).await?;
             self.confirm(world).await;
+            check_known(world, &place, &covered)?;
             let Covered::Part(part) = covered else {
                 let is_outage = matches!(covered, Covered::Outage);
                 let of = (page(world, directory, after, None), true);
@@ -204,11 +225,21 @@ impl Master {
         place: &Place,
         question: impl Fn(&World) -> Result<T, ErrorKind>,
     ) -> Result<Answer<T>, ErrorKind> {
+        while_forgotten(|| self.answered_once(world, place, &question)).await
+    }
+
+    async fn answered_once<T>(
+        self: &Rc<Self>,
+        world: &Rc<World>,
+        place: &Place,
+        question: impl Fn(&World) -> Result<T, ErrorKind>,
+    ) -> Result<Answer<T>, ErrorKind> {
         if let Some(validity) = self.fresh_for(world, place) {
             return Ok(Answer { of: question(world)?, validity, is_outage: false });
         }
         let covered = ensure(world, self, place, Goal::All).await?;
         self.confirm(world).await;
+        check_known(world, place, &covered)?;
         let (validity, is_outage) =
             (valid(world, place, covered.whole()), matches!(covered, Covered::Outage));
         Ok(Answer { of: question(world)?, validity, is_outage })
@@ -218,15 +249,53 @@ impl Master {
     fn fresh_for(self: &Rc<Self>, world: &Rc<World>, place: &Place) -> Option<Validity> {
         let (freshness, now) = (world.mounts[place.mount].freshness(), Self::now(world));
         let verdict = self.checks.borrow_mut().verdict(place.directory.id, freshness, now);
-        match verdict {
-            Verdict::Fresh(remaining) => Some(valid(world, place, remaining)),
-            Verdict::Aging(remaining) => {
-                renew_in_background(world, self, place);
-                Some(valid(world, place, remaining))
-            }
-            Verdict::Over | Verdict::OverAndFailing => None,
+        let remaining = match verdict {
+            Verdict::Fresh(remaining) | Verdict::Aging(remaining) => remaining,
+            Verdict::Over | Verdict::OverAndFailing => return None,
+        };
+        if !is_listed(world, place) {
+            self.checks.borrow_mut().forgot(place.directory.id);
+            return None;
+        }
+        if matches!(verdict, Verdict::Aging(_)) {
+            renew_in_background(world, self, place);
+        }
+        Some(valid(world, place, remaining))
+    }
+}
+
+/// Asks again if the directory was forgotten between its listing and the answer.
+async fn while_forgotten<T, F>(ask: impl Fn() -> F) -> Result<T, ErrorKind>
+where
+    F: Future<Output = Result<T, ErrorKind>>,
+{
+    for _ in 1..FORGOTTEN_ATTEMPTS_MAX {
+        match ask().await {
+            Err(FORGOTTEN) => {}
+            outcome => return outcome,
         }
     }
+    ask().await
+}
+
+/// What was listed of a directory was dropped before it could be answered from.
+const FORGOTTEN: ErrorKind = ErrorKind::Busy;
+
+/// Whether what was listed of a directory, all or a part, is still known.
+fn check_known(world: &World, place: &Place, covered: &Covered) -> Result<(), ErrorKind> {
+    let is_known = match covered {
+        Covered::Part(part) => {
+            let known = query::listing(&*world.log.store.borrow(), place.directory.id);
+            part.is_of(&known.expect("memory can be read"))
+        }
+        Covered::Whole(_) | Covered::Outage => is_listed(world, place),
+    };
+    if is_known { Ok(()) } else { Err(FORGOTTEN) }
+}
+
+fn is_listed(world: &World, place: &Place) -> bool {
+    let listed = query::is_listed(&*world.log.store.borrow(), place.directory.id);
+    listed.expect("memory can be read") || world.plan.planted == Some(Planted::ForgottenIsMissing)
 }
 
 /// Entries with their names.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use forebay_master::{Course, Finish, Joined, Verdict, Waiting, Wanted};
-use forebay_metadata::{Command, Edge, Freshness, Inode, SupersedeVersion, query};
+use forebay_metadata::{Command, Directory, Edge, Freshness, Inode, SupersedeVersion, query};
 use forebay_runtime::BootInstant;
 use forebay_types::{EntryKind, EntryName, ErrorKind, InodeId, ListingPosition, LogIndex};
 
@@ -62,6 +62,11 @@ pub(crate) struct Part {
 }
 
 impl Part {
+    /// Whether nothing of what it showed was forgotten since.
+    pub(crate) fn is_of(&self, known: &Directory) -> bool {
+        known.voided_at <= self.begun_at
+    }
+
     /// Whether a name that is known as this edge says is missing in the under-store.
     pub(crate) fn is_gone(&self, name: &EntryName, edge: &Edge) -> bool {
         edge.changed_at <= self.begun_at && self.gone.contains(name)
@@ -255,7 +260,11 @@ fn joined(
 async fn run_listings(world: &Rc<World>, master: &Rc<Master>, place: &Place) {
     let listing = Listing { world, master, place };
     loop {
-        let outcome = listing.run().await;
+        let outcome = match listing.run().await {
+            // What it was compared with was forgotten.
+            Err(ErrorKind::Stale) => Ok(Finish::GivenUp),
+            outcome => outcome,
+        };
         note(world, master, place, outcome);
         let is_for_all = outcome.is_err_and(is_outage);
         let ended = outcome.map_err(|kind| (kind, String::new()));

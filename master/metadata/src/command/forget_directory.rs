@@ -1,8 +1,9 @@
 //! Drops what was loaded of a directory, so that it is asked for again when it is needed.
 //!
-//! Mount points, and directories that have some below, stay. Until the last step of a large directory is done, the
-//! names that are left are answered as before; that others are missing means nothing, since the directory is not
-//! loaded from the first step on.
+//! Directories in it stay: somebody may stand in one, whose node must not change for as long as it lives. Until the last
+//! step of a large directory is done, the names that are left are as they were; that others are missing means nothing,
+//! since the directory is not loaded from the first step on. What workers hold of its files is not dropped: the files
+//! may still be there, and get new ids when they are seen again.
 
 use forebay_types::{EntryKind, EntryName, InodeId};
 use serde::{Deserialize, Serialize};
@@ -16,16 +17,25 @@ use crate::state::{
 use crate::store::{StoreError, Table};
 use crate::tree;
 
-/// Drops loaded names of a directory, some thousands at a time: repeat it while the reply says that more are left.
+/// Drops the files and links that were loaded of a directory: repeat it while the reply says that more are left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForgetDirectory {
     /// The directory.
     pub directory: InodeId,
+    /// How many names are looked at, from 1 to [`REAP_LIMIT_MAX`].
+    pub limit: u32,
 }
 
 impl ForgetDirectory {
     pub(crate) fn apply(&self, state: &mut Transition<'_, '_>) -> Result<Reply, StoreError> {
         let directory = self.directory;
+        if !(1..=REAP_LIMIT_MAX).contains(&self.limit) {
+            return Ok(Err(Rejection::TooMany {
+                what: "names to forget".to_owned(),
+                count: self.limit.into(),
+                max: REAP_LIMIT_MAX.into(),
+            }));
+        }
         let lineage = tree::lineage(state.reader(), directory)?;
         let Some(inode) = lineage.and_then(|lineage| lineage.into_iter().next()) else {
             return Ok(Err(Rejection::InodeMissing { inode: directory }));
@@ -39,13 +49,18 @@ impl ForgetDirectory {
         let known: Directory = state.read(&inode_key(directory))?.unwrap_or_default();
         let mut cursor = known.forget_cursor;
         let (start, end) = children_range(directory, cursor.as_ref());
-        let page = read_page::<Edge>(state.reader(), &start, end.as_deref(), REAP_LIMIT_MAX as usize)?;
-        let more = page.len() == REAP_LIMIT_MAX as usize;
+        let page = read_page::<Edge>(state.reader(), &start, end.as_deref(), self.limit as usize)?;
+        let more = page.len() == self.limit as usize;
         let mut dropped = 0;
         for (key, edge) in page {
             let (_, name) = edge_name(Table::Children, &key)?;
-            if may_be_forgotten(state, &edge)? {
-                tree::cut(state, directory, &name, &edge)?;
+            if edge.origin == EdgeOrigin::Loaded && edge.kind != EntryKind::Directory {
+                let inode = state.inode_that_exists(edge.target)?;
+                state.delete(Table::Children, key);
+                state.delete_inode(&inode)?;
+                if let Some(version) = inode.version() {
+                    state.disown_version(version.file);
+                }
                 dropped += 1;
             }
             cursor = Some(name);
@@ -76,13 +91,6 @@ impl ForgetDirectory {
         }
         Ok(())
     }
-}
-
-fn may_be_forgotten(state: &Transition<'_, '_>, edge: &Edge) -> Result<bool, StoreError> {
-    if edge.origin != EdgeOrigin::Loaded {
-        return Ok(false);
-    }
-    Ok(edge.kind != EntryKind::Directory || state.inode_that_exists(edge.target)?.mounts_below() == 0)
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub(crate) struct Transition<'o, 'r> {
     incarnation: Incarnation,
     totals: BTreeMap<TotalsScope, Totals>,
     forgotten: Vec<FileId>,
+    disowned: Vec<FileId>,
     changed: BTreeMap<InodeId, ChangedNames>,
     mounts_changed: bool,
     reap_needed: bool,
@@ -49,6 +50,7 @@ impl<'o, 'r> Transition<'o, 'r> {
             incarnation,
             totals: BTreeMap::new(),
             forgotten: Vec::new(),
+            disowned: Vec::new(),
             changed: BTreeMap::new(),
             mounts_changed: false,
             reap_needed: false,
@@ -147,6 +149,11 @@ impl<'o, 'r> Transition<'o, 'r> {
         self.forgotten.push(file);
     }
 
+    /// Says that a version is no longer known, though it may still be some file's.
+    pub(crate) fn disown_version(&mut self, file: FileId) {
+        self.disowned.push(file);
+    }
+
     /// Says that all answers about a directory are void.
     pub(crate) fn directory_changed(&mut self, directory: InodeId) {
         self.changed.insert(directory, ChangedNames::All);
@@ -188,6 +195,9 @@ impl<'o, 'r> Transition<'o, 'r> {
         let mut effects = Vec::new();
         if !self.forgotten.is_empty() {
             effects.push(Effect::ForgetVersions(self.forgotten));
+        }
+        if !self.disowned.is_empty() {
+            effects.push(Effect::DisownVersions(self.disowned));
         }
         if self.mounts_changed {
             effects.push(Effect::MountsChanged);

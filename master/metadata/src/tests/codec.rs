@@ -37,9 +37,8 @@ fn of_bytes(hex: &str) -> Command {
     Proposal::decode(&bytes).unwrap().command
 }
 
-/// One of each command, in the order of their numbers.
-fn commands() -> Vec<Command> {
-    let options = MountOptions {
+fn mount_options() -> MountOptions {
+    MountOptions {
         read_only: false,
         freshness: Freshness::Bound(Duration::from_secs(3)),
         coherence: Coherence::Strict,
@@ -51,7 +50,11 @@ fn commands() -> Vec<Command> {
         ]),
         on_outage: OnOutage::Fail,
         mode: MountMode::ReadOnly,
-    };
+    }
+}
+
+/// One of each command, in the order of their numbers.
+fn commands() -> Vec<Command> {
     let path = || crate::testing::path("/d");
     let directory = InodeId::new(300);
     let listing = ApplyListing {
@@ -87,7 +90,7 @@ fn commands() -> Vec<Command> {
             seen,
             fingerprint: Some(tagged("1")),
         }),
-        Command::ForgetDirectory(ForgetDirectory { directory }),
+        Command::ForgetDirectory(ForgetDirectory { directory, limit: 8 }),
         Command::ExpireSessions(ExpireSessions { before: Timestamp::from_nanos(6) }),
         Command::Reap(Reap { limit: 8 }),
         Command::AdmitWorker(AdmitWorker),
@@ -101,7 +104,11 @@ fn commands() -> Vec<Command> {
         Command::AdvanceJob(advance.clone()),
         Command::EndJob(end.clone()),
         of_bytes("0d0101640101030000"),
-        Command::Mount(Mount { path: path(), uri: crate::testing::uri("s3://b/p"), options }),
+        Command::Mount(Mount {
+            path: path(),
+            uri: crate::testing::uri("s3://b/p"),
+            options: mount_options(),
+        }),
         Command::ChangeMount(ChangeMount {
             path: path(),
             freshness: Some(Freshness::Bound(Duration::from_secs(3))),
@@ -129,7 +136,7 @@ const PINNED: [&str; 19] = [
     "01040101020102010164",
     "01040101020103ac0204020166000001013100010a0000000000016c0200010000000a0000000001016601016701",
     "01040101020104ac0201050101013100010a00",
-    "01040101020105ac02",
+    "01040101020105ac0208",
     "010401010201060c",
     "0104010102010708",
     "01040101020108",

@@ -189,12 +189,7 @@ impl Model {
         if directory.origin == Origin::Bare {
             return Err(ErrorKind::InvalidArgument);
         }
-        let names: Vec<_> = directory.children.keys().cloned().collect();
-        for name in names {
-            if !directory.is_protected(&name) {
-                directory.children.remove(&name);
-            }
-        }
+        directory.children.retain(|_, node| matches!(node.body, Body::Directory(_)));
         directory.loaded = false;
         directory.voided_at = index;
         directory.gone.clear();

@@ -1,4 +1,4 @@
-//! The versions that one worker must forget: told a list at a time, each again until the worker has taken it.
+//! The versions that one worker must forget or disown: told a list at a time, each again until the worker has taken it.
 
 use std::collections::VecDeque;
 
@@ -11,15 +11,24 @@ use crate::limits;
 pub(crate) struct ForgetList {
     /// Names the list; the worker says it back.
     pub(crate) sequence: u64,
-    /// At most [`limits::FORGET_PER_HEARTBEAT_MAX`].
+    /// To be dropped; with `disowned` at most [`limits::FORGET_PER_HEARTBEAT_MAX`].
     pub(crate) files: Vec<FileId>,
+    /// To be kept, and found by their content only.
+    pub(crate) disowned: Vec<FileId>,
+}
+
+/// What is to be done with a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Dropped,
+    Disowned,
 }
 
 /// What one worker has still to forget.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Forgetting {
     /// The oldest first, at most [`limits::FORGET_PENDING_MAX`].
-    files: VecDeque<FileId>,
+    files: VecDeque<(FileId, Fate)>,
     /// How many of them, from the first on, make up the list that was told last.
     told: usize,
     /// The number of that list.
@@ -27,10 +36,19 @@ pub(super) struct Forgetting {
 }
 
 impl Forgetting {
-    /// Adds a version, unless too many wait already.
+    /// Adds a version to be dropped, unless too many wait already.
     pub(super) fn add(&mut self, file: FileId) {
+        self.push(file, Fate::Dropped);
+    }
+
+    /// The same for one to be disowned.
+    pub(super) fn add_disowned(&mut self, file: FileId) {
+        self.push(file, Fate::Disowned);
+    }
+
+    fn push(&mut self, file: FileId, fate: Fate) {
         if self.files.len() < limits::FORGET_PENDING_MAX {
-            self.files.push_back(file);
+            self.files.push_back((file, fate));
         }
     }
 
@@ -45,7 +63,12 @@ impl Forgetting {
             self.told = self.files.len().min(limits::FORGET_PER_HEARTBEAT_MAX);
             self.sequence += 1;
         }
-        ForgetList { sequence: self.sequence, files: self.files.range(..self.told).copied().collect() }
+        let of_fate = |wanted| {
+            let told = self.files.range(..self.told).filter(move |(_, fate)| *fate == wanted);
+            told.map(|(file, _)| *file).collect()
+        };
+        let (files, disowned) = (of_fate(Fate::Dropped), of_fate(Fate::Disowned));
+        ForgetList { sequence: self.sequence, files, disowned }
     }
 }
 
@@ -64,10 +87,11 @@ mod tests {
         assert_eq!(forgetting.next(Some(0)).files, []);
         forgetting.add(file(1));
         let first = forgetting.next(Some(0));
-        assert_eq!(first, ForgetList { sequence: 1, files: vec![file(1)] });
+        assert_eq!(first, ForgetList { sequence: 1, files: vec![file(1)], disowned: vec![] });
         forgetting.add(file(2));
+        forgetting.add_disowned(file(3));
         assert_eq!(forgetting.next(Some(0)), first, "the answer was lost");
-        let second = ForgetList { sequence: 2, files: vec![file(2)] };
+        let second = ForgetList { sequence: 2, files: vec![file(2)], disowned: vec![file(3)] };
         assert_eq!(forgetting.next(Some(1)), second);
         assert_eq!(forgetting.next(Some(1)), second);
         assert_eq!(forgetting.next(Some(2)).files, []);

@@ -130,6 +130,7 @@ mod tests {
             clock: Arc::new(SystemClock),
             environment: BTreeMap::new(),
             requests_per_second_max: 0,
+            loaded_entries_max: 0,
             registry: prometheus::Registry::new(),
         };
         let master = Master::start(settings, &shutdown).await.expect("started");

@@ -104,6 +104,7 @@ impl v1::cluster_server::Cluster for ClusterService {
             map_epoch,
             keys: self.0.capabilities.keys(self.0.clock.now()).iter().map(Into::into).collect(),
             forget: forget.files.into_iter().map(Into::into).collect(),
+            disown: forget.disowned.into_iter().map(Into::into).collect(),
             mounts: page.mounts,
             mounts_revision: page.revision,
             forget_sequence: forget.sequence,

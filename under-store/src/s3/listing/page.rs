@@ -53,7 +53,7 @@ impl<'a> Page<'a> {
                 b"NextContinuationToken" => page.next_continuation_token = Some(answer.text()?),
                 b"EncodingType" => page.encoding_type = Some(answer.text()?),
                 b"Contents" => page.objects.push(answer.object()?),
-                b"CommonPrefixes" => page.common_prefixes.push(answer.common_prefix()?),
+                b"CommonPrefixes" => page.common_prefixes.push(answer.rolled_up()?),
                 _ => answer.pass_over(child)?,
             }
             Ok(())
@@ -108,7 +108,8 @@ impl<'a> Answer<'a> {
         Ok(object)
     }
 
-    fn common_prefix(&mut self) -> Result<Cow<'a, str>, String> {
+    /// A prefix that stands for all keys that begin with it.
+    fn rolled_up(&mut self) -> Result<Cow<'a, str>, String> {
         let mut prefix = None;
         self.each_child(|answer, child| {
             match child.local_name().as_ref() {

@@ -1,8 +1,8 @@
 //! Names of versions: an entry is kept under the id that its files bear, and may be asked for under another one.
 //!
-//! After a restore or a new format of the master the same content has another id. An entry of another life is found by
-//! its identity and then answers to the new id as well; its files stay as they are. It is reported under one id only,
-//! the last that it was given.
+//! After a restore or a new format of the master the same content has another id, and so has what the master forgot
+//! and sees again. An entry of another life, or one that was disowned, is found by its identity and then answers to the
+//! new id as well; its files stay as they are. It is reported under one id only, the last that it was given.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::source::IdentityDigest;
 pub(super) struct Names {
     /// The life whose ids are asked for; `None` until it is known.
     life: Option<Incarnation>,
-    /// Entries under ids of other lives.
+    /// Entries under ids of other lives, and those that were disowned.
     foreign: BTreeSet<(IdentityDigest, FileId)>,
     /// From the ids that entries were given to those that they are kept under.
     kept: BTreeMap<FileId, FileId>,
@@ -73,7 +73,16 @@ impl Index {
         self.names.foreign = of_others.map(|(file, entry)| (entry.identity(), *file)).collect();
     }
 
-    /// An entry of another life that may be the content asked for as `file`, if there is none for `file` itself. Whoever
+    /// The entry for `file` is not asked for under its id any more: it is found by its content as those of other lives are.
+    /// Whether there is one.
+    pub(crate) fn disown(&mut self, file: FileId) -> bool {
+        let kept = self.names.kept(file);
+        let Some(entry) = self.versions.get(&kept) else { return false };
+        self.names.foreign.insert((entry.identity(), kept));
+        true
+    }
+
+    /// An entry of another life, or a disowned one, that may be the content asked for as `file`, if there is none for `file` itself. Whoever
     /// asks compares the identities in full.
     pub(crate) fn candidate(&self, file: FileId, identity: IdentityDigest) -> Option<Location> {
         if self.names.foreign.is_empty() || self.versions.contains_key(&self.names.kept(file)) {

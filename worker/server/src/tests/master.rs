@@ -22,6 +22,8 @@ pub(super) struct Script {
     pub(super) mounts_revision: u64,
     /// What it tells workers to forget until they say that they took the list of this number.
     forget: (u64, Vec<v1::FileId>),
+    /// What it tells them to disown with that list.
+    disown: Vec<v1::FileId>,
     /// It tells them again even then, as one whose hearing is behind.
     pub(super) repeats_itself: bool,
     /// Whether the list was given away with an answer that was lost.
@@ -58,6 +60,11 @@ impl Script {
     pub(super) fn tell_to_forget(&mut self, files: Vec<v1::FileId>) {
         self.forget = (self.forget.0 + 1, files);
     }
+
+    /// Tells workers that these versions are not known any more.
+    pub(super) fn tell_to_disown(&mut self, files: Vec<v1::FileId>) {
+        (self.forget.0, self.disown) = (self.forget.0 + 1, files);
+    }
 }
 
 impl TestMaster {
@@ -68,6 +75,7 @@ impl TestMaster {
             mounts,
             mounts_revision: 1,
             forget: (0, Vec::new()),
+            disown: Vec::new(),
             repeats_itself: false,
             lost_lists: 0,
             answers_to_lose: 0,
@@ -147,6 +155,7 @@ impl Cluster for Service {
         };
         if request.forget_taken == Some(script.forget.0) && !script.repeats_itself {
             script.forget.1.clear();
+            script.disown.clear();
         }
         script.latest = request;
         if script.answers_to_lose > 0 {
@@ -159,6 +168,7 @@ impl Cluster for Service {
             map_epoch: 1,
             keys: script.keys.iter().map(Into::into).collect(),
             forget: script.forget.1.clone(),
+            disown: script.disown.clone(),
             mounts,
             mounts_revision: script.mounts_revision,
             forget_sequence: script.forget.0,

@@ -104,6 +104,26 @@ async fn superseded_versions_are_dropped_and_the_drop_is_reported() {
 }
 
 #[tokio::test]
+async fn what_the_master_forgot_is_kept_and_found_by_its_content_when_it_has_another_id() {
+    let house = House::new().await;
+    let worker = house.start().await;
+    house.write("f", &content(MIB, 3));
+    let version = house.version("f", 1).await;
+    worker.read(&version, 0, MIB).await.expect("served");
+    house.master.script.lock().tell_to_disown(vec![version.file.into()]);
+    eventually("it is taken", || house.master.script.lock().latest.forget_taken == Some(1)).await;
+    let again = house.version("f", 2).await;
+    assert_ne!(again.file, version.file);
+    worker.read(&again, 0, MIB).await.expect("served");
+    assert_eq!(worker.metric("forebay_worker_adopted_versions_total", None), 1);
+    eventually("it is reported under its new id", || {
+        house.master.reported(again.file.into()).is_some_and(|report| report.cached_bytes == MIB)
+    })
+    .await;
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_list_to_forget_whose_answer_was_lost_is_taken_later_and_only_once() {
     let house = House::new().await;
     let worker = house.start().await;

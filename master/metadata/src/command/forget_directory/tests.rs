@@ -1,24 +1,41 @@
 //! What is dropped of a directory, what stays, and which listings no longer count.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::query;
-use crate::testing::{World, counts, directory, file};
+use crate::testing::{World, counts, directory, file, symlink};
+use crate::{ChangedNames, Effect};
 
 #[test]
-fn loaded_names_go_and_those_that_lead_to_mounts_stay() {
+fn files_and_links_go_and_directories_and_what_leads_to_mounts_stays() {
     let (mut world, root) = World::mounted();
-    world.list(root, vec![directory("d"), directory("kept"), file("f", "1")], &[]).unwrap();
-    world.mount("/data/kept/one", "s3://one").unwrap();
+    world.list(root, vec![directory("d"), file("f", "1"), symlink("l", "f")], &[]).unwrap();
+    let below = world.at("/data/d").unwrap();
+    world.list(below, vec![file("g", "1")], &[]).unwrap();
     world.mount("/data/two", "s3://two").unwrap();
     world.mount("/data/way/three", "s3://three").unwrap();
     let version = world.version("/data/f");
     assert_eq!(world.forget(root), Ok(Success::Forgotten { dropped: 2, more: false }));
-    assert_eq!(
-        (world.names(root), world.forgotten()),
-        (["kept", "two", "way"].map(String::from).to_vec(), vec![version])
-    );
+    assert_eq!(world.names(root), ["d", "two", "way"]);
+    let all = BTreeMap::from([(root, ChangedNames::All)]);
+    let effects = [Effect::DisownVersions(vec![version]), Effect::DirectoriesChanged(all)];
+    assert_eq!(world.effects, effects, "workers keep what they hold");
     assert!(!query::is_loaded(world.reader(), root).unwrap());
-    assert_eq!(world.reap_all(10), 1);
+    assert!(query::is_loaded(world.reader(), below).unwrap());
+    assert_eq!(world.names(below), ["g"]);
+}
+
+#[test]
+fn what_is_seen_again_has_new_ids_and_what_is_gone_meanwhile_goes() {
+    let (mut world, root) = World::mounted();
+    world.list(root, vec![directory("d"), directory("gone"), file("f", "1")], &[]).unwrap();
+    let (kept, version) = (world.at("/data/d"), world.version("/data/f"));
+    world.forget(root).unwrap();
+    world.list(root, vec![directory("d"), file("f", "1")], &["gone"]).unwrap();
+    assert_eq!(world.names(root), ["d", "f"]);
+    assert_eq!(world.at("/data/d"), kept);
+    assert_ne!(world.version("/data/f"), version);
 }
 
 #[test]

@@ -25,6 +25,7 @@ async fn start(dir: &Path, shutdown: &Shutdown) -> Master {
         clock: clock(NOW),
         environment: BTreeMap::new(),
         requests_per_second_max: 0,
+        loaded_entries_max: 0,
         registry: prometheus::Registry::new(),
     };
     Master::start(settings, shutdown).await.expect("started")

@@ -51,6 +51,31 @@ fn the_same_content_under_a_later_id_is_found_read_and_held_and_reported_once() 
 }
 
 #[test]
+fn what_is_disowned_is_found_under_another_id_of_the_same_life_and_nothing_else_is() {
+    let fixture = Fixture::new(TierKind::Disk, 64 * MIB);
+    let store = fixture.open();
+    let life = Content::new(1, 1).file().incarnation;
+    store.begin_life(life);
+    let contents = [Content::new(1, MIB), Content::new(2, MIB)];
+    contents.iter().for_each(|content| content.put_all(&store));
+    let again = contents.clone().map(|content| {
+        let counter = content.file().counter + 100;
+        content.with(|version| version.file.counter = counter)
+    });
+    store.disown_version(contents[0].file());
+    store.disown_version(FileId { incarnation: life, counter: 77 });
+    assert!(store.may_adopt(&again[0].source()) && store.adopt(&again[0].source()));
+    assert!(again[0].is_readable(&store));
+    assert!(!store.adopt(&again[1].source()), "somebody has it under its own id");
+    store.disown_version(again[0].file());
+    let third = contents[0].with(|version| version.file.counter = 200);
+    assert!(store.adopt(&third.source()), "it can be disowned again under its later id");
+    assert_eq!(listed(&store), [contents[1].file(), third.file()]);
+    assert!(store.drop_version(third.file()));
+    assert_eq!(listed(&store), [contents[1].file()]);
+}
+
+#[test]
 fn a_change_of_names_is_reported_as_one_that_left_and_one_that_came() {
     let fixture = Fixture::new(TierKind::Disk, 64 * MIB);
     let store = fixture.open();

@@ -1,0 +1,58 @@
+//! Of a mount with more files than may be known, those that nobody used for longest are forgotten: all of them are still
+//! there for whoever asks, and what is cached of them is not fetched again.
+
+use std::fs;
+use std::time::Duration;
+
+use forebay_integration_tests::{Cluster, wait_until, write_file};
+
+const DIRECTORIES: u64 = 4;
+const FILES: u64 = 30;
+/// A directory counts as in use for 10 s, and it is looked every 5 s.
+const FORGOTTEN_WITHIN: Duration = Duration::from_secs(60);
+
+#[test]
+fn what_was_forgotten_is_found_again_and_its_cached_bytes_are_not_fetched_again() {
+    let source = tempfile::tempdir().expect("a folder");
+    let files: Vec<_> = (0..DIRECTORIES * FILES)
+        .map(|number| {
+            let name = format!("d{}/f{number:03}", number % DIRECTORIES);
+            let content = write_file(&source.path().join(&name), number, 5000);
+            (name, content)
+        })
+        .collect();
+    let uri = format!("file://{}", source.path().display());
+    // Nothing is renewed in the background, so whatever is listed was asked for.
+    let cluster = Cluster::builder().fuse().argument("--loaded-entries-max").argument("40").start();
+    let mounted = cluster.run(&["mount", &uri, "/data", "--freshness", "immutable"]);
+    assert_eq!(mounted.code, 0, "{}", mounted.stderr);
+    let root = cluster.fuse().join("data");
+    wait_until("the mount is seen", Duration::from_secs(10), || root.exists());
+    let read_all = || {
+        for (name, content) in &files {
+            assert_eq!(&fs::read(root.join(name)).expect("there"), content, "{name}");
+        }
+    };
+    read_all();
+    let known = || cluster.json(&["admin", "report"])["namespace"]["files"].as_u64().expect("a number");
+    assert_eq!(known(), DIRECTORIES * FILES);
+    let fetched = cluster.metric("forebay_worker_under_store_read_bytes_total");
+    wait_until("most of it is forgotten", FORGOTTEN_WITHIN, || known() <= 40);
+    let forgotten = cluster.metric("forebay_master_forgotten_entries_total");
+    assert!(forgotten >= DIRECTORIES * FILES - 40);
+    wait_until("the worker has heard of it", Duration::from_secs(10), || {
+        cluster.metric("forebay_worker_disowned_versions_total") == forgotten
+    });
+    let names = |directory: u64| {
+        let listed = fs::read_dir(root.join(format!("d{directory}"))).expect("listed");
+        listed.inspect(|entry| assert!(entry.is_ok(), "{entry:?}")).count() as u64
+    };
+    (0..DIRECTORIES).for_each(|directory| assert_eq!(names(directory), FILES));
+    read_all();
+    assert_eq!(
+        cluster.metric("forebay_worker_under_store_read_bytes_total"),
+        fetched,
+        "nothing is fetched again"
+    );
+    assert_eq!(cluster.metric("forebay_worker_adopted_versions_total"), forgotten);
+}
