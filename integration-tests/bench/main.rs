@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use comparison::{Effort, Report};
 
 const USAGE: &str = "\
-usage: cargo xtask bench SUITE [--quick] [--json FILE]
+usage: cargo xtask bench SUITE [--quick] [--keys N] [--json FILE]
 
   SUITE        read: files through FUSE beside the same files in their own directory, and loading them
                beside a plain download
@@ -23,6 +23,7 @@ usage: cargo xtask bench SUITE [--quick] [--json FILE]
                grants, and questions about names while a large directory is listed
                all: every suite
   --quick      less data and fewer turns: whether it works, not how fast it is
+  --keys N     so many objects in the large directory of truth (default 50000, with --quick 3000)
   --json FILE  writes the report there too
 ";
 
@@ -30,6 +31,7 @@ usage: cargo xtask bench SUITE [--quick] [--json FILE]
 struct Arguments {
     suite: String,
     effort: Effort,
+    keys: Option<usize>,
     json: Option<String>,
 }
 
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
         rows.extend(load_case::run(effort));
     }
     if matches!(suite, "truth" | "all") {
-        rows.extend(truth_suite::run(effort));
+        rows.extend(truth_suite::run(effort, arguments.keys));
     }
     let report =
         Report { suite: arguments.suite, machine: machine::describe(), commit: machine::commit(), rows };
@@ -60,16 +62,17 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
-    let (mut suite, mut effort, mut json) = (None, Effort::Full, None);
+    let (mut suite, mut effort, mut keys, mut json) = (None, Effort::Full, None, None);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--quick" => effort = Effort::Quick,
+            "--keys" => keys = Some(words.next()?.parse().ok()?),
             "--json" => json = Some(words.next()?),
             "read" | "truth" | "all" if suite.is_none() => suite = Some(word),
             _ => return None,
         }
     }
-    Some(Arguments { suite: suite?, effort, json })
+    Some(Arguments { suite: suite?, effort, keys, json })
 }
 
 #[cfg(test)]
@@ -86,11 +89,19 @@ mod tests {
         assert_eq!((&arguments.suite[..], arguments.effort), ("read", Effort::Quick));
         assert_eq!(arguments.json.as_deref(), Some("out"));
         assert_eq!(parsed(&["all"]).expect("right").effort, Effort::Full);
+        assert_eq!(parsed(&["truth", "--keys", "7"]).expect("right").keys, Some(7));
     }
 
     #[test]
     fn anything_else_is_wrong_usage() {
-        for words in [&[][..], &["write"], &["read", "all"], &["read", "--json"], &["read", "--fast"]] {
+        for words in [
+            &[][..],
+            &["write"],
+            &["read", "all"],
+            &["read", "--json"],
+            &["read", "--fast"],
+            &["truth", "--keys", "x"],
+        ] {
             assert!(parsed(words).is_none(), "{words:?}");
         }
     }

@@ -171,7 +171,7 @@ impl MetadataLoadJob {
                 Found { kind: EntryKind::Directory, inode, .. } => {
                     directory.below.push_back((directory.path.join(name.clone()), *inode));
                 }
-                Found { inode, version: Some(_), .. } => {
+                Found { kind: EntryKind::File, inode, .. } => {
                     if self.visited.insert(*inode) {
                         file_done(&mut self.report);
                     }

@@ -85,8 +85,9 @@ impl Shared {
     }
 
     /// Looks whether the under-store of a mount may still be asked, for whoever asks it for long.
-    pub(crate) async fn may_ask_on(&self, mount: MountId) -> Result<(), MasterError> {
-        match self.query(|state| Ok(query::mount(state, mount)?)).await? {
+    pub(crate) fn may_ask_on(&self, mount: MountId) -> Result<(), MasterError> {
+        // A mode that this master has answered for is applied here.
+        match query::mount(&self.raft.local_view()?.moment(), mount)? {
             Some(mount) if mount.options.is_in_maintenance() => Err(MasterError::in_maintenance(&mount)),
             _ => Ok(()),
         }

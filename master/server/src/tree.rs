@@ -6,7 +6,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_metadata::{Freshness, Inode, MountRecord, StateReader, query};
+use forebay_metadata::{Edge, Freshness, Inode, MountRecord, StateReader, query};
 use forebay_proto::{Entry, Named, Validity};
 use forebay_runtime::BootInstant;
 use forebay_types::{
@@ -166,7 +166,11 @@ pub(crate) async fn list_by_key(
     after: Option<&ListingPosition>,
     limit: usize,
 ) -> Result<(Vec<Named>, bool, Validity), MasterError> {
-    read_by_key(shared, directory, after, limit, None).await
+    let reading = Reading { directory, after, begun: None };
+    let page = |state: &dyn StateReader, part: Option<&Part>| {
+        page_by_key(shared, state, directory, after, part, limit)
+    };
+    read_by_key(shared, reading, page).await
 }
 
 /// The same for a reader that goes through a directory to its end, and began at `begun`. What was fresh then, or is
@@ -179,27 +183,69 @@ pub(crate) async fn go_through(
     limit: usize,
     begun: BootInstant,
 ) -> Result<(Vec<Named>, bool), MasterError> {
-    let (entries, complete, _) = read_by_key(shared, directory, after, limit, Some(begun)).await?;
+    let reading = Reading { directory, after, begun: Some(begun) };
+    let page = |state: &dyn StateReader, part: Option<&Part>| {
+        page_by_key(shared, state, directory, after, part, limit)
+    };
+    let (entries, complete, _) = read_by_key(shared, reading, page).await?;
     Ok((entries, complete))
 }
 
-async fn read_by_key(
+/// The same of names alone and what they lead to.
+pub(crate) async fn go_through_names(
     shared: &Arc<Shared>,
     directory: InodeId,
     after: Option<&ListingPosition>,
     limit: usize,
-    begun: Option<BootInstant>,
-) -> Result<(Vec<Named>, bool, Validity), MasterError> {
-    while_forgotten(shared, || read_by_key_once(shared, directory, after, limit, begun)).await
+    begun: BootInstant,
+) -> Result<(Vec<(EntryName, Edge)>, bool), MasterError> {
+    let reading = Reading { directory, after, begun: Some(begun) };
+    let page =
+        |state: &dyn StateReader, part: Option<&Part>| edges_by_key(state, directory, after, part, limit);
+    let (names, complete, _) = read_by_key(shared, reading, page).await?;
+    Ok((names, complete))
 }
 
-async fn read_by_key_once(
-    shared: &Arc<Shared>,
+/// What is read of a directory in the order of keys.
+#[derive(Clone, Copy)]
+struct Reading<'a> {
     directory: InodeId,
-    after: Option<&ListingPosition>,
-    limit: usize,
+    after: Option<&'a ListingPosition>,
+    /// When whoever goes through all of it began.
     begun: Option<BootInstant>,
-) -> Result<(Vec<Named>, bool, Validity), MasterError> {
+}
+
+/// What stands somewhere in the order of keys.
+trait Placed {
+    fn position(&self) -> ListingPosition;
+}
+
+impl Placed for Named {
+    fn position(&self) -> ListingPosition {
+        ListingPosition::of(&self.name, self.entry.kind)
+    }
+}
+
+impl Placed for (EntryName, Edge) {
+    fn position(&self) -> ListingPosition {
+        ListingPosition::of(&self.0, self.1.kind)
+    }
+}
+
+/// A page of a directory, all of which or a part is known.
+async fn read_by_key<T: Placed>(
+    shared: &Arc<Shared>,
+    reading: Reading<'_>,
+    page: impl Fn(&dyn StateReader, Option<&Part>) -> Result<(Vec<T>, bool), MasterError>,
+) -> Result<(Vec<T>, bool, Validity), MasterError> {
+    while_forgotten(shared, || read_by_key_once(shared, reading, &page)).await
+}
+
+async fn read_by_key_once<T: Placed>(
+    shared: &Arc<Shared>,
+    Reading { directory, after, begun }: Reading<'_>,
+    page: impl Fn(&dyn StateReader, Option<&Part>) -> Result<(Vec<T>, bool), MasterError>,
+) -> Result<(Vec<T>, bool, Validity), MasterError> {
     let is_good = |place: &Place| {
         let freshness = place.mount.as_ref().map(|mount| mount.options.freshness);
         let begun = begun.filter(|_| after.is_some()).zip(freshness);
@@ -209,7 +255,7 @@ async fn read_by_key_once(
     };
     let mut goal = after.cloned();
     loop {
-        let question = |state: &dyn StateReader| page_by_key(shared, state, directory, after, None, limit);
+        let question = |state: &dyn StateReader| page(state, None);
         let look = |state: &dyn StateReader| {
             let place = Place::of(state, existing(state, directory)?, None)?;
             if is_good(&place) && query::is_listed(state, directory)? {
@@ -232,14 +278,11 @@ async fn read_by_key_once(
                 return Ok((entries, complete, place.validity(remaining)));
             }
             Covered::Part(part) => {
-                let page = |state: &dyn StateReader| {
-                    page_by_key(shared, state, directory, after, Some(&part), limit)
-                };
-                let seen = |state: &dyn StateReader| while_known(state, &place, Some(&part), page);
+                let question = |state: &dyn StateReader| page(state, Some(&part));
+                let seen = |state: &dyn StateReader| while_known(state, &place, Some(&part), question);
                 let (entries, _) = shared.query(seen).await?;
                 if let Some(last) = entries.last() {
-                    let last = ListingPosition::of(&last.name, last.entry.kind);
-                    let valid = place.validity_in(&part, &last, shared);
+                    let valid = place.validity_in(&part, &last.position(), shared);
                     return Ok((entries, false, valid));
                 }
                 // All that was seen is gone, or nothing: what follows is waited for.
@@ -327,12 +370,24 @@ fn page_by_key(
     part: Option<&Part>,
     limit: usize,
 ) -> Result<(Vec<Named>, bool), MasterError> {
+    let (edges, is_last) = edges_by_key(state, directory, after, part, limit)?;
+    let (entries, complete) = describe_page(shared, state, query::targets(state, edges)?, limit)?;
+    Ok((entries, complete && is_last))
+}
+
+/// Up to `limit` names that stand after `after`; whether no more follow.
+fn edges_by_key(
+    state: &dyn StateReader,
+    directory: InodeId,
+    after: Option<&ListingPosition>,
+    part: Option<&Part>,
+    limit: usize,
+) -> Result<(Vec<(EntryName, Edge)>, bool), MasterError> {
     let up_to = part.map(|part| &part.passed);
     let mut edges = query::list_edges_by_key(state, directory, after, up_to, limit)?;
-    let is_full = edges.len() == limit;
+    let is_last = edges.len() < limit;
     edges.retain(|(name, edge)| part.is_none_or(|part| !part.is_gone(name, edge.changed_at)));
-    let (entries, complete) = describe_page(shared, state, query::targets(state, edges)?, limit)?;
-    Ok((entries, complete && !is_full))
+    Ok((edges, is_last))
 }
 
 fn describe_page(

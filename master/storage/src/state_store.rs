@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use forebay_metadata::store::Row;
 use forebay_metadata::{Mutation, StateReader, StoreError, Table};
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{DB, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{DB, ReadOptions, WriteBatch};
 
 use crate::error::StorageError;
 use crate::format::Format;
@@ -70,10 +70,7 @@ impl StateStore {
         for (name, value) in applied {
             batch.put_cf(family(&self.db, APPLIED), name, value);
         }
-        let mut options = WriteOptions::default();
-        // A batch is in the order of keys, so each row lies close to the one before it.
-        options.set_memtable_insert_hint_per_batch(true);
-        self.db.write_opt(batch, &options).map_err(StorageError::engine("write to", &self.dir))
+        self.db.write(batch).map_err(StorageError::engine("write to", &self.dir))
     }
 
     /// A mark that was committed with the rows.

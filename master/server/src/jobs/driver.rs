@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use forebay_jobs::{Action, Event, Fault, Found, Job, LoadJob, MetadataLoadJob, NamedFound, Page};
 use forebay_metadata::{
-    AdvanceJob, AdvanceMetadataLoad, Command, EndJob, EndMetadataLoad, JobKind, JobRecord, query,
+    AdvanceJob, AdvanceMetadataLoad, Command, Edge, EndJob, EndMetadataLoad, JobKind, JobRecord, query,
 };
 use forebay_proto::{Entry, Named};
 use forebay_runtime::BootInstant;
-use forebay_types::{EntryKind, Epoch, JobId, JobState, NamespacePath};
+use forebay_types::{EntryKind, EntryName, Epoch, JobId, JobState, NamespacePath};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -105,11 +105,19 @@ impl Driver<'_> {
                     Event::Found { request, found: found.map(found_entry).map_err(|error| fault(&error)) }
                 })
             }
-            Action::List { request, directory, after, begun, limit } => Box::pin(async move {
-                let begun = BootInstant::from_boot(begun);
-                let listed = tree::go_through(&shared, directory, after.as_ref(), limit, begun).await;
-                Event::Listed { request, page: listed.map(page).map_err(|error| fault(&error)) }
-            }),
+            Action::List { request, directory, after, begun, limit } => {
+                let is_metadata_only = self.is_metadata_only;
+                Box::pin(async move {
+                    let (after, begun) = (after.as_ref(), BootInstant::from_boot(begun));
+                    let page = match is_metadata_only {
+                        true => tree::go_through_names(&shared, directory, after, limit, begun)
+                            .await
+                            .map(page_of_names),
+                        false => tree::go_through(&shared, directory, after, limit, begun).await.map(page),
+                    };
+                    Event::Listed { request, page: page.map_err(|error| fault(&error)) }
+                })
+            }
             Action::ListWhole { request, directory } => Box::pin(async move {
                 let outcome = tree::list_whole(&shared, directory).await;
                 Event::ListedWhole { request, outcome: outcome.map_err(|error| fault(&error)) }
@@ -216,6 +224,15 @@ fn fault(error: &MasterError) -> Fault {
 
 fn found_entry(entry: Entry) -> Found {
     Found { inode: entry.inode, kind: entry.kind, version: entry.version.map(|(version, _)| version) }
+}
+
+/// A load of metadata needs to know no more of a file than that it is there.
+fn page_of_names((names, is_last): (Vec<(EntryName, Edge)>, bool)) -> Page {
+    let named = |(name, edge): (EntryName, Edge)| NamedFound {
+        name,
+        found: Found { inode: edge.target, kind: edge.kind, version: None },
+    };
+    Page { entries: names.into_iter().map(named).collect(), is_last }
 }
 
 fn page((entries, is_last): (Vec<Named>, bool)) -> Page {

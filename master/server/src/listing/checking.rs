@@ -51,7 +51,7 @@ pub(crate) async fn check(shared: &Arc<Shared>, place: &Place) -> Result<Deviati
     let (begun_at, ()) = shared.begin(|_| Ok(())).await?;
     let (store, mut seen, mut token) = (shared.under_store(mount)?, HashSet::new(), None);
     loop {
-        shared.may_ask_on(mount.id).await?;
+        shared.may_ask_on(mount.id)?;
         shared.turn(mount.id, Urgency::Foreground, 1).await?;
         let listed = tokio::time::timeout(
             limits::UNDER_STORE_DEADLINE,
