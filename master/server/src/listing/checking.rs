@@ -53,15 +53,19 @@ pub(crate) async fn check(shared: &Arc<Shared>, place: &Place) -> Result<Deviati
     loop {
         shared.may_ask_on(mount.id)?;
         shared.turn(mount.id, Urgency::Foreground, 1).await?;
+        let place_to_ask = shared.listings.places.acquire().await.expect("never closed");
         let listed = tokio::time::timeout(
             limits::UNDER_STORE_DEADLINE,
             store.list(&place.directory.key, token.take()),
         );
         let page = listed.await.map_err(|_| MasterError::Silent { uri: mount.uri.to_string() })??;
+        drop(place_to_ask);
         let look = |state: &dyn StateReader| {
+            let names = page.entries.iter().map(|listed| &listed.name).collect();
+            let edges = query::edges_of(state, directory, &names)?;
             let known = |listed: &forebay_under_store::ListedObject| {
-                let edge = query::edge(state, directory, &listed.name)?;
-                Ok((edge, query::lookup(state, directory, &listed.name)?))
+                let edge = edges.get(&listed.name);
+                Ok((edge.cloned(), edge.map(|edge| query::target(state, edge)).transpose()?))
             };
             page.entries.iter().map(known).collect::<Result<Vec<_>, MasterError>>()
         };
