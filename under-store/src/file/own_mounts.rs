@@ -23,7 +23,16 @@ pub(super) enum MountRoot {
 
 /// Which mount begins at `name` in `directory`.
 pub(super) fn root_at(directory: impl AsFd, name: &CStr) -> MountRoot {
-    match look(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+    kind_of(look(directory, name, AtFlags::SYMLINK_NOFOLLOW))
+}
+
+/// Which mount begins at what was opened.
+pub(super) fn root_of(opened: impl AsFd) -> MountRoot {
+    kind_of(look(opened, c"", AtFlags::EMPTY_PATH))
+}
+
+fn kind_of(found: Option<(bool, String)>) -> MountRoot {
+    match found {
         Some((true, device)) if is_forebay(&device) => MountRoot::Forebay,
         Some((true, _)) => MountRoot::Other,
         _ => MountRoot::None,
@@ -84,5 +93,7 @@ mod tests {
         assert!(!holds(&opened));
         let root = std::fs::File::open("/").expect("opened");
         assert_eq!(root_at(&root, c"proc"), MountRoot::Other);
+        let proc = std::fs::File::open("/proc").expect("opened");
+        assert_eq!((root_of(&proc), root_of(&opened)), (MountRoot::Other, MountRoot::None));
     }
 }

@@ -13,6 +13,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat, openat2};
 use rustix::io::Errno;
 
+use super::own_mounts::{self, MountRoot};
 use super::status;
 use crate::error::UnderStoreError;
 use crate::port::ObjectStatus;
@@ -58,11 +59,18 @@ impl Place {
         }
     }
 
-    /// What it is.
+    /// What it is, as a listing of its directory shows it.
     pub(super) fn status(&self) -> Result<Option<ObjectStatus>, UnderStoreError> {
         let Some(opened) = self.open(OFlags::PATH, "look at")? else { return Ok(None) };
-        let found =
-            rustix::fs::fstat(&opened).map_err(|errno| local_error(&self.object, "look at", errno))?;
+        let is_root = self.key.as_bytes().is_empty();
+        let mount = if is_root { MountRoot::None } else { own_mounts::root_of(&opened) };
+        if mount == MountRoot::Forebay {
+            return Ok(None);
+        }
+        let found = match rustix::fs::fstat(&opened) {
+            Err(Errno::NOTCONN | Errno::ACCESS) if mount == MountRoot::Other => return Ok(None),
+            found => found.map_err(|errno| local_error(&self.object, "look at", errno))?,
+        };
         let target = || rustix::fs::readlinkat(&opened, "", Vec::new()).map(std::ffi::CString::into_bytes);
         status::of(&found, target).map_err(|errno| local_error(&self.object, "read the link", errno))
     }
