@@ -2,7 +2,8 @@
 //!
 //! The age counts from the begin of the listing, so an answer is never older than it is said to be. A new master
 //! knows nothing and asks again. Directories in use are due for another comparison when half of their freshness is over,
-//! so that nobody has to wait for it.
+//! so that nobody has to wait for it. Not those that are dear: a listing of them takes longer than what it shows stays
+//! fresh, so single names are asked for instead.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -13,6 +14,9 @@ use forebay_runtime::BootInstant;
 use forebay_types::InodeId;
 
 use crate::limits;
+
+#[cfg(test)]
+mod tests;
 
 /// What is remembered of directories.
 #[derive(Debug, Default)]
@@ -33,6 +37,10 @@ struct Check {
     due_at: Option<BootInstant>,
     /// The freshness that counted last; `None` for what is listed once.
     bound: Option<Duration>,
+    /// What the pages of the last complete listing took to fetch, or of one since that took longer already.
+    cost: Duration,
+    /// Begin of the listing that told the cost, or of one that was begun to learn it anew.
+    measured_at: Option<BootInstant>,
 }
 
 /// What may be done with what is known of a directory.
@@ -49,16 +57,57 @@ pub enum Verdict {
 }
 
 impl Checks {
-    /// A listing that began at `began` has succeeded.
-    pub fn listed(&mut self, directory: InodeId, freshness: Freshness, began: BootInstant) {
+    /// A listing that began at `began` has succeeded. Its pages took `cost` to fetch, waits for readers not counted.
+    pub fn listed(&mut self, directory: InodeId, freshness: Freshness, began: BootInstant, cost: Duration) {
         let check = self.check(directory);
         if check.listed_at.is_some_and(|earlier| earlier >= began) {
             return;
         }
         (check.listed_at, check.failed_at) = (Some(began), None);
+        (check.cost, check.measured_at) = (cost, check.measured_at.max(Some(began)));
         // Somebody wanted it. Renewals do not count, or it would be renewed for ever.
         check.used_at.get_or_insert(began);
         self.make_due(directory, freshness, |bound| began.saturating_add(due_after(directory, bound)));
+    }
+
+    /// The pages of a listing that goes on took so long to fetch by now.
+    pub fn takes(&mut self, directory: InodeId, so_far: Duration) {
+        let check = self.check(directory);
+        check.cost = check.cost.max(so_far);
+    }
+
+    /// A single name of a directory was asked for, and there was an answer. After a fail-over that may be all that is
+    /// remembered of a directory in use.
+    pub fn answered(&mut self, directory: InodeId, now: BootInstant) {
+        let check = self.check(directory);
+        check.failed_at = None;
+        check.used_at.get_or_insert(now);
+    }
+
+    /// Whether a listing of a directory costs more than the freshness, so that a single name is to be asked for alone.
+    pub fn is_dear(&self, directory: InodeId, freshness: Freshness) -> bool {
+        match freshness {
+            Freshness::Bound(bound) => {
+                self.directories.get(&directory).map_or(bound.is_zero(), |check| check.is_dear(bound))
+            }
+            Freshness::Immutable => false,
+        }
+    }
+
+    /// Whether it is time to learn anew what a listing of a dear directory costs: its under-store may have had a bad
+    /// moment. Told once for each time, and never often enough that listings take much of the time.
+    pub fn take_to_measure(&mut self, directory: InodeId, freshness: Freshness, now: BootInstant) -> bool {
+        let Freshness::Bound(bound) = freshness else { return false };
+        let Some(check) = self.directories.get_mut(&directory) else { return false };
+        if bound.is_zero() || !check.is_dear(bound) {
+            return false;
+        }
+        let pause = limits::LISTING_COST_MEMORY.max(check.cost * limits::LISTING_COST_PART);
+        let is_time = check.measured_at.is_none_or(|at| now.saturating_duration_since(at) >= pause);
+        if is_time {
+            check.measured_at = Some(now);
+        }
+        is_time
     }
 
     /// What was listed of a directory is not known any more.
@@ -90,7 +139,7 @@ impl Checks {
             self.due.pop_first();
             let Some(check) = self.directories.get_mut(&directory) else { continue };
             check.due_at = None;
-            if check.is_in_use(now) {
+            if check.is_in_use(now) && !check.bound.is_some_and(|bound| check.is_dear(bound)) {
                 taken.push(directory);
             }
         }
@@ -102,7 +151,7 @@ impl Checks {
         self.due.first().is_some_and(|(due_at, _)| *due_at <= now)
     }
 
-    /// A freshness of zero is a matter of each question, and what never changes is never due.
+    /// What is dear is a matter of each question, as with a freshness of zero, and what never changes is never due.
     fn make_due(
         &mut self,
         directory: InodeId,
@@ -114,7 +163,7 @@ impl Checks {
             Freshness::Bound(bound) => Some(bound),
             Freshness::Immutable => None,
         };
-        let due_at = check.bound.filter(|bound| !bound.is_zero()).map(at);
+        let due_at = check.bound.filter(|bound| !check.is_dear(*bound)).map(at);
         let before = std::mem::replace(&mut check.due_at, due_at);
         if let Some(before) = before {
             self.due.remove(&(before, directory));
@@ -194,6 +243,10 @@ impl Check {
         self.listed_at.max(self.failed_at)
     }
 
+    const fn is_dear(&self, bound: Duration) -> bool {
+        bound.is_zero() || self.cost.as_nanos() > bound.as_nanos()
+    }
+
     /// Whether somebody asked within twice the freshness: whoever was granted an answer may use it for one and then
     /// come back.
     fn is_in_use(&self, now: BootInstant) -> bool {
@@ -243,150 +296,3 @@ pub fn validity(remaining: Duration, freshness: Freshness, coherence: Coherence)
 /// The same about a directory that lies in no mount: it changes with the mounts only.
 pub(crate) const SYNTHETIC: Validity =
     Validity { alone: limits::SYNTHETIC_VALIDITY, granted: limits::SYNTHETIC_GRANT };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DIRECTORY: InodeId = InodeId::new(7);
-
-    fn at(seconds: u64) -> BootInstant {
-        BootInstant::from_boot(Duration::from_secs(seconds))
-    }
-
-    fn bound(seconds: u64) -> Freshness {
-        Freshness::Bound(Duration::from_secs(seconds))
-    }
-
-    #[test]
-    fn a_listing_serves_until_its_bound_and_is_renewed_when_well_over_half_of_it_is_over() {
-        let mut checks = Checks::default();
-        assert_eq!(checks.verdict(DIRECTORY, bound(60), at(0)), Verdict::Over);
-        checks.listed(DIRECTORY, bound(60), at(0));
-        assert_eq!(checks.verdict(DIRECTORY, bound(60), at(10)), Verdict::Fresh(Duration::from_secs(50)));
-        assert_eq!(checks.verdict(DIRECTORY, bound(60), at(40)), Verdict::Aging(Duration::from_secs(20)));
-        assert_eq!(checks.verdict(DIRECTORY, bound(60), at(60)), Verdict::Over);
-        assert_eq!(checks.verdict(DIRECTORY, bound(0), at(0)), Verdict::Over);
-    }
-
-    #[test]
-    fn a_reader_goes_on_with_what_was_fresh_when_it_began_or_is_younger() {
-        let mut checks = Checks::default();
-        assert!(!checks.is_good_for(DIRECTORY, bound(60), at(100)), "never listed");
-        checks.listed(DIRECTORY, bound(60), at(100));
-        for (begun, is_good) in [(50, true), (100, true), (159, true), (160, false)] {
-            assert_eq!(checks.is_good_for(DIRECTORY, bound(60), at(begun)), is_good, "{begun}");
-        }
-        assert!(
-            checks.is_good_for(DIRECTORY, bound(0), at(100))
-                && !checks.is_good_for(DIRECTORY, bound(0), at(101))
-        );
-        assert!(checks.is_good_for(DIRECTORY, Freshness::Immutable, at(1 << 30)));
-        checks.failed(DIRECTORY, bound(60), at(120));
-        assert!(checks.is_good_for(DIRECTORY, bound(60), at(110)), "an outage since changes nothing");
-    }
-
-    #[test]
-    fn an_immutable_mount_is_listed_once() {
-        let mut checks = Checks::default();
-        assert_eq!(checks.verdict(DIRECTORY, Freshness::Immutable, at(0)), Verdict::Over);
-        checks.listed(DIRECTORY, Freshness::Immutable, at(0));
-        let verdict = checks.verdict(DIRECTORY, Freshness::Immutable, at(1 << 30));
-        assert_eq!(verdict, Verdict::Fresh(limits::IMMUTABLE_VALIDITY));
-    }
-
-    #[test]
-    fn a_failed_listing_is_not_tried_again_at_once_and_never_makes_old_news_fresh() {
-        let mut checks = Checks::default();
-        checks.listed(DIRECTORY, bound(60), at(0));
-        checks.failed(DIRECTORY, bound(60), at(100));
-        assert_eq!(checks.verdict(DIRECTORY, bound(60), at(101)), Verdict::OverAndFailing);
-        assert_eq!(checks.verdict(DIRECTORY, bound(60), at(103)), Verdict::Over);
-    }
-
-    #[test]
-    fn an_outage_of_very_many_directories_is_remembered_within_the_maximum() {
-        let mut checks = Checks::default();
-        let directories = limits::CHECKED_DIRECTORIES_MAX as u64 + 10;
-        (0..directories)
-            .for_each(|directory| checks.failed(InodeId::new(directory), bound(60), at(directory)));
-        assert!(checks.directories.len() <= limits::CHECKED_DIRECTORIES_MAX);
-        assert_eq!(checks.due.len(), checks.directories.len());
-        let last = InodeId::new(directories - 1);
-        assert_eq!(checks.verdict(last, bound(60), at(directories)), Verdict::OverAndFailing);
-    }
-
-    #[test]
-    fn a_listing_that_began_earlier_does_not_make_a_later_one_younger() {
-        let mut checks = Checks::default();
-        checks.listed(DIRECTORY, bound(60), at(10));
-        checks.listed(DIRECTORY, bound(60), at(5));
-        assert_eq!(checks.verdict(DIRECTORY, bound(60), at(20)), Verdict::Fresh(Duration::from_secs(50)));
-    }
-
-    #[test]
-    fn a_directory_in_use_is_due_from_half_of_its_freshness_on_and_one_that_nobody_asks_about_no_more() {
-        let mut checks = Checks::default();
-        // From half of it to five eighths.
-        let (early, late) = (29, 38);
-        checks.listed(DIRECTORY, bound(60), at(0));
-        assert_eq!(checks.take_due(at(early), 9), []);
-        checks.verdict(DIRECTORY, bound(60), at(10));
-        assert_eq!(checks.take_due(at(late), 9), [DIRECTORY]);
-        assert_eq!(checks.take_due(at(late + 1), 9), [], "it is being listed");
-        checks.listed(DIRECTORY, bound(60), at(late));
-        assert_eq!(checks.take_due(at(late + early), 9), []);
-        assert_eq!(checks.take_due(at(late + late), 9), [DIRECTORY]);
-        checks.failed(DIRECTORY, bound(60), at(80));
-        assert_eq!((checks.take_due(at(94), 9), checks.take_due(at(95), 9)), (vec![], vec![DIRECTORY]));
-        checks.listed(DIRECTORY, bound(60), at(110));
-        assert_eq!(checks.take_due(at(150), 9), [], "the last question was over two minutes ago");
-        checks.verdict(DIRECTORY, bound(60), at(151));
-        checks.listed(DIRECTORY, bound(60), at(152));
-        assert_eq!(checks.take_due(at(152 + late), 9), [DIRECTORY]);
-    }
-
-    #[test]
-    fn a_directory_that_was_listed_and_about_which_nobody_asks_is_not_renewed_for_ever() {
-        let (mut checks, mut now, mut renewals) = (Checks::default(), 0, 0);
-        checks.listed(DIRECTORY, bound(60), at(0));
-        while now < 10_000 {
-            now += 1;
-            for due in checks.take_due(at(now), 9) {
-                checks.listed(due, bound(60), at(now));
-                renewals += 1;
-            }
-        }
-        assert!((1..=4).contains(&renewals), "{renewals}");
-    }
-
-    #[test]
-    fn directories_that_were_listed_at_once_are_not_due_at_once() {
-        let times: std::collections::BTreeSet<_> =
-            (1..100).map(|id| due_after(InodeId::new(id), Duration::from_secs(60))).collect();
-        assert!(times.len() > 50, "{times:?}");
-        assert!(times.iter().all(|due| (30..38).contains(&due.as_secs())), "{times:?}");
-    }
-
-    #[test]
-    fn what_never_changes_and_what_is_asked_for_each_time_is_never_due() {
-        for freshness in [Freshness::Immutable, bound(0)] {
-            let mut checks = Checks::default();
-            checks.listed(DIRECTORY, freshness, at(0));
-            assert_eq!(checks.take_due(at(1 << 30), 9), []);
-            checks.listed(DIRECTORY, bound(60), at(1 << 30));
-            checks.listed(DIRECTORY, freshness, at((1 << 30) + 1));
-            assert!(checks.due.is_empty(), "the mount has another freshness now");
-        }
-    }
-
-    #[test]
-    fn clients_lag_behind_by_the_coherence_bound_at_most_unless_they_hear_of_changes() {
-        let minute = Duration::from_secs(60);
-        let relaxed = Validity { alone: limits::COHERENCE_BOUND, granted: minute };
-        assert_eq!(validity(minute, bound(60), Coherence::Relaxed), relaxed);
-        assert_eq!(validity(minute, bound(60), Coherence::Strict), Validity::default());
-        let immutable = Validity { alone: minute, granted: minute };
-        assert_eq!(validity(minute, Freshness::Immutable, Coherence::Relaxed), immutable);
-    }
-}

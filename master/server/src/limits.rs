@@ -162,6 +162,11 @@ pub(crate) const LISTING_PAGES_WAITING_MAX: usize = 2;
 pub(crate) const LISTING_PAGES_REMEMBERED: usize = 16;
 /// How long a listing waits for somebody who wants more of it; then it is given up, and begins anew when it is wanted.
 pub(crate) const LISTING_UNWANTED_MAX: Duration = Duration::from_secs(30);
+/// How long it is remembered that a listing of a directory costs more than its freshness, at least; then one for which
+/// nobody waits tells whether it still does.
+pub(crate) const LISTING_COST_MEMORY: Duration = Duration::from_secs(600);
+/// The same in times of what it cost, so that such listings take a small part of the time.
+pub(crate) const LISTING_COST_PART: u32 = 16;
 /// Most missing names that one listing removes; where there are more the directory is listed again.
 pub(crate) const REMOVALS_PENDING_MAX: usize = 262_144;
 /// Backups that are taken at once; each keeps the rows of its moment on the disk.

@@ -1,6 +1,7 @@
 //! Fetches the pages of one listing, ahead of whoever compares them and only as far as somebody wants them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use forebay_metadata::{Inode, MountRecord};
 use forebay_runtime::BootInstant;
@@ -25,6 +26,8 @@ pub(super) struct Fetched {
     pub(super) asked: BootInstant,
     pub(super) page: ListedPage,
     pub(super) is_last: bool,
+    /// How long it was waited for the under-store's answers, to this page and those before.
+    pub(super) cost: Duration,
 }
 
 impl Pages {
@@ -68,11 +71,13 @@ struct Fetching {
 
 impl Fetching {
     async fn run(&self, pages: &mpsc::Sender<Result<Fetched, MasterError>>) -> Result<(), MasterError> {
-        let mut token = None;
+        let (mut token, mut cost) = (None, Duration::ZERO);
         loop {
             let (asked, mut page) = self.page(token).await?;
             token = page.next.take();
-            let fetched = Fetched { asked, page, is_last: token.is_none() };
+            cost += self.shared.clock.boot_instant().saturating_duration_since(asked);
+            self.shared.checks.lock().takes(self.directory, cost);
+            let fetched = Fetched { asked, page, is_last: token.is_none(), cost };
             if pages.send(Ok(fetched)).await.is_err() || token.is_none() || !self.is_more_wanted().await {
                 return Ok(());
             }

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use forebay_metadata::{
     ApplyListing, Command, Edge, EdgeOrigin, Inode, ListedEntry, MountRecord, StateReader, query,
@@ -76,9 +77,9 @@ impl Listing<'_> {
         let mut comparison =
             Comparison { begun_at, passed: None, ahead: HashSet::new(), gone, is_truncated: false };
         let mut settling = None;
-        let mut is_whole = false;
-        while let Some(Fetched { asked, mut page, is_last }) = pages.next().await? {
-            is_whole = is_last;
+        let (mut is_whole, mut whole_cost) = (false, Duration::ZERO);
+        while let Some(Fetched { asked, mut page, is_last, cost }) = pages.next().await? {
+            (is_whole, whole_cost) = (is_last, cost);
             if comparison.passed.is_none()
                 && let Some(first) = split_off_first(&mut page)
             {
@@ -93,7 +94,7 @@ impl Listing<'_> {
         self.sweep(&mut comparison).await?;
         self.propose_removals(&comparison, was_loaded).await?;
         if !comparison.is_truncated {
-            self.shared.checks.lock().listed(id, self.mount.options.freshness, began);
+            self.shared.checks.lock().listed(id, self.mount.options.freshness, began, whole_cost);
         }
         Ok(Finish::Whole)
     }

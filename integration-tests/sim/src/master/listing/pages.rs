@@ -66,14 +66,14 @@ impl Listing<'_> {
             Comparison { begun_at, passed: None, ahead: BTreeSet::new(), gone, pages: Vec::new() };
         let (pages, fetched) = mpsc::channel(LISTING_PAGES_WAITING_MAX);
         let compared = self.compare_all(&mut comparison, fetched);
-        let ((), is_whole) = futures::try_join!(self.fetch(pages), compared)?;
+        let (cost, is_whole) = futures::try_join!(self.fetch(pages), compared)?;
         if !is_whole {
             return Ok(Finish::GivenUp);
         }
         self.sweep(&mut comparison).await;
         self.propose_removals(&comparison, was_loaded).await?;
         let freshness = self.world.mounts[self.place.mount].freshness();
-        self.master.checks.borrow_mut().listed(id, freshness, began);
+        self.master.checks.borrow_mut().listed(id, freshness, began, cost);
         Ok(Finish::Whole)
     }
 
@@ -81,19 +81,21 @@ impl Listing<'_> {
         question(&*self.world.log.store.borrow()).expect("memory can be read")
     }
 
-    /// Fetches pages ahead of the comparison.
-    async fn fetch(&self, mut pages: mpsc::Sender<(BootInstant, Page, bool)>) -> Result<(), ErrorKind> {
-        let (id, mut token) = (self.place.directory.id, None);
+    /// Fetches pages ahead of the comparison; gives how long the under-store took to answer.
+    async fn fetch(&self, mut pages: mpsc::Sender<(BootInstant, Page, bool)>) -> Result<Duration, ErrorKind> {
+        let (id, mut token, mut cost) = (self.place.directory.id, None, Duration::ZERO);
         loop {
             let (asked, mut page) = self.page(token.as_ref()).await?;
             token = page.next.take();
+            cost += Master::now(self.world).saturating_duration_since(asked);
+            self.master.checks.borrow_mut().takes(id, cost);
             let sent = pages.send((asked, page, token.is_none())).await;
             let more = self.master.listings.more_wanted(id);
             if sent.is_err()
                 || token.is_none()
                 || !self.world.executor.within(LISTING_UNWANTED_MAX, more).await.unwrap_or(false)
             {
-                return Ok(());
+                return Ok(cost);
             }
         }
     }
