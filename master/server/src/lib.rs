@@ -25,6 +25,7 @@ mod sealing;
 mod server;
 mod service;
 mod shared;
+mod single_names;
 mod tree;
 mod under_stores;
 mod worker_channels;
@@ -48,4 +49,5 @@ pub use {
     freshness::{Checks, Verdict, validity},
     listing::Finish,
     listings::{Course, Joined, Listings, Waiting, Wanted},
+    single_names::{Asking, Compared, Ended, Failure, Question, SingleName, SingleNames, Wished},
 };

@@ -167,6 +167,12 @@ pub(crate) const LISTING_UNWANTED_MAX: Duration = Duration::from_secs(30);
 pub(crate) const LISTING_COST_MEMORY: Duration = Duration::from_secs(600);
 /// The same in times of what it cost, so that such listings take a small part of the time.
 pub(crate) const LISTING_COST_PART: u32 = 16;
+/// Most names that are remembered as compared alone; beyond it the older half is asked for again.
+pub(crate) const SINGLE_NAMES_REMEMBERED_MAX: usize = 262_144;
+/// Most names that are asked for alone at once.
+pub(crate) const SINGLE_NAMES_IN_FLIGHT_MAX: usize = 64;
+/// How often a name is asked for alone that changes meanwhile; then its directory is listed.
+pub(crate) const SINGLE_NAME_ATTEMPTS_MAX: usize = 3;
 /// Most missing names that one listing removes; where there are more the directory is listed again.
 pub(crate) const REMOVALS_PENDING_MAX: usize = 262_144;
 /// Backups that are taken at once; each keeps the rows of its moment on the disk.

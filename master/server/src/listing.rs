@@ -8,6 +8,7 @@ mod fetching;
 mod file;
 mod outage;
 mod pages;
+mod single;
 mod vanished;
 mod waiting;
 
@@ -28,6 +29,7 @@ use self::outage::{
 };
 pub use self::pages::Finish;
 use self::pages::Listing;
+pub(crate) use self::single::{Single, ask_single};
 pub(crate) use self::waiting::Goal;
 use self::waiting::{Waited, wait_for};
 use crate::error::MasterError;

@@ -201,6 +201,21 @@ impl Listings {
         }
     }
 
+    /// Whether a listing under way whose begin `is_young_enough` has shown what stands at a place.
+    pub fn has_passed(
+        &self,
+        directory: InodeId,
+        place: &ListingPosition,
+        is_young_enough: impl FnOnce(BootInstant) -> bool,
+    ) -> bool {
+        let under_way = self.under_way.lock();
+        under_way.get(&directory).is_some_and(|UnderWay { now, .. }| {
+            let course = now.borrow();
+            course.passed.as_ref().is_some_and(|passed| place <= passed)
+                && course.began.is_some_and(is_young_enough)
+        })
+    }
+
     /// Whether a directory is being listed, or about to be.
     pub fn is_under_way(&self, directory: InodeId) -> bool {
         self.under_way.lock().contains_key(&directory)

@@ -12,6 +12,7 @@ pub(crate) struct Metrics {
     proposals: IntCounterVec,
     listed_entries: IntCounter,
     skipped_entries: IntCounter,
+    single_names: IntCounter,
     forgotten_entries: IntCounter,
     pub(crate) workers_live: IntGauge,
     pub(crate) workers_lost: IntGauge,
@@ -27,26 +28,11 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// Adds the metrics to `registry`.
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let proposals = IntCounterVec::new(
-            Opts::new(
-                "forebay_master_proposals_total",
-                "Changes proposed to the log, by command and outcome",
-            ),
-            &["command", "outcome"],
-        )?;
-        let jobs = IntCounterVec::new(
-            Opts::new("forebay_master_jobs_ended_total", "Jobs that ended by themselves, by state"),
-            &["state"],
-        )?;
-        registry.register(Box::new(jobs.clone()))?;
-        let turns = IntCounterVec::new(
-            Opts::new(
-                "forebay_master_under_store_waits_total",
-                "Requests to under-stores that the cap of requests a second made wait or refused",
-            ),
-            &["urgency", "outcome"],
-        )?;
-        registry.register(Box::new(turns.clone()))?;
+        let counters = |name, help, labels: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counters.clone()))?;
+            Ok::<_, prometheus::Error>(counters)
+        };
         let counter = |name, help| {
             let counter = IntCounter::new(name, help)?;
             registry.register(Box::new(counter.clone()))?;
@@ -57,11 +43,22 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
-        registry.register(Box::new(proposals.clone()))?;
         Ok(Self {
-            proposals,
-            jobs,
-            turns,
+            proposals: counters(
+                "forebay_master_proposals_total",
+                "Changes proposed to the log, by command and outcome",
+                &["command", "outcome"],
+            )?,
+            jobs: counters(
+                "forebay_master_jobs_ended_total",
+                "Jobs that ended by themselves, by state",
+                &["state"],
+            )?,
+            turns: counters(
+                "forebay_master_under_store_waits_total",
+                "Requests to under-stores that the cap of requests a second made wait or refused",
+                &["urgency", "outcome"],
+            )?,
             jobs_running: gauge("forebay_master_jobs_running_count", "Jobs that are not over")?,
             loaded_bytes: counter(
                 "forebay_master_loaded_bytes_total",
@@ -78,6 +75,10 @@ impl Metrics {
             skipped_entries: counter(
                 "forebay_master_skipped_entries_total",
                 "Entries of under-stores that no path can name",
+            )?,
+            single_names: counter(
+                "forebay_master_single_names_total",
+                "Names that under-stores were asked for alone, since a listing would cost more than the freshness",
             )?,
             mounts_unreachable: gauge(
                 "forebay_master_mounts_unreachable_count",
@@ -134,6 +135,10 @@ impl Metrics {
 
     pub(crate) fn count_forgotten(&self, entries: u32) {
         self.forgotten_entries.inc_by(entries.into());
+    }
+
+    pub(crate) fn count_single_name(&self) {
+        self.single_names.inc();
     }
 
     pub(crate) fn count_listed(&self, entries: usize, skipped: u64) {

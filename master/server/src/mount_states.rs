@@ -59,7 +59,8 @@ impl MountState {
 /// lies in no mount.
 pub(crate) async fn provenance(shared: &Shared, entry: &Entry) -> Result<Option<Provenance>, MasterError> {
     let look = |state: &dyn StateReader| {
-        let id = query::attributes(state, entry.inode)?.and_then(|inode| inode.mount);
+        let inode = query::attributes(state, entry.inode)?;
+        let id = inode.as_ref().and_then(|inode| inode.mount);
         let Some(mount) = id.map(|id| query::mount(state, id)).transpose()?.flatten() else {
             return Ok(None);
         };
@@ -68,7 +69,13 @@ pub(crate) async fn provenance(shared: &Shared, entry: &Entry) -> Result<Option<
             EntryKind::File | EntryKind::Symlink => entry.directory,
         };
         let is_known = entry.kind != EntryKind::Directory || query::is_loaded(state, directory)?;
-        let age = shared.checks.lock().age(directory, shared.clock.boot_instant());
+        let now = shared.clock.boot_instant();
+        let listed = shared.checks.lock().age(directory, now);
+        // What is no directory may have been asked for alone since.
+        let name = inode.and_then(|inode| inode.name).filter(|_| entry.kind != EntryKind::Directory);
+        let alone = name.and_then(|name| shared.single_names.compared(&(directory, name)));
+        let alone = alone.map(|compared| now.saturating_duration_since(compared.began));
+        let age = listed.into_iter().chain(alone).min();
         let (is_over, over_for) = match (mount.options.freshness, age) {
             (Freshness::Immutable, _) => (false, None),
             // Of what an earlier master listed only that is known.

@@ -38,6 +38,7 @@ use crate::renewal;
 use crate::sealing::{SealingError, SealingKey};
 use crate::service::{AdminService, ClusterService, JobsService, MountsService, NamespaceService};
 use crate::shared::Shared;
+use crate::single_names::SingleNames;
 use crate::under_stores::UnderStores;
 
 pub use beginning::{BeginError, RestoreSettings, Restored, format, restore};
@@ -171,6 +172,7 @@ impl Master {
             registry: Mutex::new(Registry::new(seed)),
             checks: Mutex::new(Checks::default()),
             listings: Listings::default(),
+            single_names: SingleNames::default(),
             feed: Feed::new(identity.incarnation, applied),
             jobs: Jobs::default(),
             clock,

@@ -20,6 +20,7 @@ use crate::live_jobs::Jobs;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::request_cap::Urgency;
+use crate::single_names::SingleNames;
 use crate::under_stores::{TooLate, UnderStores};
 
 /// The parts of one master. Locks are short, never held over an await, and never taken inside one another.
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Mutex<Registry>,
     pub(crate) checks: Mutex<Checks>,
     pub(crate) listings: Listings,
+    pub(crate) single_names: SingleNames,
     pub(crate) feed: Feed,
     pub(crate) jobs: Jobs,
     pub(crate) clock: Arc<dyn Clock>,

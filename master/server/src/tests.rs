@@ -8,6 +8,7 @@ mod maintenance;
 mod metadata_loads;
 mod outage;
 mod request_caps;
+mod single_names;
 mod slow_listings;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,6 @@
 //! Answers about the namespace, each within its mount's freshness, with the right to read what is a file.
 
+mod single;
 #[cfg(test)]
 mod tests;
 
@@ -22,27 +23,42 @@ use crate::listing::{
     ensure_fresh, list_if_due, list_now, renew_in_background,
 };
 use crate::shared::Shared;
+use single::{Name, answer_single, fresh_for_single};
 
 /// What `name` is in `parent`, and for how long that may be used. Of a directory that is being listed only what is
-/// asked for must have been seen.
+/// asked for must have been seen, and where listing it costs more than its freshness the name is asked for alone.
 pub(crate) async fn lookup(
     shared: &Arc<Shared>,
     parent: InodeId,
     name: &EntryName,
 ) -> Result<(Option<Entry>, Validity), MasterError> {
-    while_forgotten(shared, || lookup_once(shared, parent, name)).await
+    while_forgotten(shared, || lookup_once(shared, parent, name, true)).await
+}
+
+/// The same for whoever looks up very many names: the directory is listed for them, unless that would be done for each.
+pub(crate) async fn lookup_of_many(
+    shared: &Arc<Shared>,
+    parent: InodeId,
+    name: &EntryName,
+) -> Result<(Option<Entry>, Validity), MasterError> {
+    while_forgotten(shared, || lookup_once(shared, parent, name, false)).await
 }
 
 async fn lookup_once(
     shared: &Arc<Shared>,
     parent: InodeId,
     name: &EntryName,
+    is_single: bool,
 ) -> Result<(Option<Entry>, Validity), MasterError> {
     let question = |state: &dyn StateReader| {
         let found = query::lookup(state, parent, name)?;
         found.map(|inode| Describing::new(shared, state).entry(&inode)).transpose()
     };
-    let place = match look_in(shared, parent, question).await? {
+    // As a file it would stand before.
+    let [as_file, as_directory] =
+        [EntryKind::File, EntryKind::Directory].map(|kind| ListingPosition::of(name, kind));
+    let of = Name { name, inode: None, position: Some(&as_directory) };
+    let place = match look_in(shared, parent, Some(of), question).await? {
         Seen::Answer(answer, valid) => return Ok((answer, valid)),
         Seen::Old(place) => place,
     };
@@ -51,9 +67,12 @@ async fn lookup_once(
     {
         return Ok((Some(known), place.validity(limits::MAINTENANCE_VALIDITY)));
     }
-    // As a file it would stand before.
-    let [as_file, as_directory] =
-        [EntryKind::File, EntryKind::Directory].map(|kind| ListingPosition::of(name, kind));
+    let is_at_once = place.freshness() == Some(Freshness::Bound(Duration::ZERO));
+    if (is_single || is_at_once)
+        && let Some(answered) = answer_single(shared, &place, of, question).await?
+    {
+        return Ok(answered);
+    }
     match ensure(shared, &place, Goal::UpTo(&as_directory)).await? {
         Covered::Whole(remaining) => {
             let answer = shared.query(|state| while_known(state, &place, None, question)).await?;
@@ -115,7 +134,7 @@ pub(crate) async fn attributes(
             look_at(shared, state, inode, mount)
         };
         let seen = shared.query(look).await?;
-        answered(shared, seen, |state| described(shared, state, inode)).await
+        described_within(shared, seen, inode).await
     })
     .await
 }
@@ -133,12 +152,11 @@ async fn open_once(shared: &Arc<Shared>, inode: InodeId) -> Result<(Entry, Valid
             _ => look_at(shared, state, file, Some(mount)).map(Ok),
         }
     });
-    let describe = |state: &dyn StateReader| described(shared, state, inode);
     match seen.await? {
-        Ok(seen) => answered(shared, seen, describe).await,
+        Ok(seen) => described_within(shared, seen, inode).await,
         Err((file, mount)) => {
             ensure_current(shared, &mount, &file).await?;
-            Ok((shared.query(describe).await?, Validity::default()))
+            Ok((shared.query(|state| described(shared, state, inode)).await?, Validity::default()))
         }
     }
 }
@@ -247,8 +265,7 @@ async fn read_by_key_once<T: Placed>(
     page: impl Fn(&dyn StateReader, Option<&Part>) -> Result<(Vec<T>, bool), MasterError>,
 ) -> Result<(Vec<T>, bool, Validity), MasterError> {
     let is_good = |place: &Place| {
-        let freshness = place.mount.as_ref().map(|mount| mount.options.freshness);
-        let begun = begun.filter(|_| after.is_some()).zip(freshness);
+        let begun = begun.filter(|_| after.is_some()).zip(place.freshness());
         begun.is_some_and(|(begun, freshness)| {
             shared.checks.lock().is_good_for(place.directory.id, freshness, begun)
         })
@@ -426,20 +443,27 @@ async fn within_freshness<T>(
     directory: InodeId,
     question: impl Fn(&dyn StateReader) -> Result<T, MasterError>,
 ) -> Result<(T, Validity), MasterError> {
-    let seen = look_in(shared, directory, &question).await?;
-    answered(shared, seen, question).await
+    match look_in(shared, directory, None, &question).await? {
+        Seen::Answer(answer, valid) => Ok((answer, valid)),
+        Seen::Old(place) => once_listed(shared, &place, question).await,
+    }
 }
 
-/// Answers a question about a directory if what is known is fresh.
+/// Answers a question about a directory, or one name in it, if what is known is fresh.
 async fn look_in<T>(
     shared: &Arc<Shared>,
     directory: InodeId,
+    of: Option<Name<'_>>,
     question: impl Fn(&dyn StateReader) -> Result<T, MasterError>,
 ) -> Result<Seen<T>, MasterError> {
     shared
         .query(|state| {
             let place = Place::of(state, existing(state, directory)?, None)?;
-            match fresh_for(shared, state, &place)? {
+            let fresh = match (fresh_for(shared, state, &place)?, of) {
+                (None, Some(of)) => fresh_for_single(shared, state, &place, of)?,
+                (fresh, _) => fresh,
+            };
+            match fresh {
                 Some(valid) => Ok(Seen::Answer(question(state)?, valid)),
                 None => Ok(Seen::Old(Box::new(place))),
             }
@@ -463,7 +487,14 @@ fn look_at(
     }
     let place = Place::of(state, parent, mount)?;
     let in_maintenance = || place.is_in_maintenance().then(|| place.validity(limits::MAINTENANCE_VALIDITY));
-    match fresh_for(shared, state, &place)?.or_else(in_maintenance) {
+    let fresh = match (fresh_for(shared, state, &place)?.or_else(in_maintenance), &inode.name) {
+        (None, Some(name)) => {
+            let of = Name { name, inode: Some(inode.id), position: None };
+            fresh_for_single(shared, state, &place, of)?
+        }
+        (fresh, _) => fresh,
+    };
+    match fresh {
         Some(valid) => {
             let entry = Describing { shared, state, mount: place.mount }.entry(&inode)?;
             Ok(Seen::Answer(entry, valid))
@@ -472,20 +503,36 @@ fn look_at(
     }
 }
 
-/// The answer, asked for again after a listing where it could not be given at once.
-async fn answered<T>(
+/// The answer once the directory was listed within its freshness.
+async fn once_listed<T>(
     shared: &Arc<Shared>,
-    seen: Seen<T>,
+    place: &Place,
     question: impl FnOnce(&dyn StateReader) -> Result<T, MasterError>,
 ) -> Result<(T, Validity), MasterError> {
-    match seen {
-        Seen::Answer(answer, valid) => Ok((answer, valid)),
-        Seen::Old(place) => {
-            let valid = ensure_fresh(shared, &place).await?;
-            let answer = shared.query(|state| while_known(state, &place, None, question)).await?;
-            Ok((answer, place.validity(valid)))
+    let valid = ensure_fresh(shared, place).await?;
+    let answer = shared.query(|state| while_known(state, place, None, question)).await?;
+    Ok((answer, place.validity(valid)))
+}
+
+/// The entry of an inode, after its name or its directory was compared where that was not seen at once.
+async fn described_within(
+    shared: &Arc<Shared>,
+    seen: Seen<Entry>,
+    inode: InodeId,
+) -> Result<(Entry, Validity), MasterError> {
+    let place = match seen {
+        Seen::Answer(entry, valid) => return Ok((entry, valid)),
+        Seen::Old(place) => place,
+    };
+    let describe = |state: &dyn StateReader| described(shared, state, inode);
+    let name = shared.query(|state| Ok(existing(state, inode)?.name)).await?;
+    if let Some(name) = &name {
+        let of = Name { name, inode: Some(inode), position: None };
+        if let Some(answered) = answer_single(shared, &place, of, describe).await? {
+            return Ok(answered);
         }
     }
+    once_listed(shared, &place, describe).await
 }
 
 fn described(shared: &Arc<Shared>, state: &dyn StateReader, inode: InodeId) -> Result<Entry, MasterError> {
@@ -577,6 +624,10 @@ impl Place {
     /// Whether the under-store may not be asked about it.
     pub(crate) fn is_in_maintenance(&self) -> bool {
         self.mount.as_ref().is_some_and(|mount| mount.options.is_in_maintenance())
+    }
+
+    fn freshness(&self) -> Option<Freshness> {
+        self.mount.as_ref().map(|mount| mount.options.freshness)
     }
 
     /// For how long a client may use what a listing under way has shown at a place. It is no grant: that comes with the

@@ -30,7 +30,7 @@ impl PathLookup {
         };
         let known = self.directories.lock().get(&above).copied();
         if let Some(directory) = known {
-            match tree::lookup(shared, directory, name).await {
+            match tree::lookup_of_many(shared, directory, name).await {
                 Ok((Some(entry), _)) => return Ok(entry),
                 Ok((None, _)) => {
                     let (path, missing) = (path.clone(), name.clone());
@@ -44,7 +44,7 @@ impl PathLookup {
             }
         }
         let (directory, _) = tree::resolve(shared, &above).await?;
-        let found = tree::lookup(shared, directory.inode, name).await?.0;
+        let found = tree::lookup_of_many(shared, directory.inode, name).await?.0;
         let mut directories = self.directories.lock();
         if directories.len() >= limits::DIRECTORIES_LOOKED_UP_MAX {
             directories.clear();

@@ -1,6 +1,6 @@
 //! A bucket whose server a test slows down and breaks: real HTTP on loopback, and of S3 what a listing needs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ pub(super) struct Bucket {
 }
 
 struct State {
-    keys: Mutex<BTreeSet<String>>,
+    /// Keys, and the tags of their objects.
+    keys: Mutex<BTreeMap<String, String>>,
     /// Keys of one page.
     page_length: Mutex<usize>,
     /// Objects are answered for without what tells their versions.
@@ -26,6 +27,9 @@ struct State {
     settled: watch::Sender<usize>,
     /// Listings that may be sent.
     sent: Semaphore,
+    /// Whether answers about single names are held back, and how many were settled.
+    holds_back: watch::Sender<bool>,
+    asked: watch::Sender<usize>,
 }
 
 impl Bucket {
@@ -39,6 +43,8 @@ impl Bucket {
             is_odd: Mutex::new(false),
             settled: watch::channel(0).0,
             sent: Semaphore::new(listings),
+            holds_back: watch::channel(false).0,
+            asked: watch::channel(0).0,
         });
         let serving = Arc::clone(&state);
         tokio::spawn(async move {
@@ -50,7 +56,12 @@ impl Bucket {
     }
 
     pub(super) fn put(&self, key: &str) {
-        self.state.keys.lock().insert(key.to_owned());
+        self.put_as(key, "t");
+    }
+
+    /// An object with another tag is another version.
+    pub(super) fn put_as(&self, key: &str, tag: &str) {
+        self.state.keys.lock().insert(key.to_owned(), tag.to_owned());
     }
 
     pub(super) fn remove(&self, key: &str) {
@@ -71,6 +82,17 @@ impl Bucket {
         self.state.sent.add_permits(listings);
     }
 
+    /// Whether answers about single names, which are settled, wait.
+    pub(super) fn hold_back(&self, holds_back: bool) {
+        self.state.holds_back.send_replace(holds_back);
+    }
+
+    /// Waits until so many questions about single names are settled.
+    pub(super) async fn asked(&self, questions: usize) {
+        let mut asked = self.state.asked.subscribe();
+        asked.wait_for(|asked| *asked >= questions).await.expect("the bucket is there");
+    }
+
     /// Waits until the content of so many listings is settled: what is put later is in none of them.
     pub(super) async fn settled(&self, listings: usize) {
         let mut settled = self.state.settled.subscribe();
@@ -86,36 +108,82 @@ async fn answer(state: Arc<State>, mut stream: TcpStream) {
             Ok(read) => head.extend_from_slice(&buffer[..read]),
         }
     }
-    let answer = if head.starts_with(b"HEAD ") {
-        let tag = if *state.is_odd.lock() { "" } else { "ETag: \"t\"\r\n" };
-        format!("{tag}Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: 1\r\n\r\n")
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let after = |name: &str| head.split(name).nth(1).and_then(|rest| rest.split(['&', ' ']).next());
+    let (prefix, page_length) =
+        (after("prefix=").unwrap_or_default().replace("%2F", "/"), *state.page_length.lock());
+    let (status, answer) = if head.starts_with("HEAD ") {
+        let key = head.split([' ', '?']).nth(1).and_then(|target| target.strip_prefix("/bucket/"));
+        let tag = state.keys.lock().get(key.unwrap_or_default()).cloned();
+        let told = if *state.is_odd.lock() {
+            String::new()
+        } else {
+            format!("ETag: \"{}\"\r\n", tag.as_deref().unwrap_or("t"))
+        };
+        settle_question(&state).await;
+        let answer =
+            format!("{told}Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: 1\r\n\r\n");
+        if tag.is_some() {
+            ("200 OK", answer)
+        } else {
+            ("404 Not Found", "Content-Length: 0\r\n\r\n".to_owned())
+        }
+    } else if head.contains("max-keys=1&") {
+        let listed = listing(&state.keys.lock(), &prefix, "", 1);
+        settle_question(&state).await;
+        ("200 OK", format!("Content-Length: {}\r\n\r\n{listed}", listed.len()))
     } else {
-        let head = String::from_utf8_lossy(&head);
-        let after = head.split("continuation-token=").nth(1).and_then(|rest| rest.split(['&', ' ']).next());
-        let listed = listing(&state.keys.lock(), after.unwrap_or_default(), *state.page_length.lock());
+        let listed = listing(
+            &state.keys.lock(),
+            &prefix,
+            after("continuation-token=").unwrap_or_default(),
+            page_length,
+        );
         state.settled.send_modify(|settled| *settled += 1);
         state.sent.acquire().await.expect("never closed").forget();
-        format!("Content-Length: {}\r\n\r\n{listed}", listed.len())
+        ("200 OK", format!("Content-Length: {}\r\n\r\n{listed}", listed.len()))
     };
-    let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{answer}");
+    let answer = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{answer}");
     // Whoever asked may have gone.
     drop(stream.write_all(answer.as_bytes()).await);
 }
 
-fn listing(keys: &BTreeSet<String>, after: &str, page_length: usize) -> String {
-    let following = || keys.iter().filter(|key| key.as_str() > after);
-    let contents: String = following()
-        .take(page_length)
-        .map(|key| {
-            format!(
-                "<Contents><Key>{key}</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified>\
-                 <ETag>\"t\"</ETag><Size>1</Size></Contents>"
-            )
-        })
-        .collect();
-    let next = following().nth(page_length).and_then(|_| following().nth(page_length - 1));
+/// What a question is answered is settled; it may wait to be sent.
+async fn settle_question(state: &State) {
+    state.asked.send_modify(|asked| *asked += 1);
+    let mut holds_back = state.holds_back.subscribe();
+    holds_back.wait_for(|holds_back| !holds_back).await.expect("the bucket is there");
+}
+
+/// A page of the keys after one that begin with a prefix; what follows a slash is rolled up.
+fn listing(keys: &BTreeMap<String, String>, prefix: &str, after: &str, page_length: usize) -> String {
+    let mut directories = BTreeSet::new();
+    let mut entries = Vec::new();
+    for (key, tag) in keys.iter().filter(|(key, _)| key.starts_with(prefix)) {
+        match key[prefix.len()..].split_once('/') {
+            Some((directory, _)) => {
+                let rolled_up = format!("{prefix}{directory}/");
+                if directories.insert(rolled_up.clone()) {
+                    entries.push((
+                        rolled_up.clone(),
+                        format!("<CommonPrefixes><Prefix>{rolled_up}</Prefix></CommonPrefixes>"),
+                    ));
+                }
+            }
+            None => entries.push((
+                key.clone(),
+                format!(
+                    "<Contents><Key>{key}</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified>\
+                     <ETag>\"{tag}\"</ETag><Size>1</Size></Contents>"
+                ),
+            )),
+        }
+    }
+    entries.retain(|(key, _)| key.as_str() > after);
+    let next = entries.get(page_length).map(|_| entries[page_length - 1].0.clone());
+    let contents: String = entries.into_iter().take(page_length).map(|(_, entry)| entry).collect();
+    let is_truncated = next.is_some();
     let next = next
         .map_or_else(String::new, |token| format!("<NextContinuationToken>{token}</NextContinuationToken>"));
-    let is_truncated = !next.is_empty();
     format!("<ListBucketResult><IsTruncated>{is_truncated}</IsTruncated>{next}{contents}</ListBucketResult>")
 }
