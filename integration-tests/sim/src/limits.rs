@@ -24,6 +24,8 @@ pub(crate) const OUTAGE_PATIENCE: Duration = Duration::from_millis(500);
 pub(crate) const UNDER_STORE_DEADLINE: Duration = Duration::from_secs(45);
 /// Longest wait for the log.
 pub(crate) const PROPOSE_DEADLINE: Duration = Duration::from_secs(10);
+/// How often a name is asked for alone that changes meanwhile.
+pub(crate) const SINGLE_NAME_ATTEMPTS_MAX: usize = 3;
 /// Differences of a listing in one entry: few, so that listings take several.
 pub(crate) const DIFFERENCES_PER_ENTRY: usize = 3;
 /// Pages of a listing that were fetched and wait to be compared.

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use forebay_master::{Checks, Feed, Listings};
+use forebay_master::{Checks, Feed, Listings, SingleNames};
 use forebay_metadata::{Command, Effect, ForgetDirectory, Proposal, Reap, Success, query};
 use forebay_proto::{FeedPosition, Followed, News};
 use forebay_runtime::BootInstant;
@@ -36,6 +36,7 @@ pub(crate) const INCARNATION: Incarnation = Incarnation::new(1);
 pub(crate) struct Master {
     pub(crate) checks: RefCell<Checks>,
     pub(crate) listings: Listings,
+    pub(crate) single_names: SingleNames,
     pub(crate) feed: Feed,
     /// Raised with each change of the feed.
     news: Signal,
@@ -68,6 +69,7 @@ impl Master {
         let master = Rc::new(Self {
             checks: RefCell::default(),
             listings: Listings::default(),
+            single_names: SingleNames::default(),
             feed: Feed::new(INCARNATION, world.log.applied()),
             news: Signal::default(),
             is_away: world.mounts.iter().map(|_| Cell::new(false)).collect(),

@@ -57,6 +57,10 @@ pub struct Counts {
     pub jobs: u64,
     /// Changes that the cluster learned.
     pub learned: u64,
+    /// Names that were compared alone.
+    pub single_names: u64,
+    /// Those of them whose directory took longer to list than their freshness, which is not zero.
+    pub dear_names: u64,
 }
 
 impl AddAssign for Counts {
@@ -68,6 +72,8 @@ impl AddAssign for Counts {
         self.loads += more.loads;
         self.jobs += more.jobs;
         self.learned += more.learned;
+        self.single_names += more.single_names;
+        self.dear_names += more.dear_names;
     }
 }
 

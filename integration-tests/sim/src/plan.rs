@@ -14,7 +14,7 @@ pub enum Fault {
     StoreCutsShort,
     /// An under-store says nothing for a while.
     StoreSilent,
-    /// Answers of an under-store take seconds.
+    /// Answers of an under-store take seconds for a while, or those to listings always.
     StoreSlow,
     /// The master crashes and starts again.
     MasterCrash,
@@ -89,6 +89,8 @@ pub enum Planted {
     ForgottenIsMissing,
     /// The later parts of a listing are answered from whatever is known, although it was not compared to the end.
     LaterPartsAreOld,
+    /// What was compared alone is taken for all of its directory.
+    SingleNameIsAll,
 }
 
 /// One run.

@@ -91,6 +91,8 @@ pub(crate) struct UnderStore {
     pub(crate) ignores_conditions: bool,
     /// Whether listings come in the order of keys.
     is_ordered: bool,
+    /// Whether each page of a listing takes a second or two, while all else is quick: many keys lie between those shown.
+    lists_slowly: Cell<bool>,
     objects: RefCell<BTreeMap<String, Content>>,
     history: RefCell<BTreeMap<String, Vec<(Duration, Seen)>>>,
     next_tag: Cell<u64>,
@@ -111,6 +113,7 @@ impl UnderStore {
             mood: Cell::default(),
             ignores_conditions: random.chance(1, 3),
             is_ordered: random.chance(3, 4),
+            lists_slowly: Cell::default(),
             objects: RefCell::default(),
             history: RefCell::default(),
             next_tag: Cell::new(1),
@@ -163,6 +166,11 @@ impl UnderStore {
     pub(crate) fn set_mood(&self, mood: Mood, now: Duration) {
         self.mood.set(mood);
         self.note_trouble(now);
+    }
+
+    /// From now on listings take long.
+    pub(crate) fn list_slowly(&self) {
+        self.lists_slowly.set(true);
     }
 
     /// Something went wrong that looks as if the under-store was away.
@@ -315,6 +323,11 @@ impl UnderStore {
         after: Option<&ListingPosition>,
     ) -> Result<Page, StoreFault> {
         self.reach(world).await?;
+        if self.lists_slowly.get() {
+            // Less than anybody's patience.
+            let more = world.dice("slow-listings", |random| random.millis(2500));
+            world.sleep(more).await;
+        }
         let most = world.dice("store", |random| 1 + random.index(4));
         let mut page = self.page(directory, after, most, world.now());
         let is_cut =

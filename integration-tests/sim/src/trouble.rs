@@ -16,6 +16,10 @@ type Befall = fn(Rc<World>) -> futures::future::LocalBoxFuture<'static, ()>;
 /// Begins all of it.
 pub(crate) fn begin(world: &Rc<World>) {
     for mount in 0..world.mounts.len() {
+        if world.plan.has(Fault::StoreSlow) && world.dice("slow-listings", |random| random.chance(1, 2)) {
+            world.note(format_args!("under-store {mount} lists slowly"));
+            world.mounts[mount].store.list_slowly();
+        }
         run(world, move |world| async move { change_objects(&world, mount).await });
         run(world, move |world| async move { change_mood(&world, mount).await });
     }

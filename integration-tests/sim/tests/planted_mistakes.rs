@@ -60,6 +60,11 @@ fn what_was_forgotten_and_is_taken_for_missing_is_caught() {
 }
 
 #[test]
+fn a_name_that_was_compared_alone_and_is_taken_for_its_directory_is_caught() {
+    caught(Planted::SingleNameIsAll, "answers-are-fresh");
+}
+
+#[test]
 fn a_violation_is_shrunk_to_fewer_kinds_of_trouble_and_shown_with_what_happened_to_the_name() {
     let rule = "answers-are-fresh";
     let seed = caught(Planted::CutListingRemoves, rule);

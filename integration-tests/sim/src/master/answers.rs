@@ -1,5 +1,7 @@
 //! Answers about the namespace, as master/server/src/tree.rs gives them.
 
+mod single;
+
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use forebay_proto::Validity;
 use forebay_types::limits::LISTING_PAGE_MAX;
 use forebay_types::{EntryKind, ErrorKind, InodeId, ListingPosition, VersionDescriptor};
 
+use self::single::Name;
 use super::Master;
 use super::listing::{
     Covered, Goal, Part, Place, compare, ensure, ensure_current, list_now, position, renew_in_background,
@@ -73,9 +76,18 @@ impl Master {
         let question = |world: &World| known_as(world, parent, name);
         self.confirm(world).await;
         let place = Place::of(world, existing(world, parent)?)?;
-        if let Some(validity) = self.fresh_for(world, &place) {
+        let of = Name { name, inode: None, position: Some(&position(name)) };
+        let fresh = match self.fresh_for(world, &place) {
+            None => self.fresh_for_single(world, &place, of)?,
+            fresh => fresh,
+        };
+        if let Some(validity) = fresh {
             let of = question(world).map(|(entry, _)| entry);
             return Ok(Answer { of, validity, is_outage: false });
+        }
+        let told = |world: &World| Ok(question(world).map(|(entry, _)| entry));
+        if let Some(answer) = self.answer_single(world, &place, of, told).await? {
+            return Ok(answer);
         }
         let covered = ensure(world, self, &place, Goal::UpTo(&position(name))).await?;
         self.confirm(world).await;
@@ -180,9 +192,25 @@ impl Master {
             let of = Entry::new(&existing(world, inode)?);
             return Ok(Answer { of, validity: Validity::default(), is_outage });
         }
-        let parent = existing(world, file.parent)?;
-        let place = Place::of(world, parent)?;
-        self.answered(world, &place, |world| Ok(Entry::new(&existing(world, inode)?))).await
+        while_forgotten(|| self.open_once(world, &file)).await
+    }
+
+    async fn open_once(self: &Rc<Self>, world: &Rc<World>, file: &Inode) -> Result<Answer<Entry>, ErrorKind> {
+        let place = Place::of(world, existing(world, file.parent)?)?;
+        let name = file.name.as_ref().ok_or(ErrorKind::NotFound)?.to_string();
+        let of = Name { name: &name, inode: Some(file.id), position: None };
+        let described = |world: &World| Ok(Entry::new(&existing(world, file.id)?));
+        let fresh = match self.fresh_for(world, &place) {
+            None => self.fresh_for_single(world, &place, of)?,
+            fresh => fresh,
+        };
+        if let Some(validity) = fresh {
+            return Ok(Answer { of: described(world)?, validity, is_outage: false });
+        }
+        match self.answer_single(world, &place, of, described).await? {
+            Some(answer) => Ok(answer),
+            None => self.answered_once(world, &place, &described).await,
+        }
     }
 
     /// The entry of a file, after it was compared with its under-store just now.

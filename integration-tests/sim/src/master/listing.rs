@@ -1,6 +1,7 @@
 //! Keeps what is known of directories fresh, as master/server/src/listing.rs does, over the real table of listings.
 
 mod pages;
+mod single;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -12,6 +13,7 @@ use forebay_runtime::BootInstant;
 use forebay_types::{EntryKind, EntryName, ErrorKind, InodeId, ListingPosition, LogIndex};
 
 use self::pages::Listing;
+pub(crate) use self::single::{Single, ask_single};
 use super::Master;
 use super::log::Evidence;
 use crate::executor::Node;
