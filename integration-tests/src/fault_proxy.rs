@@ -119,6 +119,11 @@ impl FaultProxy {
         self.shared.faults.delay(delay);
     }
 
+    /// How long each request whose path and query contain `part` waits beside that.
+    pub fn delay_those(&self, part: &str, delay: Duration) {
+        self.shared.faults.delay_those(part, delay);
+    }
+
     /// Ends all connections and refuses new ones.
     pub fn go_down(&mut self) {
         self.shared.is_up.store(false, Ordering::SeqCst);

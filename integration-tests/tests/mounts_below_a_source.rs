@@ -28,6 +28,7 @@ fn a_mount_below_its_own_source_is_not_shown_in_itself_and_harms_nobody_when_dea
     let mut bridge = fleet.mount_at(&below, "host-0", "");
     assert_eq!(names(&below), ["data", "other"]);
     assert_eq!(names(&below.join("data")), ["f"], "it does not hold itself");
+    assert!(!below.join("data/mnt").exists(), "nor when it is asked for by its name");
 
     let own_mount = ["mnt", "mnt/other"].map(|inside| format!("{uri}/{inside}"));
     let own_folder = format!("file://{}", fleet.dir().join("master").display());
@@ -49,5 +50,10 @@ fn a_mount_below_its_own_source_is_not_shown_in_itself_and_harms_nobody_when_dea
     let listed = fleet.json(&["fs", "ls", "/data"]);
     let shown = listed["entries"].as_array().expect("a list");
     assert_eq!(shown.iter().map(|entry| &entry["name"]).collect::<Vec<_>>(), ["f"]);
+    for (of, code) in [("/data/f", 0), ("/data/mnt", 1)] {
+        let looked = fleet.run(&["fs", "stat", of]);
+        assert_eq!(looked.code, code, "{of}: {}", looked.stderr);
+    }
+    assert_eq!(fleet.json(&["mounts"])["mounts"][0]["state"], "READY", "the dead mount is no outage");
     unmount(&below, UnmountFlags::DETACH).expect("taken away");
 }

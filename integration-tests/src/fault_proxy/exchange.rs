@@ -36,7 +36,7 @@ pub(super) fn pass(
         has_condition: has_condition(&request),
         ..Exchange::default()
     });
-    shared.faults.wait_as_told();
+    shared.faults.wait_as_told(&request);
     let cut_after = match shared.faults.of(&request) {
         None => None,
         Some(Fault::CutAfter(bytes)) => Some(bytes),

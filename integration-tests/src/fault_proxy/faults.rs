@@ -36,6 +36,8 @@ struct State {
     /// When the next bytes may pass.
     next: Option<Instant>,
     delay: Duration,
+    /// Of requests whose path and query contain a part, beside that of all.
+    delays: Vec<(String, Duration)>,
 }
 
 #[derive(Debug)]
@@ -70,8 +72,16 @@ impl Faults {
         self.0.lock().delay = delay;
     }
 
-    pub(super) fn wait_as_told(&self) {
-        let delay = self.0.lock().delay;
+    pub(super) fn delay_those(&self, part: &str, delay: Duration) {
+        self.0.lock().delays.push((part.to_owned(), delay));
+    }
+
+    pub(super) fn wait_as_told(&self, request: &Head) {
+        let delay = {
+            let state = self.0.lock();
+            let of_those = state.delays.iter().filter(|(part, _)| request.target().contains(part));
+            state.delay + of_those.map(|(_, delay)| *delay).sum::<Duration>()
+        };
         std::thread::sleep(delay);
     }
 
