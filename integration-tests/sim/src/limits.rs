@@ -18,7 +18,9 @@ pub(crate) const OUTAGE_MEMORY: Duration = Duration::from_secs(90);
 pub(crate) const OUTAGE_VALIDITY: Duration = Duration::from_secs(1);
 /// How long an under-store may say nothing while an older answer is there.
 pub(crate) const SILENCE_PATIENCE: Duration = Duration::from_secs(3);
-/// The same once it was down or silent.
+/// The same where an older answer would not do.
+pub(crate) const SILENCE_PATIENCE_FAIL: Duration = Duration::from_secs(8);
+/// Both once it was down or silent.
 pub(crate) const OUTAGE_PATIENCE: Duration = Duration::from_millis(500);
 /// Longest listing.
 pub(crate) const UNDER_STORE_DEADLINE: Duration = Duration::from_secs(45);

@@ -4,7 +4,7 @@
 //! Rules, by the names that a violation has:
 //! - `answers-are-fresh`: an answer is the state of its name at some moment between the question less the freshness of
 //!   its mount, and the answer, also when a client remembers it. Excused only while the under-store is away, and then
-//!   for a second at a time.
+//!   for a second at a time, and never where the mount wants an error instead.
 //! - `news-are-heard`: nor is what the master says older than what the cluster had learned of the name before the
 //!   question, nor what a client remembers older than what it had learned 5 s before.
 //! - `ids-are-not-reused`: an inode is of one path, and a version of one path and one content.
@@ -157,7 +157,7 @@ impl Oracle {
         let heard_by =
             claim.asked.saturating_sub(if may_lag { COHERENCE_BOUND + SLACK } else { Duration::ZERO });
         let learned_from = self.known_at(claim.mount, claim.path, heard_by);
-        let fresh_from = match claim.is_outage {
+        let fresh_from = match claim.is_outage && !mount.fails_in_outage() {
             true if !self.is_excused(world, claim) => {
                 let what = format!("{who} was told of an outage of mount {} that there is not", claim.mount);
                 return self.report(world, "answers-are-fresh", what, &[words(claim.mount, claim.path)]);

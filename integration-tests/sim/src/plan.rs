@@ -91,6 +91,8 @@ pub enum Planted {
     LaterPartsAreOld,
     /// What was compared alone is taken for all of its directory.
     SingleNameIsAll,
+    /// What is known is served in an outage, although its mount wants an error.
+    OutageIsServed,
 }
 
 /// One run.

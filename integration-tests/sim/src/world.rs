@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use forebay_metadata::{Coherence, Command, Format, Freshness, Inode, Mount, MountOptions, query};
+use forebay_metadata::{Coherence, Command, Format, Freshness, Inode, Mount, MountOptions, OnOutage, query};
 use forebay_types::{
     ByteCount, ClusterId, ClusterMap, ErrorKind, InodeId, MountId, NamespacePath, PAGE_LENGTH, Timestamp,
     WorkerId,
@@ -48,6 +48,11 @@ impl MountedStore {
     pub(crate) fn grants(&self) -> bool {
         self.options.coherence == Coherence::Relaxed
             && self.options.freshness != Freshness::Bound(Duration::ZERO)
+    }
+
+    /// Whether nothing is told past the freshness, not even in an outage.
+    pub(crate) fn fails_in_outage(&self) -> bool {
+        self.options.on_outage == OnOutage::Fail
     }
 
     /// How old an answer may be.
@@ -105,7 +110,11 @@ impl World {
             .chain([Node::Master, Node::Environment]);
         let clocks = nodes.map(|node| (node, some_clock(&mut random))).collect();
         let log = Log::default();
-        let options: Vec<_> = (0..MOUNTS).map(|_| some_options(&mut random)).collect();
+        let mut options: Vec<_> = (0..MOUNTS).map(|_| some_options(&mut random)).collect();
+        let mut outages = Random::new(plan.seed, "on-outage");
+        for options in options.iter_mut().filter(|_| outages.chance(1, 3)) {
+            options.on_outage = OnOutage::Fail;
+        }
         let mounts = (0..MOUNTS)
             .zip(&options)
             .map(|(number, options)| MountedStore {

@@ -65,6 +65,11 @@ fn a_name_that_was_compared_alone_and_is_taken_for_its_directory_is_caught() {
 }
 
 #[test]
+fn old_news_of_a_mount_that_wants_an_error_in_an_outage_are_caught() {
+    caught(Planted::OutageIsServed, "answers-are-fresh");
+}
+
+#[test]
 fn a_violation_is_shrunk_to_fewer_kinds_of_trouble_and_shown_with_what_happened_to_the_name() {
     let rule = "answers-are-fresh";
     let seed = caught(Planted::CutListingRemoves, rule);

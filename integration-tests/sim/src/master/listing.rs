@@ -17,7 +17,7 @@ pub(crate) use self::single::{Single, ask_single};
 use super::Master;
 use super::log::Evidence;
 use crate::executor::Node;
-use crate::limits::{OUTAGE_PATIENCE, OUTAGE_VALIDITY, SILENCE_PATIENCE};
+use crate::limits::{OUTAGE_PATIENCE, OUTAGE_VALIDITY, SILENCE_PATIENCE, SILENCE_PATIENCE_FAIL};
 use crate::plan::Planted;
 use crate::store::{Content, Seen, StoreFault, entry_name, join};
 use crate::world::World;
@@ -135,7 +135,11 @@ pub(crate) async fn ensure(
     let verdict = || master.checks.borrow_mut().verdict(id, freshness, Master::now(world));
     match verdict() {
         Verdict::Fresh(remaining) | Verdict::Aging(remaining) => return Ok(Covered::Whole(remaining)),
-        Verdict::OverAndFailing if is_loaded(world, master, id).await => return Ok(Covered::Outage),
+        Verdict::OverAndFailing
+            if may_tell_at_once(world, master, place.mount) && is_loaded(world, master, id).await =>
+        {
+            return past_freshness(world, place.mount);
+        }
         Verdict::Over | Verdict::OverAndFailing => {}
     }
     let asked = Master::now(world);
@@ -145,8 +149,11 @@ pub(crate) async fn ensure(
     };
     loop {
         let waiting = joined(world, master, place, is_young_enough, goal.wanted());
-        let patience =
-            if is_loaded(world, master, id).await { Some(patience(master, place.mount)) } else { None };
+        let patience = if is_loaded(world, master, id).await {
+            Some(patience(world, master, place.mount))
+        } else {
+            None
+        };
         return match wait_for(world, waiting, patience, goal).await {
             Waited::Part(course) => {
                 let begun_at = master.begun.borrow().get(&id).copied().unwrap_or_default();
@@ -155,7 +162,7 @@ pub(crate) async fn ensure(
             Waited::Silence => {
                 master.is_away[place.mount].set(true);
                 master.checks.borrow_mut().failed(id, freshness, Master::now(world));
-                Ok(Covered::Outage)
+                past_freshness(world, place.mount)
             }
             Waited::Ended(Ok(Finish::Whole)) => Ok(Covered::Whole(match verdict() {
                 Verdict::Fresh(remaining) | Verdict::Aging(remaining) => remaining,
@@ -163,7 +170,7 @@ pub(crate) async fn ensure(
             })),
             Waited::Ended(Ok(Finish::GivenUp)) => continue,
             Waited::Ended(Err(kind)) if is_outage(kind) && is_loaded(world, master, id).await => {
-                Ok(Covered::Outage)
+                past_freshness(world, place.mount)
             }
             Waited::Ended(Err(kind)) => Err(kind),
         };
@@ -239,8 +246,24 @@ pub(crate) const fn is_outage(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::UnderStore | ErrorKind::TimedOut | ErrorKind::Unavailable)
 }
 
-fn patience(master: &Master, mount: usize) -> Duration {
-    if master.is_away[mount].get() { OUTAGE_PATIENCE } else { SILENCE_PATIENCE }
+/// What is told of something that is known: itself, for a moment, or an error, as the mount wants it.
+fn past_freshness(world: &World, mount: usize) -> Result<Covered, ErrorKind> {
+    let is_served =
+        !world.mounts[mount].fails_in_outage() || world.plan.planted == Some(Planted::OutageIsServed);
+    if is_served { Ok(Covered::Outage) } else { Err(ErrorKind::UnderStore) }
+}
+
+/// Whether that can be told without asking again, when a listing failed a moment ago.
+fn may_tell_at_once(world: &World, master: &Master, mount: usize) -> bool {
+    !world.mounts[mount].fails_in_outage() || master.is_away[mount].get()
+}
+
+fn patience(world: &World, master: &Master, mount: usize) -> Duration {
+    match (master.is_away[mount].get(), world.mounts[mount].fails_in_outage()) {
+        (true, _) => OUTAGE_PATIENCE,
+        (false, false) => SILENCE_PATIENCE,
+        (false, true) => SILENCE_PATIENCE_FAIL,
+    }
 }
 
 fn joined(
@@ -331,7 +354,8 @@ pub(crate) async fn ensure_current(
 ) -> Result<bool, ErrorKind> {
     match compare(world, master, file).await {
         Err(kind) if is_outage(kind) || matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Ok(true)
+            let mount = world.mount_of(file).ok_or(ErrorKind::NotFound)?;
+            past_freshness(world, mount).map(|_| true)
         }
         outcome => outcome.map(|()| false),
     }
@@ -343,7 +367,7 @@ pub(crate) async fn compare(world: &Rc<World>, master: &Rc<Master>, file: &Inode
     let mount = world.mount_of(file).ok_or(ErrorKind::NotFound)?;
     let path = String::from_utf8_lossy(version.key.as_bytes()).into_owned();
     let asked = look_at(world, mount, &path, Content::of(&version.fingerprint));
-    let Some(Ok((found, at))) = world.executor.within(patience(master, mount), asked).await else {
+    let Some(Ok((found, at))) = world.executor.within(patience(world, master, mount), asked).await else {
         master.is_away[mount].set(true);
         return Err(ErrorKind::UnderStore);
     };

@@ -9,7 +9,7 @@ use forebay_metadata::{ApplyListing, Command, Edge, EdgeOrigin, Freshness, Inode
 use forebay_runtime::BootInstant;
 use forebay_types::{EntryName, ErrorKind, ListingPosition};
 
-use super::{Place, patience};
+use super::{Place, may_tell_at_once, past_freshness, patience};
 use crate::executor::Node;
 use crate::limits::{SINGLE_NAME_ATTEMPTS_MAX, UNDER_STORE_DEADLINE};
 use crate::master::Master;
@@ -46,8 +46,9 @@ pub(crate) async fn ask_single(
     if is_fresh || !is_listed(world, master, place).await {
         return Ok(Single::Listing);
     }
-    if verdict == Verdict::OverAndFailing {
-        return Ok(Single::Outage);
+    let mount = place.mount;
+    if verdict == Verdict::OverAndFailing && may_tell_at_once(world, master, mount) {
+        return past_freshness(world, mount).map(|_| Single::Outage);
     }
     let is_young_enough = |began: BootInstant| match freshness {
         Freshness::Bound(bound) => began > asked || asked.saturating_duration_since(began) < bound,
@@ -73,16 +74,18 @@ pub(crate) async fn ask_single(
                 (asking, false)
             }
         };
-        return match wait_for(world, asking, patience(master, place.mount)).await {
+        return match wait_for(world, asking, patience(world, master, mount)).await {
             Some(Ok(_)) if is_too_old => continue,
             Some(Ok(Some(compared))) => Ok(Single::Compared(compared)),
             Some(Ok(None)) => Ok(Single::Listing),
-            Some(Err(Failure { is_outage: true, .. })) => Ok(Single::Outage),
+            Some(Err(Failure { is_outage: true, .. })) => {
+                past_freshness(world, mount).map(|_| Single::Outage)
+            }
             Some(Err(Failure { kind, .. })) => Err(kind),
             None => {
-                master.is_away[place.mount].set(true);
+                master.is_away[mount].set(true);
                 master.checks.borrow_mut().failed(id, freshness, Master::now(world));
-                Ok(Single::Outage)
+                past_freshness(world, mount).map(|_| Single::Outage)
             }
         };
     }
