@@ -155,7 +155,11 @@ async fn open_once(shared: &Arc<Shared>, inode: InodeId) -> Result<(Entry, Valid
     match seen.await? {
         Ok(seen) => described_within(shared, seen, inode).await,
         Err((file, mount)) => {
-            ensure_current(shared, &mount, &file).await?;
+            match ensure_current(shared, &mount, &file).await {
+                // It was put into maintenance in the midst of it, and the file is known.
+                Err(error) if error.kind() == ErrorKind::Maintenance => {}
+                outcome => outcome?,
+            }
             Ok((shared.query(|state| described(shared, state, inode)).await?, Validity::default()))
         }
     }

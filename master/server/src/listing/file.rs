@@ -47,6 +47,7 @@ pub(crate) async fn compare(
         return Ok(());
     }
     // What was asked tells of files only; something else may have taken this one's place, or hides it.
+    shared.may_ask_on(mount.id)?;
     shared.turn(mount.id, Urgency::Foreground, STAT_REQUESTS).await?;
     let asked = tokio::time::timeout(patience(shared, mount), store.stat(&version.key)).await;
     let stands = asked.map_err(|_| MasterError::Silent { uri: mount.uri.to_string() })??;

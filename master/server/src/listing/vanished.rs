@@ -30,6 +30,7 @@ pub(super) async fn correct(
     let Some(name) = entry.name.clone() else { return Ok(()) };
     let (begun_at, ()) = shared.begin(|_| Ok(())).await?;
     let store = shared.under_store(mount)?;
+    shared.may_ask_on(mount.id)?;
     shared.turn(mount.id, Urgency::Foreground, limits::STAT_REQUESTS).await?;
     let asked = tokio::time::timeout(limits::UNDER_STORE_DEADLINE, store.stat(&entry.key));
     let found = asked.await.map_err(|_| MasterError::Silent { uri: mount.uri.to_string() })??;

@@ -102,3 +102,21 @@ async fn a_listing_under_way_asks_for_no_further_page_and_what_it_has_shown_is_t
     bucket.send(3);
     assert_eq!(world.names().await.len(), 30);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_that_has_asked_before_asks_no_further_and_has_what_is_known() {
+    let bucket = Bucket::new(1).await;
+    bucket.put("f");
+    let world = World::over_bucket(&bucket, Freshness::Bound(Duration::ZERO)).await;
+    let (known, _) = tree::resolve(&world.shared, &path("/data/f")).await.expect("there");
+    bucket.put_as("f", "u");
+    bucket.hold_back(true);
+    let shared = Arc::clone(&world.shared);
+    let open = tokio::spawn(async move { tree::open(&shared, known.inode).await });
+    bucket.asked(1).await;
+    let asked = world.requests();
+    world.set_mode(MountMode::NoAccess).await;
+    bucket.hold_back(false);
+    let opened = open.await.expect("no panic").expect("it is known").0;
+    assert_eq!((opened.version, world.requests()), (known.version, asked));
+}
