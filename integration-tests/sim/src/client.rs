@@ -15,7 +15,7 @@ use forebay_proto::Validity;
 use forebay_types::{ErrorKind, InodeId};
 
 use crate::executor::Node;
-use crate::limits::{ANSWER_DEADLINE, OUTAGE_VALIDITY, SLACK};
+use crate::limits::{ANSWER_DEADLINE, SLACK};
 use crate::master::answers::{Answer, Entry};
 use crate::oracle::Claim;
 use crate::store::{Seen, join};
@@ -98,10 +98,10 @@ impl Client {
 
     /// Takes an answer up: what it grants, and what is to be remembered.
     fn take<T>(&self, world: &World, directory: InodeId, asked: Instant, answer: &Answer<T>) -> Instant {
-        let Validity { alone, .. } = answer.validity;
+        let Validity { alone, granted } = answer.validity;
         self.grants.grant(directory, asked, answer.validity, self.now(world));
         if answer.is_outage {
-            let until = asked + OUTAGE_VALIDITY;
+            let until = asked + alone.max(granted);
             let mut outages = self.outages.borrow_mut();
             let known = outages.entry(directory).or_insert(until);
             *known = until.max(*known);

@@ -16,6 +16,8 @@ pub(crate) const OUTAGE_MEMORY: Duration = Duration::from_secs(90);
 
 /// For how long an answer may be used that is past its freshness while the under-store is down.
 pub(crate) const OUTAGE_VALIDITY: Duration = Duration::from_secs(1);
+/// For how long an answer may be used whose under-store nobody may ask.
+pub(crate) const MAINTENANCE_VALIDITY: Duration = COHERENCE_BOUND;
 /// How long an under-store may say nothing while an older answer is there.
 pub(crate) const SILENCE_PATIENCE: Duration = Duration::from_secs(3);
 /// The same where an older answer would not do.

@@ -4,7 +4,9 @@
 //! Rules, by the names that a violation has:
 //! - `answers-are-fresh`: an answer is the state of its name at some moment between the question less the freshness of
 //!   its mount, and the answer, also when a client remembers it. Excused only while the under-store is away, and then
-//!   for a second at a time, and never where the mount wants an error instead.
+//!   for a second at a time, and never where the mount wants an error instead; and in maintenance, for 5 s at a time.
+//! - `nobody-is-asked-in-maintenance`: from the answer to whoever puts a mount into maintenance on, until it is taken out of
+//!   it, no request for names of it begins.
 //! - `news-are-heard`: nor is what the master says older than what the cluster had learned of the name before the
 //!   question, nor what a client remembers older than what it had learned 5 s before.
 //! - `ids-are-not-reused`: an inode is of one path, and a version of one path and one content.
@@ -21,7 +23,7 @@ use std::time::Duration;
 use forebay_metadata::Freshness;
 use forebay_types::{FileId, InodeId};
 
-use crate::limits::{COHERENCE_BOUND, OUTAGE_MEMORY, SLACK};
+use crate::limits::{COHERENCE_BOUND, MAINTENANCE_VALIDITY, OUTAGE_MEMORY, SLACK};
 use crate::master::answers::Entry;
 use crate::master::log::Evidence;
 use crate::store::{Content, Seen};
@@ -157,7 +159,9 @@ impl Oracle {
         let heard_by =
             claim.asked.saturating_sub(if may_lag { COHERENCE_BOUND + SLACK } else { Duration::ZERO });
         let learned_from = self.known_at(claim.mount, claim.path, heard_by);
-        let fresh_from = match claim.is_outage && !mount.fails_in_outage() {
+        let fresh_from = match claim.is_outage
+            && (!mount.fails_in_outage() || self.is_maintenance(world, claim))
+        {
             true if !self.is_excused(world, claim) => {
                 let what = format!("{who} was told of an outage of mount {} that there is not", claim.mount);
                 return self.report(world, "answers-are-fresh", what, &[words(claim.mount, claim.path)]);
@@ -182,8 +186,17 @@ impl Oracle {
         }
     }
 
+    /// Whether nobody might ask the under-store when a client was told what it uses now.
+    fn is_maintenance(&self, world: &World, claim: Claim<'_>) -> bool {
+        let since = claim.asked.saturating_sub(MAINTENANCE_VALIDITY + SLACK);
+        world.mounts[claim.mount].store.was_closed_since(since)
+    }
+
     /// Whether the under-store was away not long before.
     fn is_excused(&self, world: &World, claim: Claim<'_>) -> bool {
+        if self.is_maintenance(world, claim) {
+            return true;
+        }
         let trouble = world.mounts[claim.mount].store.trouble_at();
         trouble.is_some_and(|at| at.saturating_add(OUTAGE_MEMORY) >= claim.asked)
     }

@@ -44,11 +44,13 @@ pub enum Fault {
     DiskSlow,
     /// The master forgets directories, also those that somebody uses.
     Forgets,
+    /// Nobody may ask an under-store for a while.
+    Maintenance,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::StoreFails,
         Self::StoreCutsShort,
         Self::StoreSilent,
@@ -67,6 +69,7 @@ impl Fault {
         Self::PageRots,
         Self::DiskSlow,
         Self::Forgets,
+        Self::Maintenance,
     ];
 }
 
@@ -93,6 +96,8 @@ pub enum Planted {
     SingleNameIsAll,
     /// What is known is served in an outage, although its mount wants an error.
     OutageIsServed,
+    /// The pages of a listing are asked for although its mount is in maintenance by now.
+    ListsInMaintenance,
 }
 
 /// One run.

@@ -98,6 +98,9 @@ pub(crate) struct UnderStore {
     next_tag: Cell<u64>,
     /// A key that is changed and asked for more often than others, so that changes and questions meet.
     hot: RefCell<String>,
+    /// From when on nobody may ask for names, and until when it was known that somebody might not.
+    closed: Cell<bool>,
+    closed_until: Cell<Option<Duration>>,
     /// The end of the last request that failed, was cut short or stayed without an answer.
     trouble_at: Cell<Option<Duration>>,
 }
@@ -118,6 +121,8 @@ impl UnderStore {
             history: RefCell::default(),
             next_tag: Cell::new(1),
             hot: RefCell::new(some_key(random)),
+            closed: Cell::default(),
+            closed_until: Cell::default(),
             trouble_at: Cell::default(),
         };
         for _ in 0..12 {
@@ -171,6 +176,29 @@ impl UnderStore {
     /// From now on listings take long.
     pub(crate) fn list_slowly(&self) {
         self.lists_slowly.set(true);
+    }
+
+    /// Its mount may be in maintenance until this moment.
+    pub(crate) fn may_be_closed_until(&self, until: Duration) {
+        self.closed_until.set(Some(until));
+    }
+
+    /// From now on it is known to be in maintenance, or not to be.
+    pub(crate) fn set_closed(&self, is_closed: bool) {
+        self.closed.set(is_closed);
+    }
+
+    /// Whether it may have been in maintenance since.
+    pub(crate) fn was_closed_since(&self, since: Duration) -> bool {
+        self.closed_until.get().is_some_and(|until| until >= since)
+    }
+
+    /// Somebody asks for names.
+    fn check_open(&self, world: &World, of: &str) {
+        if self.closed.get() {
+            let what = format!("{of:?} was asked for in maintenance");
+            world.oracle.report(world, "nobody-is-asked-in-maintenance", what, &["maintenance".to_owned()]);
+        }
     }
 
     /// Something went wrong that looks as if the under-store was away.
@@ -322,6 +350,7 @@ impl UnderStore {
         directory: &str,
         after: Option<&ListingPosition>,
     ) -> Result<Page, StoreFault> {
+        self.check_open(world, directory);
         self.reach(world).await?;
         if self.lists_slowly.get() {
             // Less than anybody's patience.
@@ -351,6 +380,7 @@ impl UnderStore {
         world: &Rc<World>,
         key: &str,
     ) -> Result<(Option<Content>, Duration), StoreFault> {
+        self.check_open(world, key);
         self.reach(world).await?;
         let found = (self.objects.borrow().get(key).copied(), world.now());
         self.answer(world).await;
@@ -359,6 +389,7 @@ impl UnderStore {
 
     /// What a path is, a directory too, and when that was so.
     pub(crate) async fn stat(&self, world: &Rc<World>, path: &str) -> Result<(Seen, Duration), StoreFault> {
+        self.check_open(world, path);
         self.reach(world).await?;
         let found = (self.seen(path), world.now());
         self.answer(world).await;

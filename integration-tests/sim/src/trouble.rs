@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use forebay_metadata::{BeginLoad, Command};
+use forebay_metadata::{BeginLoad, ChangeMount, Command, MountMode};
 
 use crate::executor::Node;
 use crate::plan::Fault;
@@ -25,13 +25,14 @@ pub(crate) fn begin(world: &Rc<World>) {
     }
     run(world, |world| async move { submit_jobs(&world).await });
     run(world, |world| async move { compare_replicas(&world).await });
-    let faults: [(Fault, Befall); 6] = [
+    let faults: [(Fault, Befall); 7] = [
         (Fault::MasterCrash, |world| Box::pin(async move { crash_masters(&world).await })),
         (Fault::WorkerCrash, |world| Box::pin(async move { crash_workers(&world).await })),
         (Fault::ClientCrash, |world| Box::pin(async move { crash_clients(&world).await })),
         (Fault::Partition, |world| Box::pin(async move { cut_ways(&world).await })),
         (Fault::ClockJump, |world| Box::pin(async move { jump_clocks(&world).await })),
         (Fault::PageRots, |world| Box::pin(async move { rot_pages(&world).await })),
+        (Fault::Maintenance, |world| Box::pin(async move { close_under_stores(&world).await })),
     ];
     for (fault, befall) in faults {
         if world.plan.has(fault) {
@@ -180,6 +181,36 @@ async fn rot_pages(world: &Rc<World>) {
         pause(world, "rot", 1, 15).await;
         let number = world.dice("rot", |random| random.index(usize::from(WORKERS)));
         crate::worker::rot(world, u8::try_from(number).expect("few workers"));
+    }
+}
+
+/// Puts a mount into maintenance and back. Workers are not told: what they fetch is not looked at here.
+async fn close_under_stores(world: &Rc<World>) {
+    loop {
+        pause(world, "maintenance", 5, 40).await;
+        let mount = world.dice("maintenance", |random| random.index(world.mounts.len()));
+        let store = &world.mounts[mount].store;
+        store.may_be_closed_until(Duration::MAX);
+        set_mode(world, mount, MountMode::NoAccess).await;
+        store.set_closed(true);
+        pause(world, "maintenance", 1, 20).await;
+        store.set_closed(false);
+        set_mode(world, mount, MountMode::Normal).await;
+        store.may_be_closed_until(world.now());
+    }
+}
+
+/// Until it is known to be so.
+async fn set_mode(world: &Rc<World>, mount: usize, mode: MountMode) {
+    loop {
+        let change = ChangeMount { mode: Some(mode), ..ChangeMount::of(world.mounts[mount].path.clone()) };
+        if let Ok(master) = world.leader()
+            && master.propose(world, Command::ChangeMount(change), Vec::new()).await.is_ok()
+        {
+            world.note(format_args!("maintenance of mount {mount}: its mode is {mode:?}"));
+            return;
+        }
+        pause(world, "maintenance", 1, 2).await;
     }
 }
 

@@ -253,6 +253,12 @@ impl World {
         inode.mount.and_then(|id| self.mount_number(id))
     }
 
+    /// Whether nobody may ask a mount's under-store, as the state has it.
+    pub(crate) fn is_in_maintenance(&self, mount: usize) -> bool {
+        let record = query::mount(&*self.log.store.borrow(), self.mounts[mount].id);
+        record.expect("memory can be read").is_some_and(|mount| mount.options.is_in_maintenance())
+    }
+
     pub(crate) fn mount_number(&self, id: MountId) -> Option<usize> {
         self.mounts.iter().position(|mount| mount.id == id)
     }

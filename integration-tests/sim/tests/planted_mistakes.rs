@@ -70,6 +70,11 @@ fn old_news_of_a_mount_that_wants_an_error_in_an_outage_are_caught() {
 }
 
 #[test]
+fn a_listing_that_goes_on_in_maintenance_is_caught() {
+    caught(Planted::ListsInMaintenance, "nobody-is-asked-in-maintenance");
+}
+
+#[test]
 fn a_violation_is_shrunk_to_fewer_kinds_of_trouble_and_shown_with_what_happened_to_the_name() {
     let rule = "answers-are-fresh";
     let seed = caught(Planted::CutListingRemoves, rule);

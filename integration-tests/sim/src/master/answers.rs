@@ -16,7 +16,7 @@ use super::Master;
 use super::listing::{
     Covered, Goal, Part, Place, compare, ensure, ensure_current, list_now, position, renew_in_background,
 };
-use crate::limits::FORGOTTEN_ATTEMPTS_MAX;
+use crate::limits::{FORGOTTEN_ATTEMPTS_MAX, MAINTENANCE_VALIDITY};
 use crate::plan::Planted;
 use crate::store::{Seen, entry_name};
 use crate::world::World;
@@ -85,6 +85,11 @@ impl Master {
             let of = question(world).map(|(entry, _)| entry);
             return Ok(Answer { of, validity, is_outage: false });
         }
+        if world.is_in_maintenance(place.mount)
+            && let Some((entry, _)) = question(world)
+        {
+            return Ok(in_maintenance(world, &place, Some(entry)));
+        }
         let told = |world: &World| Ok(question(world).map(|(entry, _)| entry));
         if let Some(answer) = self.answer_single(world, &place, of, told).await? {
             return Ok(answer);
@@ -104,7 +109,7 @@ impl Master {
                 Answer { of, validity, is_outage: false }
             }
             whole => {
-                let is_outage = matches!(whole, Covered::Outage);
+                let is_outage = whole.is_excused();
                 let of = of.map(|(entry, _)| entry);
                 Answer { of, validity: valid(world, &place, whole.whole()), is_outage }
             }
@@ -145,7 +150,7 @@ impl Master {
             self.confirm(world).await;
             check_known(world, &place, &covered)?;
             let Covered::Part(part) = covered else {
-                let is_outage = matches!(covered, Covered::Outage);
+                let is_outage = covered.is_excused();
                 let of = (page(world, directory, after, None), true);
                 return Ok(Answer { of, validity: valid(world, &place, covered.whole()), is_outage });
             };
@@ -186,8 +191,12 @@ impl Master {
             return Err(ErrorKind::IsADirectory);
         }
         let mount = world.mount_of(&file).ok_or(ErrorKind::NotFound)?;
-        if world.mounts[mount].freshness() == Freshness::Bound(Duration::ZERO) {
-            let is_outage = ensure_current(world, self, &file).await?;
+        let is_at_once = world.mounts[mount].freshness() == Freshness::Bound(Duration::ZERO);
+        if is_at_once && !world.is_in_maintenance(mount) {
+            let is_outage = match ensure_current(world, self, &file).await {
+                Err(ErrorKind::Maintenance) => true,
+                outcome => outcome?,
+            };
             self.confirm(world).await;
             let of = Entry::new(&existing(world, inode)?);
             return Ok(Answer { of, validity: Validity::default(), is_outage });
@@ -206,6 +215,9 @@ impl Master {
         };
         if let Some(validity) = fresh {
             return Ok(Answer { of: described(world)?, validity, is_outage: false });
+        }
+        if world.is_in_maintenance(place.mount) {
+            return Ok(in_maintenance(world, &place, described(world)?));
         }
         match self.answer_single(world, &place, of, described).await? {
             Some(answer) => Ok(answer),
@@ -268,8 +280,7 @@ impl Master {
         let covered = ensure(world, self, place, Goal::All).await?;
         self.confirm(world).await;
         check_known(world, place, &covered)?;
-        let (validity, is_outage) =
-            (valid(world, place, covered.whole()), matches!(covered, Covered::Outage));
+        let (validity, is_outage) = (valid(world, place, covered.whole()), covered.is_excused());
         Ok(Answer { of: question(world)?, validity, is_outage })
     }
 
@@ -316,7 +327,7 @@ fn check_known(world: &World, place: &Place, covered: &Covered) -> Result<(), Er
             let known = query::listing(&*world.log.store.borrow(), place.directory.id);
             part.is_of(&known.expect("memory can be read"))
         }
-        Covered::Whole(_) | Covered::Outage => is_listed(world, place),
+        Covered::Whole(_) | Covered::Outage | Covered::Maintenance => is_listed(world, place),
     };
     if is_known { Ok(()) } else { Err(FORGOTTEN) }
 }
@@ -332,6 +343,11 @@ pub(crate) type Named = Vec<(String, Entry)>;
 fn valid(world: &World, place: &Place, remaining: Duration) -> Validity {
     let mount = &world.mounts[place.mount];
     validity(remaining, mount.freshness(), mount.options.coherence)
+}
+
+/// What is known, of a mount whose under-store nobody may ask.
+fn in_maintenance<T>(world: &World, place: &Place, of: T) -> Answer<T> {
+    Answer { of, validity: valid(world, place, MAINTENANCE_VALIDITY), is_outage: true }
 }
 
 /// Where an entry stands in a listing.

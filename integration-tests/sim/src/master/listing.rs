@@ -17,7 +17,9 @@ pub(crate) use self::single::{Single, ask_single};
 use super::Master;
 use super::log::Evidence;
 use crate::executor::Node;
-use crate::limits::{OUTAGE_PATIENCE, OUTAGE_VALIDITY, SILENCE_PATIENCE, SILENCE_PATIENCE_FAIL};
+use crate::limits::{
+    MAINTENANCE_VALIDITY, OUTAGE_PATIENCE, OUTAGE_VALIDITY, SILENCE_PATIENCE, SILENCE_PATIENCE_FAIL,
+};
 use crate::plan::Planted;
 use crate::store::{Content, Seen, StoreFault, entry_name, join};
 use crate::world::World;
@@ -49,6 +51,8 @@ pub(crate) enum Covered {
     Part(Part),
     /// All that is known, for want of an under-store.
     Outage,
+    /// All that is known, since nobody may ask.
+    Maintenance,
 }
 
 /// The part of a directory that a listing under way has shown.
@@ -135,6 +139,7 @@ pub(crate) async fn ensure(
     let verdict = || master.checks.borrow_mut().verdict(id, freshness, Master::now(world));
     match verdict() {
         Verdict::Fresh(remaining) | Verdict::Aging(remaining) => return Ok(Covered::Whole(remaining)),
+        _ if world.is_in_maintenance(place.mount) => return in_maintenance(world, master, id).await,
         Verdict::OverAndFailing
             if may_tell_at_once(world, master, place.mount) && is_loaded(world, master, id).await =>
         {
@@ -169,6 +174,7 @@ pub(crate) async fn ensure(
                 Verdict::Over | Verdict::OverAndFailing => Duration::ZERO,
             })),
             Waited::Ended(Ok(Finish::GivenUp)) => continue,
+            Waited::Ended(Err(ErrorKind::Maintenance)) => in_maintenance(world, master, id).await,
             Waited::Ended(Err(kind)) if is_outage(kind) && is_loaded(world, master, id).await => {
                 past_freshness(world, place.mount)
             }
@@ -189,13 +195,36 @@ fn part_of(course: &Course, begun_at: LogIndex, freshness: Freshness) -> Part {
 }
 
 impl Covered {
+    /// Whether it may be older than the freshness.
+    pub(crate) const fn is_excused(&self) -> bool {
+        matches!(self, Self::Outage | Self::Maintenance)
+    }
+
     /// For how long all of it may be used; a part is no answer to a question for all.
     pub(crate) fn whole(&self) -> Duration {
         match self {
             Self::Whole(remaining) => *remaining,
             Self::Outage => OUTAGE_VALIDITY,
+            Self::Maintenance => MAINTENANCE_VALIDITY,
             Self::Part(_) => Duration::ZERO,
         }
+    }
+}
+
+/// Whether a mount's under-store may be asked.
+fn may_ask(world: &World, mount: usize) -> Result<(), ErrorKind> {
+    if world.is_in_maintenance(mount) { Err(ErrorKind::Maintenance) } else { Ok(()) }
+}
+
+/// What is known of a directory whose under-store nobody may ask.
+async fn in_maintenance(
+    world: &Rc<World>,
+    master: &Master,
+    directory: InodeId,
+) -> Result<Covered, ErrorKind> {
+    match is_loaded(world, master, directory).await {
+        true => Ok(Covered::Maintenance),
+        false => Err(ErrorKind::Maintenance),
     }
 }
 
@@ -223,7 +252,9 @@ pub(crate) async fn renew(
 
 /// The same without being waited for.
 pub(crate) fn renew_in_background(world: &Rc<World>, master: &Rc<Master>, place: &Place) {
-    drop(joined(world, master, place, |_| true, Wanted::All));
+    if !world.is_in_maintenance(place.mount) {
+        drop(joined(world, master, place, |_| true, Wanted::All));
+    }
 }
 
 async fn to_the_end(
@@ -232,6 +263,7 @@ async fn to_the_end(
     place: &Place,
     is_young_enough: impl Fn(BootInstant) -> bool,
 ) -> Result<(), ErrorKind> {
+    may_ask(world, place.mount)?;
     loop {
         let waiting = joined(world, master, place, &is_young_enough, Wanted::All);
         if let Waited::Ended(ended) = wait_for(world, waiting, None, Goal::All).await
@@ -304,6 +336,8 @@ fn note(world: &World, master: &Master, place: &Place, outcome: Result<Finish, E
     world.note(format_args!("listing of {}:{:?} {id} ended: {outcome:?}", place.mount, place.path()));
     match outcome {
         Ok(_) => away.set(false),
+        // The mount was put into maintenance in the midst of it.
+        Err(ErrorKind::Maintenance) => {}
         Err(kind) => {
             // Also of a directory that is gone, what was known is served until the reaper comes to it.
             world.mounts[place.mount].store.note_trouble(world.now());
@@ -366,10 +400,15 @@ pub(crate) async fn compare(world: &Rc<World>, master: &Rc<Master>, file: &Inode
     let Some(version) = file.version() else { return Ok(()) };
     let mount = world.mount_of(file).ok_or(ErrorKind::NotFound)?;
     let path = String::from_utf8_lossy(version.key.as_bytes()).into_owned();
+    may_ask(world, mount)?;
     let asked = look_at(world, mount, &path, Content::of(&version.fingerprint));
-    let Some(Ok((found, at))) = world.executor.within(patience(world, master, mount), asked).await else {
-        master.is_away[mount].set(true);
-        return Err(ErrorKind::UnderStore);
+    let (found, at) = match world.executor.within(patience(world, master, mount), asked).await {
+        Some(Ok(looked)) => looked,
+        Some(Err(ErrorKind::Maintenance)) => return Err(ErrorKind::Maintenance),
+        Some(Err(_)) | None => {
+            master.is_away[mount].set(true);
+            return Err(ErrorKind::UnderStore);
+        }
     };
     master.is_away[mount].set(false);
     world.note(format_args!("{mount}:{path:?} was {found:?} at {at:?}, by itself"));
@@ -398,13 +437,14 @@ async fn look_at(
     mount: usize,
     path: &str,
     known: Content,
-) -> Result<(Seen, Duration), StoreFault> {
-    let store = &world.mounts[mount].store;
-    let (found, at) = store.head(world, path).await?;
+) -> Result<(Seen, Duration), ErrorKind> {
+    let (store, failed) = (&world.mounts[mount].store, |_: StoreFault| ErrorKind::UnderStore);
+    let (found, at) = store.head(world, path).await.map_err(failed)?;
     if found == Some(known) || world.plan.planted == Some(Planted::KeyIsName) {
         return Ok((found.map_or(Seen::Absent, Seen::File), at));
     }
-    store.stat(world, path).await
+    may_ask(world, mount)?;
+    store.stat(world, path).await.map_err(failed)
 }
 
 /// Where a name stands in a listing if it is a directory; as a file it would stand before.

@@ -9,7 +9,7 @@ use forebay_proto::Validity;
 use forebay_types::{ErrorKind, InodeId, ListingPosition};
 
 use super::{Answer, FORGOTTEN, is_listed, valid};
-use crate::limits::{OUTAGE_VALIDITY, SINGLE_NAME_ATTEMPTS_MAX};
+use crate::limits::{MAINTENANCE_VALIDITY, OUTAGE_VALIDITY, SINGLE_NAME_ATTEMPTS_MAX};
 use crate::master::Master;
 use crate::master::listing::{Place, Single, ask_single};
 use crate::store::entry_name;
@@ -50,8 +50,11 @@ impl Master {
                     return Ok(Some(Answer { of: question(world)?, validity, is_outage: false }));
                 }
                 _ => {
-                    let validity =
-                        Validity { granted: Duration::ZERO, ..valid(world, place, OUTAGE_VALIDITY) };
+                    let remaining = match asked {
+                        Single::Maintenance => MAINTENANCE_VALIDITY,
+                        _ => OUTAGE_VALIDITY,
+                    };
+                    let validity = Validity { granted: Duration::ZERO, ..valid(world, place, remaining) };
                     return Ok(Some(Answer { of: question(world)?, validity, is_outage: true }));
                 }
             }

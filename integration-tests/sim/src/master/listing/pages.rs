@@ -17,7 +17,7 @@ use futures::future::LocalBoxFuture;
 use futures::{SinkExt, StreamExt};
 use parking_lot::Mutex;
 
-use super::Place;
+use super::{Place, may_ask};
 use crate::limits::{
     DIFFERENCES_PER_ENTRY, LISTING_PAGES_WAITING_MAX, LISTING_UNWANTED_MAX, UNDER_STORE_DEADLINE,
 };
@@ -124,6 +124,10 @@ impl Listing<'_> {
     }
 
     async fn page(&self, after: Option<&ListingPosition>) -> Result<(BootInstant, Page), ErrorKind> {
+        self.master.confirm(self.world).await;
+        if self.world.plan.planted != Some(Planted::ListsInMaintenance) {
+            may_ask(self.world, self.place.mount)?;
+        }
         let (asked, path) = (Master::now(self.world), self.place.path());
         let store = &self.world.mounts[self.place.mount].store;
         let listed = store.list(self.world, &path, after);

@@ -9,7 +9,7 @@ use forebay_metadata::{ApplyListing, Command, Edge, EdgeOrigin, Freshness, Inode
 use forebay_runtime::BootInstant;
 use forebay_types::{EntryName, ErrorKind, ListingPosition};
 
-use super::{Place, may_tell_at_once, past_freshness, patience};
+use super::{Place, may_ask, may_tell_at_once, past_freshness, patience};
 use crate::executor::Node;
 use crate::limits::{SINGLE_NAME_ATTEMPTS_MAX, UNDER_STORE_DEADLINE};
 use crate::master::Master;
@@ -24,6 +24,8 @@ pub(crate) enum Single {
     Compared(Compared),
     /// Whatever the state has, for want of an under-store.
     Outage,
+    /// The same, since nobody may ask.
+    Maintenance,
     /// It is no name to be asked for alone.
     Listing,
 }
@@ -38,7 +40,7 @@ pub(crate) async fn ask_single(
 ) -> Result<Single, ErrorKind> {
     let (id, freshness) = (place.directory.id, world.mounts[place.mount].freshness());
     let asked = Master::now(world);
-    if !master.checks.borrow().is_dear(id, freshness) {
+    if world.is_in_maintenance(place.mount) || !master.checks.borrow().is_dear(id, freshness) {
         return Ok(Single::Listing);
     }
     let verdict = master.checks.borrow_mut().verdict(id, freshness, asked);
@@ -78,6 +80,7 @@ pub(crate) async fn ask_single(
             Some(Ok(_)) if is_too_old => continue,
             Some(Ok(Some(compared))) => Ok(Single::Compared(compared)),
             Some(Ok(None)) => Ok(Single::Listing),
+            Some(Err(Failure { kind: ErrorKind::Maintenance, .. })) => Ok(Single::Maintenance),
             Some(Err(Failure { is_outage: true, .. })) => {
                 past_freshness(world, mount).map(|_| Single::Outage)
             }
@@ -133,8 +136,8 @@ enum Unanswered {
     Forgotten,
     /// The under-store failed.
     Outage,
-    /// The log did.
-    Log(ErrorKind),
+    /// The log did, or nobody may ask.
+    Failed(ErrorKind),
 }
 
 impl Asker {
@@ -174,7 +177,7 @@ impl Asker {
                 Err(Unanswered::Changed) => {}
                 Err(Unanswered::Forgotten) => return Ok(None),
                 Err(Unanswered::Outage) => return failure(ErrorKind::UnderStore, true),
-                Err(Unanswered::Log(kind)) => return failure(kind, false),
+                Err(Unanswered::Failed(kind)) => return failure(kind, false),
             }
         }
         Ok(None)
@@ -188,6 +191,7 @@ impl Asker {
         let begun_at = world.log.applied();
         let evidence = |at| self.place.evidence(&self.of.1.to_string(), at);
         let path = evidence(Duration::ZERO).path;
+        may_ask(world, mount).map_err(Unanswered::Failed)?;
         let asked =
             world.executor.within(UNDER_STORE_DEADLINE, world.mounts[mount].store.stat(world, &path)).await;
         self.master.single_names.answered(&self.of);
@@ -215,7 +219,7 @@ impl Asker {
             Ok(Success::Listed { newer: 0, .. }) => Ok(compared(self.known().await?.0)),
             Ok(_) => Err(Unanswered::Changed),
             // It timed out, and may still come about.
-            Err(kind @ ErrorKind::TimedOut) => Err(Unanswered::Log(kind)),
+            Err(kind @ ErrorKind::TimedOut) => Err(Unanswered::Failed(kind)),
             Err(_) => Err(Unanswered::Forgotten),
         }
     }
