@@ -124,10 +124,17 @@ impl SingleNames {
         }
     }
 
+    /// From now on the silence of the under-store counts.
+    pub fn asks(&self, of: &SingleName) {
+        if let Some(question) = self.state.lock().under_way.get(of) {
+            question.send_modify(|question| question.is_asking = true);
+        }
+    }
+
     /// The question asks its under-store from now on, so whoever comes later must look at its age.
     pub fn began(&self, of: &SingleName, at: BootInstant) {
         if let Some(question) = self.state.lock().under_way.get(of) {
-            question.send_modify(|question| (question.began, question.is_asking) = (Some(at), true));
+            question.send_modify(|question| question.began = Some(at));
         }
     }
 
@@ -213,8 +220,9 @@ mod tests {
             matches!(names.wish(&of, |_| false), Wished::UnderWay(asking) if asking.same_channel(&first))
         );
         assert!(matches!(names.wish(&name(2), |_| true), Wished::ToBegin(_)), "another name");
+        names.asks(&of);
+        assert!(first.borrow().is_asking && matches!(names.wish(&of, |_| false), Wished::UnderWay(_)));
         names.began(&of, at(5));
-        assert!(first.borrow().is_asking);
         assert!(
             matches!(names.wish(&of, |began| began == at(5)), Wished::UnderWay(asking) if asking.same_channel(&first))
         );

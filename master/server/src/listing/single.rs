@@ -198,6 +198,8 @@ impl Asker {
         shared.may_ask_on(mount)?;
         let store = shared.under_store(&self.mount)?;
         shared.turn(mount, Urgency::Foreground, limits::STAT_REQUESTS).await?;
+        // Others that are silent may keep all places, too.
+        shared.single_names.asks(&self.of);
         let _place = shared.single_names.places.acquire().await.expect("never closed");
         let began = shared.clock.boot_instant();
         shared.single_names.began(&self.of, began);

@@ -374,9 +374,10 @@ async fn with_a_freshness_of_zero_each_question_about_a_known_directory_asks_for
     let bucket = Bucket::new(1).await;
     ["a", "b"].iter().for_each(|key| bucket.put(key));
     let world = World::over_bucket(&bucket, AT_ONCE).await;
+    assert_eq!((world.names().await.len(), world.requests()), (2, 1));
     let first = world.tell("a").await;
-    assert_eq!(world.requests(), 1, "what was never listed is");
-    for question in 1..4 {
+    assert_eq!(world.requests(), 1 + QUESTION);
+    for question in 2..5 {
         world.clock.advance(Duration::from_secs(1));
         let (entry, valid) = world.find("a").await;
         assert_eq!((entry.as_ref().map(told), valid), (first, Validity::default()));
@@ -389,6 +390,15 @@ async fn with_a_freshness_of_zero_each_question_about_a_known_directory_asks_for
     let before = world.requests();
     tree::attributes(&world.shared, inode).await.expect("there");
     assert_eq!(world.requests(), before + QUESTION);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_never_listed_is_listed_first() {
+    let bucket = Bucket::new(1).await;
+    bucket.put("a");
+    let world = World::over_bucket(&bucket, AT_ONCE).await;
+    assert!(world.tell("a").await.is_some());
+    assert_eq!(world.requests(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -422,7 +432,7 @@ async fn a_question_whose_turn_would_come_too_late_is_refused_and_is_no_outage()
     let bucket = Bucket::new(1).await;
     bucket.put("f");
     let world = World::over_capped_bucket(&bucket, AT_ONCE, 1).await;
-    assert!(world.tell("f").await.is_some());
+    assert_eq!(world.names().await, ["f"]);
     world.shared.under_stores.turns(MOUNT).expect("connected").crowd(300);
     let data = world.data().await;
     let refused: MasterError =

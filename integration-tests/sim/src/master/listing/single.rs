@@ -186,6 +186,7 @@ impl Asker {
     async fn compare(&self) -> Result<Compared, Unanswered> {
         let (world, mount) = (&self.world, self.place.mount);
         let began = Master::now(world);
+        self.master.single_names.asks(&self.of);
         self.master.single_names.began(&self.of, began);
         self.known().await?;
         let begun_at = world.log.applied();
