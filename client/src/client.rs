@@ -10,11 +10,13 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::cache::Grants;
+use crate::cache::{Directories, Grants, PackedEntry};
 use crate::counters::{Counters, CountersSnapshot};
 use crate::error::ClientError;
 use crate::hold::{Hold, LocalWorkers};
-use crate::limits::{CLOSE_DEADLINE, READAHEAD_BYTES_MAX, REPORT_DEADLINE, REPORT_INTERVAL};
+use crate::limits::{
+    CLOSE_DEADLINE, READAHEAD_BYTES_MAX, REMEMBERED_AGE_MAX, REPORT_DEADLINE, REPORT_INTERVAL,
+};
 use crate::master_channel::MasterChannel;
 use crate::outages::Outages;
 use crate::route::Route;
@@ -40,6 +42,7 @@ pub(crate) struct Inner {
     pub(crate) local: LocalWorkers,
     pub(crate) counters: Arc<Counters>,
     pub(crate) grants: Arc<Grants>,
+    pub(crate) directories: Directories<PackedEntry>,
     pub(crate) outages: Outages,
     /// A permit is a byte that is read ahead.
     pub(crate) readahead: Arc<Semaphore>,
@@ -69,6 +72,8 @@ impl Client {
             client: random_number(),
         };
         tracker.spawn(report.run(token.clone()));
+        let memory = usize::try_from(settings.directory_memory.get()).unwrap_or(usize::MAX);
+        let directories = Directories::new(memory, settings.directory_age_max.min(REMEMBERED_AGE_MAX));
         Ok(Self(Arc::new(Inner {
             settings,
             master,
@@ -78,6 +83,7 @@ impl Client {
             local: LocalWorkers::new(tracker.clone(), token.clone()),
             counters,
             grants: Arc::default(),
+            directories,
             outages: Outages::default(),
             readahead: Arc::new(Semaphore::new(READAHEAD_BYTES_MAX)),
             tracker,

@@ -1,6 +1,6 @@
 //! Test doubles of masters and workers: real servers on loopback that answer as a test tells them to.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use forebay_proto::v1::mounts_server::{Mounts, MountsServer};
 use forebay_proto::v1::namespace_server::{Namespace, NamespaceServer};
 use forebay_proto::{Entry, Followed, WireError, to_status, v1};
 use forebay_types::{
-    BlockCapability, ByteCount, ClusterMap, EntryKind, Epoch, ErrorKind, FileId, Fingerprint, HostId,
-    Incarnation, InodeId, MountId, Principal, Rights, Timestamp, UnderStoreKey, VersionDescriptor,
-    WorkerEntry, WorkerId, WorkerState,
+    BlockCapability, ByteCount, ClusterMap, EntryKind, EntryName, Epoch, ErrorKind, FileId, Fingerprint,
+    HostId, Incarnation, InodeId, ListingPosition, MountId, Principal, Rights, Timestamp, UnderStoreKey,
+    VersionDescriptor, WorkerEntry, WorkerId, WorkerState,
 };
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -230,6 +230,11 @@ pub(crate) struct Master {
     pub(crate) reports: Mutex<Vec<v1::ReportClientRequest>>,
     pub(crate) lookups: AtomicU64,
     pub(crate) opens: AtomicU64,
+    pub(crate) lists: AtomicU64,
+    /// Names of directories, beside the one file that is opened.
+    pub(crate) entries: Mutex<BTreeMap<(InodeId, EntryName), Entry>>,
+    /// Directories that are not there any more.
+    pub(crate) gone: Mutex<Vec<InodeId>>,
     /// Answers to questions for changes; without one the question waits.
     news: Mutex<VecDeque<Result<Followed, WireError>>>,
     told: Notify,
@@ -277,6 +282,13 @@ impl Master {
         Arc::new(master)
     }
 
+    fn expect_there(&self, inode: u64) -> Result<(), Status> {
+        match self.gone.lock().contains(&InodeId::new(inode)) {
+            true => Err(to_status(ErrorKind::NotFound, "it is gone")),
+            false => Ok(()),
+        }
+    }
+
     async fn turn(&self) -> Result<(), Status> {
         let turn = {
             let mut turns = self.turns.lock();
@@ -299,8 +311,9 @@ fn unused<T>() -> Result<Response<T>, Status> {
     Err(to_status(ErrorKind::Unsupported, "no test asks for this"))
 }
 
-fn entry() -> v1::EntryResponse {
-    let entry = Entry {
+/// The file that is opened.
+pub(crate) fn opened_file() -> Entry {
+    Entry {
         inode: InodeId::new(9),
         kind: EntryKind::File,
         mode: None,
@@ -312,18 +325,34 @@ fn entry() -> v1::EntryResponse {
         cached: ByteCount::ZERO,
         under_store_uri: String::new(),
         directory: InodeId::ROOT,
-    };
+    }
+}
+
+/// A directory of an under-store.
+pub(crate) fn directory(inode: InodeId) -> Entry {
+    let under_store_uri = format!("s3://bucket/{inode}");
+    Entry { inode, kind: EntryKind::Directory, version: None, under_store_uri, ..opened_file() }
+}
+
+fn entry(of: Entry) -> v1::EntryResponse {
     let (valid_nanos, granted_nanos) = (5_000_000_000, 60_000_000_000);
-    v1::EntryResponse { entry: Some(entry.into()), valid_nanos, granted_nanos, ..Default::default() }
+    v1::EntryResponse { entry: Some(of.into()), valid_nanos, granted_nanos, ..Default::default() }
 }
 
 #[tonic::async_trait]
 impl Namespace for Master {
-    async fn lookup(&self, _: Request<v1::LookupRequest>) -> Result<Response<v1::LookupResponse>, Status> {
+    async fn lookup(
+        &self,
+        request: Request<v1::LookupRequest>,
+    ) -> Result<Response<v1::LookupResponse>, Status> {
         self.lookups.fetch_add(1, Ordering::Relaxed);
         self.turn().await?;
+        let request = request.into_inner();
+        let name = EntryName::new(request.name.to_vec()).unwrap();
+        self.expect_there(request.parent)?;
+        let entry = self.entries.lock().get(&(InodeId::new(request.parent), name)).cloned();
         Ok(Response::new(v1::LookupResponse {
-            entry: None,
+            entry: entry.map(Into::into),
             valid_nanos: 3_000_000_000,
             granted_nanos: 60_000_000_000,
         }))
@@ -331,7 +360,7 @@ impl Namespace for Master {
 
     async fn open(&self, _: Request<v1::OpenRequest>) -> Result<Response<v1::EntryResponse>, Status> {
         self.opens.fetch_add(1, Ordering::Relaxed);
-        Ok(Response::new(entry()))
+        Ok(Response::new(entry(opened_file())))
     }
 
     async fn check(&self, _: Request<v1::CheckRequest>) -> Result<Response<v1::CheckResponse>, Status> {
@@ -359,18 +388,42 @@ impl Namespace for Master {
     }
 
     async fn resolve(&self, _: Request<v1::ResolveRequest>) -> Result<Response<v1::EntryResponse>, Status> {
-        unused()
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+        Ok(Response::new(entry(opened_file())))
     }
 
     async fn get_attributes(
         &self,
-        _: Request<v1::GetAttributesRequest>,
+        request: Request<v1::GetAttributesRequest>,
     ) -> Result<Response<v1::EntryResponse>, Status> {
-        unused()
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+        self.expect_there(request.into_inner().inode)?;
+        Ok(Response::new(entry(opened_file())))
     }
 
-    async fn list(&self, _: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
-        unused()
+    async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
+        self.lists.fetch_add(1, Ordering::Relaxed);
+        let request = request.into_inner();
+        self.expect_there(request.directory)?;
+        let entries = self.entries.lock();
+        let mut all: Vec<_> = entries
+            .iter()
+            .filter(|((parent, _), _)| parent.get() == request.directory)
+            .map(|((_, name), entry)| (ListingPosition::of(name, entry.kind), name, entry))
+            .filter(|(place, ..)| place.as_bytes() > &request.after[..])
+            .collect();
+        all.sort_by(|left, right| left.0.cmp(&right.0));
+        let limit = usize::try_from(request.limit).unwrap();
+        let named = |(_, name, entry): &(_, &EntryName, &Entry)| v1::NamedEntry {
+            name: name.as_bytes().to_vec().into(),
+            entry: Some((*entry).clone().into()),
+        };
+        Ok(Response::new(v1::ListResponse {
+            entries: all.iter().take(limit).map(named).collect(),
+            complete: all.len() <= limit,
+            valid_nanos: 5_000_000_000,
+            granted_nanos: 60_000_000_000,
+        }))
     }
 
     async fn get_statistics(

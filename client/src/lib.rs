@@ -1,8 +1,9 @@
 //! The Rust SDK of Forebay: how a program looks up names, reads files and mounts under-stores of a cluster.
 //!
 //! It finds the leading master and the owners of blocks, verifies what it receives, reads ahead, and asks elsewhere
-//! when somebody is dead. Answers say for how long they hold, and the caller remembers them; whoever follows the
-//! changes may use them longer, and asks here which of them still stand.
+//! when somebody is dead. Answers say since when and for how long they hold. Whoever follows the changes may use them
+//! longer, and asks here which of them still stand; as far as the settings allow it, they are remembered here, and given
+//! again without asking.
 
 mod answer;
 mod backup;
@@ -21,6 +22,7 @@ mod names;
 mod outages;
 mod prefetch;
 mod reader;
+mod remembered;
 mod retry;
 mod route;
 mod session;
@@ -32,10 +34,10 @@ mod worker_channels;
 mod doubles;
 
 pub use backup::Backup;
+pub use cache::Standing;
 /// For the simulator that drives them.
 #[doc(hidden)]
-pub use cache::Grants;
-pub use cache::Standing;
+pub use cache::{Directories, Grants, Remembered, RememberedPage, Term};
 pub use client::Client;
 pub use counters::{Counters, CountersSnapshot, MountCounters};
 pub use error::ClientError;
@@ -43,7 +45,7 @@ pub use feed::{Change, Changes};
 pub use hold::Hold;
 pub use jobs::{Job, PathDefect, Submitted};
 pub use mounts::{MountEntry, MountRequest, Mounted, Provenance};
-pub use names::{Deviation, ListingPage, Location, Lookup, Presence, Statistics};
+pub use names::{Attributes, Deviation, ListingPage, Location, Lookup, Presence, Statistics};
 pub use reader::Reader;
 pub use settings::ClientSettings;
 

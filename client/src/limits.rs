@@ -112,6 +112,14 @@ pub(crate) const CHANGES_REMEMBERED_MAX: usize = 65_536;
 /// Most directories with a grant.
 pub(crate) const GRANTS_MAX: usize = 262_144;
 
+/// An answer that is older than this is asked for again, whatever is granted: the right to read that came with it lasts
+/// for half a day, and a reader should have most of that.
+pub(crate) const REMEMBERED_AGE_MAX: Duration = Duration::from_secs(3600);
+/// Answers of a full directory that are looked at to make room for one that is new.
+pub(crate) const ANSWERS_LOOKED_AT_MAX: usize = 4;
+/// Most names of a path: each takes two bytes of it at least.
+pub(crate) const DEPTH_MAX: usize = 2048;
+
 /// How long a master may take to begin a backup.
 pub(crate) const BACKUP_BEGIN_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a master may take over the next piece of a backup.

@@ -152,8 +152,9 @@ impl Client {
             .mutate("Mount", stamped, |channel, request| async move {
                 MountsClient::new(channel).mount(request).await
             })
-            .await?;
-        let v1::MountResponse { mount, already, changed, workers_behind } = answer;
+            .await;
+        self.forget_names();
+        let v1::MountResponse { mount, already, changed, workers_behind } = answer?;
         Ok(Mounted { mount: MountId::new(mount), already, changed, workers_behind })
     }
 
@@ -165,11 +166,12 @@ impl Client {
     pub async fn unmount(&self, path: &NamespacePath) -> Result<(), ClientError> {
         let stamped =
             |stamp| v1::UnmountRequest { header: Some(self.header(Some(stamp))), path: path_bytes(path) };
-        self.mutate("Unmount", stamped, |channel, request| async move {
+        let unmounting = self.mutate("Unmount", stamped, |channel, request| async move {
             MountsClient::new(channel).unmount(request).await
-        })
-        .await
-        .map(|_| ())
+        });
+        let outcome = unmounting.await;
+        self.forget_names();
+        outcome.map(drop)
     }
 
     /// All mounts. Cancel safe.

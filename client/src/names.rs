@@ -1,13 +1,13 @@
 //! Questions about names, attributes and places, which the master answers; and presence, which a worker does.
 //!
-//! Each answer says for how long it may be used without asking again, counted from the moment of the question. Nothing
-//! is remembered here but the grants that came with answers.
+//! Each answer says since when it holds and for how long it may be used without asking again. What is remembered and
+//! still stands is given without asking, with the age that it has; see [`ClientSettings`](crate::ClientSettings).
 
 use std::time::Duration;
 
 use forebay_proto::v1::namespace_client::NamespaceClient;
 use forebay_proto::{Entry, Named, Validity, WireDefect, WireError, v1};
-use forebay_types::limits::RPC_LENGTH_MAX;
+use forebay_types::limits::{LISTING_PAGE_MAX, RPC_LENGTH_MAX};
 use forebay_types::{
     BlockCapability, ByteCount, EntryName, ErrorKind, FileId, FileOffset, InodeId, ListingPosition,
     NamespacePath, Timestamp, VersionDescriptor, WorkerId,
@@ -29,7 +29,20 @@ use crate::route::Route;
 pub struct Lookup {
     /// The entry; `None` when the directory has no such name.
     pub entry: Option<Entry>,
-    /// For how long the answer, also a negative one, may be used without asking again.
+    /// When the master was asked, which may be a while ago.
+    pub asked: std::time::Instant,
+    /// For how long from then on the answer, also a negative one, may be used without asking again.
+    pub valid: Duration,
+}
+
+/// The answer to a question what an inode is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// The entry.
+    pub entry: Entry,
+    /// When the master was asked, which may be a while ago.
+    pub asked: std::time::Instant,
+    /// For how long from then on the answer may be used without asking again.
     pub valid: Duration,
 }
 
@@ -40,7 +53,9 @@ pub struct ListingPage {
     pub entries: Vec<Named>,
     /// No entries follow.
     pub complete: bool,
-    /// For how long the page may be used without asking again.
+    /// When the master was asked, which may be a while ago.
+    pub asked: std::time::Instant,
+    /// For how long from then on the page may be used without asking again.
     pub valid: Duration,
 }
 
@@ -98,31 +113,54 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::NotFound`] or [`ErrorKind::NotADirectory`] when `parent` is no directory (any more).
     pub async fn lookup(&self, parent: InodeId, name: &EntryName) -> Result<Lookup, ClientError> {
-        let (name, asked) = (name.as_bytes().to_vec().into(), Instant::now());
-        let request = v1::LookupRequest { header: Some(self.header(None)), parent: parent.get(), name };
-        let answer = self
-            .ask("Lookup", request, |mut names, request| async move { names.lookup(request).await })
-            .await?;
-        let entry: Option<Entry> =
-            answer.entry.map(TryInto::try_into).transpose().map_err(defect("Lookup"))?;
+        if let Some(known) = self.remembered_lookup(parent, name) {
+            return Ok(known);
+        }
+        let asked = Instant::now();
+        let message = v1::LookupRequest {
+            header: Some(self.header(None)),
+            parent: parent.get(),
+            name: name.as_bytes().to_vec().into(),
+        };
+        let answer =
+            self.ask("Lookup", message, |mut names, request| async move { names.lookup(request).await });
+        let answer = answer.await;
+        self.learn_failure(parent, &answer);
+        let answer = answer?;
         let validity = Validity::from_nanos(answer.valid_nanos, answer.granted_nanos);
         let valid = self.valid(parent, asked, validity);
-        Ok(Lookup { entry, valid })
+        self.learn_name(parent, name, answer.entry.as_ref(), (asked.into_std(), validity));
+        let entry: Option<Entry> =
+            answer.entry.map(TryInto::try_into).transpose().map_err(defect("Lookup"))?;
+        Ok(Lookup { entry, asked: asked.into_std(), valid })
     }
 
-    /// The entry of an inode, and for how long it may be used without asking again. Cancel safe.
+    /// The entry of an inode. Cancel safe.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is no such inode (any more).
-    pub async fn attributes(&self, inode: InodeId) -> Result<(Entry, Duration), ClientError> {
+    pub async fn attributes(&self, inode: InodeId) -> Result<Attributes, ClientError> {
+        match self.remembered_attributes(inode) {
+            Some(known) => Ok(known),
+            None => self.ask_attributes(inode).await,
+        }
+    }
+
+    /// The same as the master knows it now, whatever is remembered. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`attributes`](Self::attributes).
+    pub async fn ask_attributes(&self, inode: InodeId) -> Result<Attributes, ClientError> {
         let asked = Instant::now();
         let request = v1::GetAttributesRequest { header: Some(self.header(None)), inode: inode.get() };
         let answer =
             self.ask("GetAttributes", request, |mut names, request| async move {
                 names.get_attributes(request).await
             })
-            .await?;
-        self.entry("GetAttributes", answer, asked)
+            .await;
+        self.learn_failure(inode, &answer);
+        let (entry, valid) = self.entry("GetAttributes", answer?, asked, None)?;
+        Ok(Attributes { entry, asked: asked.into_std(), valid })
     }
 
     /// The entry at a path, and for how long it may be used without asking again. Cancel safe.
@@ -130,12 +168,15 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::NotFound`], naming the first part that is missing; [`ErrorKind::NotADirectory`].
     pub async fn resolve(&self, path: &NamespacePath) -> Result<(Entry, Duration), ClientError> {
+        if let Some(known) = self.remembered_path(path) {
+            return Ok(known);
+        }
         let asked = Instant::now();
         let answer = self.resolve_with(path, false).await?;
-        self.entry("Resolve", answer, asked)
+        self.entry("Resolve", answer, asked, path.names().last())
     }
 
-    /// The same for a person who looks at one path: with where the answer comes from, `None` where that is no mount, or
+    /// The same for a person who looks at one path, always asked of the master: with where the answer comes from, `None` where that is no mount, or
     /// a master of before does not tell. Cancel safe.
     ///
     /// # Errors
@@ -146,7 +187,7 @@ impl Client {
         let mount = answer.mount.take().map(MountEntry::try_from).transpose().map_err(defect("Resolve"))?;
         let (is_stale, stale_since) = (answer.stale, answer.stale_since_nanos.map(Timestamp::from_nanos));
         let provenance = mount.map(|mount| Provenance { mount, is_stale, stale_since });
-        Ok((self.entry("Resolve", answer, asked)?.0, provenance))
+        Ok((self.entry("Resolve", answer, asked, path.names().last())?.0, provenance))
     }
 
     async fn resolve_with(
@@ -170,20 +211,30 @@ impl Client {
         after: Option<&ListingPosition>,
         limit: u32,
     ) -> Result<ListingPage, ClientError> {
-        let after = after.map(|after| after.as_bytes().to_vec().into()).unwrap_or_default();
+        let known = self.remembered_page(directory, after, page_length(limit));
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let place = after.map(|after| after.as_bytes().to_vec().into()).unwrap_or_default();
         let (header, asked) = (Some(self.header(None)), Instant::now());
-        let request = v1::ListRequest { header, directory: directory.get(), after, limit, by_key: true };
+        let request =
+            v1::ListRequest { header, directory: directory.get(), after: place, limit, by_key: true };
         let send = |channel, request| async move {
             NamespaceClient::new(channel).max_decoding_message_size(RPC_LENGTH_MAX).list(request).await
         };
         let called = self.0.master.call("List", LIST_ANSWER_DEADLINE, request, send);
-        let answer = called.await.outcome()?;
-        let entries: Result<_, _> = answer.entries.into_iter().map(TryInto::try_into).collect();
+        let answer = called.await.outcome();
+        self.learn_failure(directory, &answer);
+        let answer = answer?;
         let validity = Validity::from_nanos(answer.valid_nanos, answer.granted_nanos);
+        let valid = self.valid(directory, asked, validity);
+        self.learn_page(directory, after, &answer, asked.into_std());
+        let entries: Result<_, _> = answer.entries.into_iter().map(TryInto::try_into).collect();
         Ok(ListingPage {
             entries: entries.map_err(defect("List"))?,
             complete: answer.complete,
-            valid: self.valid(directory, asked, validity),
+            asked: asked.into_std(),
+            valid,
         })
     }
 
@@ -196,8 +247,9 @@ impl Client {
         let asked = Instant::now();
         let request = v1::OpenRequest { header: Some(self.header(None)), inode: inode.get() };
         let answer =
-            self.ask("Open", request, |mut names, request| async move { names.open(request).await }).await?;
-        self.entry("Open", answer, asked)
+            self.ask("Open", request, |mut names, request| async move { names.open(request).await }).await;
+        self.learn_failure(inode, &answer);
+        self.entry("Open", answer?, asked, None)
     }
 
     /// Compares a directory or a file with its under-store now, whatever its freshness. Of a directory, its own names
@@ -209,7 +261,9 @@ impl Client {
         let request = v1::RefreshRequest { header: Some(self.header(None)), inode: inode.get() };
         let send = |channel, request| async move { NamespaceClient::new(channel).refresh(request).await };
         let called = self.0.master.call("Refresh", REFRESH_ANSWER_DEADLINE, request, send);
-        called.await.outcome().map(drop)
+        let outcome = called.await.outcome().map(drop);
+        self.forget_names();
+        outcome
     }
 
     /// How what is known of a directory differs from its under-store; changes nothing. The first thousand, and how many
@@ -342,13 +396,21 @@ impl Client {
         self.0.grants.standing(entry, directory, asked, Instant::now().into_std())
     }
 
-    /// The entry of an answer, and for how long it may be used.
+    /// The entry of an answer, and for how long it may be used; remembers it, under its name where that is known.
     fn entry(
         &self,
         rpc: &'static str,
         answer: v1::EntryResponse,
         asked: Instant,
+        name: Option<&EntryName>,
     ) -> Result<(Entry, Duration), ClientError> {
+        let term = (asked.into_std(), Validity::from_nanos(answer.valid_nanos, answer.granted_nanos));
+        if let Some(told) = &answer.entry {
+            match name {
+                Some(name) => self.learn_name(InodeId::new(told.directory), name, Some(told), term),
+                None => self.learn_entry(told, term),
+            }
+        }
         let (entry, validity): (Entry, Validity) = answer.try_into().map_err(defect(rpc))?;
         let valid = self.valid(entry.directory, asked, validity);
         Ok((entry, valid))
@@ -372,6 +434,12 @@ impl Client {
         };
         self.0.master.call(rpc, Duration::ZERO, message, send).await.outcome()
     }
+}
+
+/// How many entries a page has at most for which so many were asked.
+fn page_length(limit: u32) -> usize {
+    let limit = usize::try_from(limit).unwrap_or(LISTING_PAGE_MAX);
+    if limit == 0 { LISTING_PAGE_MAX } else { limit.min(LISTING_PAGE_MAX) }
 }
 
 /// A path as the wire has it.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use forebay_types::{HostId, Principal};
+use forebay_types::{ByteCount, HostId, Principal};
 
-use crate::limits::{MASTER_TIMEOUT_DEFAULT, READ_DEADLINE_DEFAULT};
+use crate::limits::{MASTER_TIMEOUT_DEFAULT, READ_DEADLINE_DEFAULT, REMEMBERED_AGE_MAX};
 
 /// The settings of a [`Client`](crate::Client).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,10 +21,14 @@ pub struct ClientSettings {
     pub read_deadline: Duration,
     /// Whether files that lie complete on this machine are read from their local file.
     pub short_circuit: bool,
+    /// What may be remembered of directories, in bytes: answers that still stand are then given without asking.
+    pub directory_memory: ByteCount,
+    /// How old such an answer may be, whatever it was granted. More than an hour counts as an hour.
+    pub directory_age_max: Duration,
 }
 
 impl ClientSettings {
-    /// Settings with the default waits: 10 s for a master, 60 s for a read.
+    /// Settings with the default waits, 10 s for a master and 60 s for a read, that remember nothing of directories.
     #[must_use]
     pub fn new(masters: Vec<String>, host: HostId, principal: Principal) -> Self {
         Self {
@@ -34,6 +38,8 @@ impl ClientSettings {
             timeout: MASTER_TIMEOUT_DEFAULT,
             read_deadline: READ_DEADLINE_DEFAULT,
             short_circuit: true,
+            directory_memory: ByteCount::ZERO,
+            directory_age_max: REMEMBERED_AGE_MAX,
         }
     }
 }

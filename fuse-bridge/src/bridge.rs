@@ -20,9 +20,9 @@ use crate::attributes::Appearance;
 use crate::error::FuseError;
 use crate::handles::HandleTable;
 use crate::limits::READ_DEADLINE_FACTOR;
-use crate::listing::OpenDirectory;
-use crate::metrics::{Metrics, Operation};
-use crate::namespace::{Namespace, NamespaceError};
+use crate::listing::{Asking, OpenDirectory};
+use crate::metrics::{Metrics, Operation, Question};
+use crate::namespace::{Described, Namespace, NamespaceError};
 use crate::node_id::NodeId;
 use crate::nodes::{Content, NodeTable, NodeView, Verdict};
 use crate::notices::{Busy, CanForget};
@@ -49,16 +49,16 @@ pub(crate) struct Shared<N: Namespace> {
 }
 
 impl<N: Namespace> Shared<N> {
-    /// State of a mount whose root is `root`, of which the master just said that it holds for `valid`.
+    /// State of a mount whose root is `root`, as the master said of it.
     pub(crate) fn new(
         settings: &MountSettings<N>,
         metrics: Metrics,
-        root: &Entry,
-        valid: Duration,
+        root: &Described,
     ) -> Result<Self, FuseError> {
         let options = &settings.options;
         let ttl = TtlRule::new(options.freshness);
-        let validity = ttl.validity(Instant::now(), valid);
+        let validity = ttl.validity(root.asked, root.valid);
+        let root = &root.entry;
         let nodes = NodeTable::new(root, validity, Appearance::new(options), metrics.nodes.clone());
         let nodes = nodes.map_err(|_| FuseError::Root {
             inode: root.inode,
@@ -121,17 +121,28 @@ impl<N: Namespace> Shared<N> {
         if self.can_forget.get() { left } else { left.min(validity.left(now)) }
     }
 
-    /// Takes an answer about a node over if it is still about that node. If the node was superseded, or its file is
+    /// Who is asked for the pages of a directory.
+    fn asking(&self) -> Asking<'_, N> {
+        Asking { namespace: &*self.namespace, rule: self.ttl, metrics: &self.answers.metrics }
+    }
+
+    /// Counts an answer, as one that was remembered if it was asked for before `begun`.
+    fn count_answer(&self, question: Question, asked: Instant, begun: Instant) {
+        self.answers.metrics.answered(question, asked < begun);
+        self.answers.metrics.remembered_bytes.set(self.namespace.remembered());
+    }
+
+    /// Takes an answer about a node over, for which the kernel asked at `asked`, if it is still about that node. If the node was superseded, or its file is
     /// gone, the verdict says whether to go on with what the node itself remembers.
     async fn judge(
         &self,
         view: &NodeView,
         pid: u32,
         asked: Instant,
-        answer: Result<(Entry, Duration), NamespaceError>,
+        answer: Result<Described, NamespaceError>,
     ) -> Result<Judged, Failure> {
         let is_lost = match answer {
-            Ok((entry, valid)) => {
+            Ok(Described { entry, asked, valid }) => {
                 let facts = self.nodes.facts(&entry);
                 if view.is_current_in(&facts) {
                     let validity = self.ttl.validity(asked, valid);
@@ -163,7 +174,7 @@ impl<N: Namespace> Shared<N> {
             return true;
         }
         let Some(directory) = self.nodes.view(view.parent) else { return false };
-        let answer = self.namespace.attributes(directory.facts.inode).await;
+        let answer = self.namespace.ask_attributes(directory.facts.inode).await;
         answer.is_err_and(|error| error.kind == ErrorKind::NotFound)
     }
 }

@@ -35,6 +35,8 @@ pub mod limits;
 
 pub use error::FuseError;
 pub use mounted::{MountedFuse, mount, unmount_at};
-pub use namespace::{Changes, Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader};
+pub use namespace::{
+    Changes, Described, Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader,
+};
 pub use passthrough::ReadMode;
 pub use settings::{FileRights, FuseOptions, MountSettings, Passthrough};

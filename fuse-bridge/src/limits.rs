@@ -19,6 +19,8 @@ pub const THREADS_DEFAULT_MIN: usize = 2;
 pub const THREADS_DEFAULT_MAX: usize = 8;
 /// The kernel's readahead for buffered files, in KiB, where we may set it.
 pub const READ_AHEAD_KIB_DEFAULT: u32 = 1024;
+/// What may be remembered of directories, in bytes, where the options say nothing: about 150,000 files.
+pub const DIRECTORY_MEMORY_DEFAULT: u64 = 64 << 20;
 /// Longest time for which the kernel may remember an answer, however long it holds.
 pub const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 /// An open of a superseded node is served if the kernel was told of the node this recently.

@@ -16,12 +16,21 @@ use forebay_types::{ErrorKind, InodeId, ListingPosition};
 use parking_lot::Mutex;
 
 use crate::limits::FIRST_NAMES;
+use crate::metrics::{Metrics, Question};
 use crate::namespace::{Namespace, NamespaceError};
 use crate::node_id::NodeId;
 use crate::ttl::{TtlRule, Validity};
 
 /// The offset of the first name, after `.` and `..`.
 pub(crate) const FIRST_NAME: u64 = 2;
+
+/// Who is asked for pages, and what is made of the answers.
+#[derive(Debug)]
+pub(crate) struct Asking<'a, N> {
+    pub(crate) namespace: &'a N,
+    pub(crate) rule: TtlRule,
+    pub(crate) metrics: &'a Metrics,
+}
 
 /// A directory handle.
 #[derive(Debug)]
@@ -59,12 +68,8 @@ impl OpenDirectory {
 
     /// Fetches the first page: only so it is known whether the directory still is there. An error of a later request
     /// could not lead the kernel to what has taken its place.
-    pub(crate) async fn begin<N: Namespace>(
-        &self,
-        namespace: &N,
-        rule: TtlRule,
-    ) -> Result<(), NamespaceError> {
-        self.fetch(namespace, rule, FIRST_NAME, None).await?;
+    pub(crate) async fn begin<N: Namespace>(&self, asking: &Asking<'_, N>) -> Result<(), NamespaceError> {
+        self.fetch(asking, FIRST_NAME, None).await?;
         self.kept.lock().unseen = true;
         Ok(())
     }
@@ -74,19 +79,18 @@ impl OpenDirectory {
     /// time read a handle anyway.
     pub(crate) async fn page_at<N: Namespace>(
         &self,
-        namespace: &N,
-        rule: TtlRule,
+        asking: &Asking<'_, N>,
         offset: u64,
     ) -> Result<Arc<Page>, NamespaceError> {
         let wanted = offset.max(FIRST_NAME);
         let kept = self.kept.lock().take_for(offset);
         let mut current = match kept {
             Some(page) if page.first <= wanted && (page.holds(wanted) || page.end <= wanted) => page,
-            _ => self.fetch(namespace, rule, FIRST_NAME, None).await?,
+            _ => self.fetch(asking, FIRST_NAME, None).await?,
         };
         while !current.holds(wanted) && !current.complete {
             let last = current.entries.last().map(position);
-            current = self.fetch(namespace, rule, current.end, last.as_ref()).await?;
+            current = self.fetch(asking, current.end, last.as_ref()).await?;
         }
         if !current.holds(wanted) {
             self.let_go(&current);
@@ -96,15 +100,15 @@ impl OpenDirectory {
 
     async fn fetch<N: Namespace>(
         &self,
-        namespace: &N,
-        rule: TtlRule,
+        asking: &Asking<'_, N>,
         first: u64,
         after: Option<&ListingPosition>,
     ) -> Result<Arc<Page>, NamespaceError> {
-        let asked = Instant::now();
         // Few programs that look at a directory wait for all of it, and many take the first names only.
         let limit = if after.is_none() { FIRST_NAMES } else { LISTING_PAGE_MAX };
-        let listed = namespace.list(self.inode, after, limit).await?;
+        let begun = Instant::now();
+        let listed = asking.namespace.list(self.inode, after, limit).await?;
+        asking.metrics.answered(Question::List, listed.asked < begun);
         check_order(self.inode, after, &listed.entries)?;
         let page = Arc::new(Page {
             first,
@@ -112,7 +116,7 @@ impl OpenDirectory {
             // A page without entries could never be gone on from.
             complete: listed.complete || listed.entries.is_empty(),
             entries: listed.entries,
-            validity: rule.validity(asked, listed.valid),
+            validity: asking.rule.validity(listed.asked, listed.valid),
         });
         *self.kept.lock() = Kept { page: Some(Arc::clone(&page)), unseen: false };
         Ok(page)

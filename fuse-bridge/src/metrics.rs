@@ -31,18 +31,39 @@ pub(crate) enum Operation {
     Write,
 }
 
+/// What is asked of names that may be remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Question {
+    Lookup,
+    Attributes,
+    List,
+}
+
 /// The figures.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     requests: [IntCounter; OPERATIONS.len()],
     errors: [IntCounter; OPERATIONS.len()],
     opens: [IntCounter; 2],
+    /// Of each question: how often it was asked, and how often the answer was remembered.
+    answers: [[IntCounter; 2]; QUESTIONS.len()],
+    pub(crate) remembered_bytes: RememberedBytes,
     read_bytes: IntCounter,
     notices: [IntCounter; 2],
     told_after: Histogram,
     pub(crate) nodes: IntGauge,
     pub(crate) file_handles: IntGauge,
     pub(crate) directory_handles: IntGauge,
+}
+
+/// The gauge of what is remembered.
+#[derive(Debug)]
+pub(crate) struct RememberedBytes(IntGauge);
+
+impl RememberedBytes {
+    pub(crate) fn set(&self, bytes: ByteCount) {
+        self.0.set(i64::try_from(bytes.get()).unwrap_or(i64::MAX));
+    }
 }
 
 /// The figures as a registry takes them.
@@ -68,6 +89,18 @@ const OPERATIONS: [Operation; 15] = [
     Operation::Listxattr,
     Operation::Write,
 ];
+
+const QUESTIONS: [Question; 3] = [Question::Lookup, Question::Attributes, Question::List];
+
+impl Question {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Lookup => "lookup",
+            Self::Attributes => "attributes",
+            Self::List => "list",
+        }
+    }
+}
 
 impl Operation {
     pub(crate) const fn name(self) -> &'static str {
@@ -104,6 +137,10 @@ impl Metrics {
             "operation",
         )?;
         let opens = counters("forebay_fuse_opens_total", "Files opened, by how they are read", "mode")?;
+        let answers = Opts::new("forebay_fuse_answers_total", "Answers about names, by where they come from");
+        let answers = IntCounterVec::new(answers, &["question", "from"])?;
+        let remembered_bytes =
+            IntGauge::new("forebay_fuse_remembered_bytes", "What is remembered of directories")?;
         let read_bytes = IntCounter::new(
             "forebay_fuse_read_bytes_total",
             "Bytes read through the bridge, passthrough aside",
@@ -126,6 +163,10 @@ impl Metrics {
             requests: OPERATIONS.map(|operation| requests.with_label_values(&[operation.name()])),
             errors: OPERATIONS.map(|operation| errors.with_label_values(&[operation.name()])),
             opens: ["passthrough", "buffered"].map(|mode| opens.with_label_values(&[mode])),
+            answers: QUESTIONS.map(|question| {
+                ["master", "memory"].map(|from| answers.with_label_values(&[question.name(), from]))
+            }),
+            remembered_bytes: RememberedBytes(remembered_bytes.clone()),
             read_bytes: read_bytes.clone(),
             notices: ["name", "all"].map(|kind| notices.with_label_values(&[kind])),
             told_after: told_after.clone(),
@@ -137,6 +178,8 @@ impl Metrics {
             Box::new(requests),
             Box::new(errors),
             Box::new(opens),
+            Box::new(answers),
+            Box::new(remembered_bytes),
             Box::new(read_bytes),
             Box::new(notices),
             Box::new(told_after),
@@ -156,6 +199,11 @@ impl Metrics {
 
     pub(crate) fn opened(&self, mode: Mode) {
         self.opens[mode as usize].inc();
+    }
+
+    /// A question about names was answered.
+    pub(crate) fn answered(&self, question: Question, is_remembered: bool) {
+        self.answers[question as usize][usize::from(is_remembered)].inc();
     }
 
     /// The kernel was told to ask again for so many names.
@@ -204,10 +252,15 @@ mod tests {
         }
         metrics.request(Operation::Readdirplus);
         metrics.opened(Mode::Buffered);
+        metrics.answered(Question::List, true);
+        metrics.remembered_bytes.set(ByteCount::new(7));
         let text = TextEncoder::new().encode_to_string(&registry.gather()).expect("written");
         for line in [
             "forebay_fuse_requests_total{operation=\"readdirplus\"} 1",
             "forebay_fuse_requests_total{operation=\"readdir\"} 0",
+            "forebay_fuse_answers_total{from=\"memory\",question=\"list\"} 1",
+            "forebay_fuse_answers_total{from=\"master\",question=\"lookup\"} 0",
+            "forebay_fuse_remembered_bytes 7",
             "forebay_fuse_opens_total{mode=\"buffered\"} 1",
             "forebay_fuse_opens_total{mode=\"passthrough\"} 0",
         ] {

@@ -47,11 +47,10 @@ pub struct MountedFuse {
 /// [`FuseError`], with what to do about it.
 pub async fn mount<N: Namespace>(settings: MountSettings<N>) -> Result<MountedFuse, FuseError> {
     let inode = settings.root;
-    let root = settings.namespace.attributes(inode).await;
-    let (root, valid) =
-        root.map_err(|error| FuseError::Root { inode, kind: error.kind, reason: error.message })?;
+    let root = settings.namespace.ask_attributes(inode).await;
+    let root = root.map_err(|error| FuseError::Root { inode, kind: error.kind, reason: error.message })?;
     let (metrics, collectors) = Metrics::new()?;
-    let shared = Arc::new(Shared::new(&settings, metrics, &root, valid)?);
+    let shared = Arc::new(Shared::new(&settings, metrics, &root)?);
     let attached = spawn_blocking(move || attach(&settings, &shared, collectors)).await;
     attached.unwrap_or_else(|defect| std::panic::resume_unwind(defect.into_panic()))
 }

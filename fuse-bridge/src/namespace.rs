@@ -32,7 +32,20 @@ pub struct NamespaceError {
 pub struct Found {
     /// The entry; `None` where there is no such name.
     pub entry: Option<Entry>,
-    /// For how long that holds.
+    /// When the master was asked, which may be a while ago.
+    pub asked: Instant,
+    /// For how long that holds from then on.
+    pub valid: Duration,
+}
+
+/// What an inode is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The entry.
+    pub entry: Entry,
+    /// When the master was asked, which may be a while ago.
+    pub asked: Instant,
+    /// For how long that holds from then on.
     pub valid: Duration,
 }
 
@@ -43,7 +56,9 @@ pub struct Listed {
     pub entries: Vec<Named>,
     /// No entries follow.
     pub complete: bool,
-    /// For how long the entries hold.
+    /// When the master was asked, which may be a while ago.
+    pub asked: Instant,
+    /// For how long the entries hold from then on.
     pub valid: Duration,
 }
 
@@ -89,20 +104,26 @@ pub trait Namespace: Send + Sync + Debug + 'static {
     /// told, or, without an entry, what names there are and are not.
     fn standing(&self, entry: Option<InodeId>, directory: InodeId, asked: Instant) -> Standing;
 
-    /// The entry of a name in a directory.
+    /// What is remembered of directories, in bytes.
+    fn remembered(&self) -> ByteCount;
+
+    /// The entry of a name in a directory; remembered, or asked for.
     fn lookup(
         &self,
         parent: InodeId,
         name: &EntryName,
     ) -> impl Future<Output = Result<Found, NamespaceError>> + Send;
 
-    /// The entry of an inode, and for how long it holds.
-    fn attributes(
+    /// The entry of an inode; remembered, or asked for.
+    fn attributes(&self, inode: InodeId) -> impl Future<Output = Result<Described, NamespaceError>> + Send;
+
+    /// The entry of an inode as it is now, whatever is remembered.
+    fn ask_attributes(
         &self,
         inode: InodeId,
-    ) -> impl Future<Output = Result<(Entry, Duration), NamespaceError>> + Send;
+    ) -> impl Future<Output = Result<Described, NamespaceError>> + Send;
 
-    /// Up to `limit` entries of a directory that stand after `after`.
+    /// Up to `limit` entries of a directory that stand after `after`; remembered, or asked for.
     fn list(
         &self,
         directory: InodeId,
@@ -111,7 +132,7 @@ pub trait Namespace: Send + Sync + Debug + 'static {
     ) -> impl Future<Output = Result<Listed, NamespaceError>> + Send;
 
     /// The current version of a file with the right to read it, as fresh as an open must be.
-    fn open(&self, inode: InodeId) -> impl Future<Output = Result<(Entry, Duration), NamespaceError>> + Send;
+    fn open(&self, inode: InodeId) -> impl Future<Output = Result<Described, NamespaceError>> + Send;
 
     /// Room and counts.
     fn room(&self) -> impl Future<Output = Result<Room, NamespaceError>> + Send;

@@ -5,13 +5,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_types::{InodeId, parse_duration, parse_positive_duration};
+use forebay_types::{ByteCount, InodeId, UnitError, parse_duration, parse_positive_duration};
 use prometheus::Registry;
 use tokio::runtime::Handle;
 
 use crate::error::FuseError;
 use crate::limits::{
-    ANSWER_DEADLINE_DEFAULT, READ_AHEAD_KIB_DEFAULT, THREADS_DEFAULT_MAX, THREADS_DEFAULT_MIN, THREADS_MAX,
+    ANSWER_DEADLINE_DEFAULT, DIRECTORY_MEMORY_DEFAULT, READ_AHEAD_KIB_DEFAULT, THREADS_DEFAULT_MAX,
+    THREADS_DEFAULT_MIN, THREADS_MAX,
 };
 
 /// Everything that a mount needs.
@@ -79,6 +80,9 @@ pub struct FuseOptions {
     pub passthrough: Passthrough,
     /// For how long the kernel remembers names and attributes, in place of the mounts' own freshness.
     pub freshness: Option<Duration>,
+    /// What may be remembered of directories beside what the kernel does, so that what it has forgotten costs no message;
+    /// nothing with 0. Whoever makes the namespace sees to it.
+    pub directory_memory: ByteCount,
     /// The kernel's readahead for buffered files; set where we are root.
     pub read_ahead_kib: u32,
     /// Threads that read requests from the kernel.
@@ -99,6 +103,7 @@ impl Default for FuseOptions {
             umask: 0o022,
             passthrough: Passthrough::Auto,
             freshness: None,
+            directory_memory: ByteCount::new(DIRECTORY_MEMORY_DEFAULT),
             read_ahead_kib: READ_AHEAD_KIB_DEFAULT,
             // Threads never wait for anybody, so more than the cores help only while some are in a page fault.
             threads: (cores * 2).clamp(THREADS_DEFAULT_MIN, THREADS_DEFAULT_MAX),
@@ -202,6 +207,9 @@ impl FuseOptions {
                 }
             }
             "freshness" => self.freshness = Some(parse_duration(value).map_err(|error| error.to_string())?),
+            "directory_memory" => {
+                self.directory_memory = value.parse().map_err(|error: UnitError| error.to_string())?;
+            }
             "read_ahead_kib" => self.read_ahead_kib = number()?,
             "threads" => {
                 let threads = value.parse().ok().filter(|threads| (1..=THREADS_MAX).contains(threads));
@@ -227,8 +235,8 @@ fn is_comment(key: &str) -> bool {
 fn unknown() -> String {
     format!(
         "there is no such option; write allow_other, noallow_other, uid=, gid=, umask=, freshness=, \
-         passthrough=auto|off, read_ahead_kib=, threads=, deadline=, exec, noexec, suid, nosuid, dev, nodev, or of \
-         what fstab has for all file systems: user, users, owner, group, x-..., {}",
+         passthrough=auto|off, directory_memory=, read_ahead_kib=, threads=, deadline=, exec, noexec, suid, nosuid, \
+         dev, nodev, or of what fstab has for all file systems: user, users, owner, group, x-..., {}",
         WITHOUT_MEANING.join(", ")
     )
 }
@@ -240,7 +248,8 @@ mod tests {
     #[test]
     fn options_are_read_as_mount_writes_them() {
         let options: FuseOptions =
-            "ro,_netdev,x-systemd.automount,noallow_other,uid=7,gid=8,umask=077,freshness=2h,passthrough=off"
+            "ro,_netdev,x-systemd.automount,noallow_other,uid=7,gid=8,umask=077,freshness=2h,passthrough=off,\
+             directory_memory=1GiB"
                 .parse()
                 .expect("legal");
         let expected = FuseOptions {
@@ -249,6 +258,7 @@ mod tests {
             gid: Some(8),
             umask: 0o077,
             freshness: Some(Duration::from_secs(7200)),
+            directory_memory: ByteCount::new(1 << 30),
             passthrough: Passthrough::Off,
             ..FuseOptions::default()
         };
@@ -298,6 +308,7 @@ mod tests {
             "freshness=soon",
             "freshness=101years",
             "passthrough=yes",
+            "directory_memory=much",
             "threads=0",
             "threads=33",
             "deadline=0s",

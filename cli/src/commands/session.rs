@@ -2,8 +2,10 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use forebay_client::{Client, ClientError, ClientSettings, Entry, Provenance};
+use forebay_fuse::FuseOptions;
 use forebay_types::{EntryKind, ErrorKind, NamespacePath, Principal};
 
 use crate::args::GlobalArguments;
@@ -29,10 +31,24 @@ impl Session {
 
 /// A client that acts for the user of this process.
 pub(crate) async fn connect(settings: &Settings, masters: Vec<String>) -> Result<Client, Failure> {
+    connect_for(settings, masters, None).await
+}
+
+/// The same for a FUSE mount with these options, if there is to be one: it remembers what it was told of directories.
+pub(crate) async fn connect_for(
+    settings: &Settings,
+    masters: Vec<String>,
+    mount: Option<&FuseOptions>,
+) -> Result<Client, Failure> {
     let host = forebay_runtime::host_id(settings.host_id.as_deref())
         .map_err(|error| Failure::usage(error.to_string()))?;
     let mut client = ClientSettings::new(masters, host, principal());
     client.timeout = settings.timeout;
+    if let Some(mount) = mount {
+        client.directory_memory = mount.directory_memory;
+        // Who wants the kernel to ask sooner wants younger answers.
+        client.directory_age_max = mount.freshness.unwrap_or(Duration::MAX);
+    }
     Client::connect(client).await.map_err(|error| Failure::client("reach the cluster", &error))
 }
 

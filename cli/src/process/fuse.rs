@@ -39,7 +39,7 @@ async fn begin(settings: &Settings, shutdown: &Shutdown, mount_point: &Path) -> 
     let serving = shutdown.stage("serving");
     let pages = Pages::default();
     let all = pages.readiness.add("fuse");
-    let client = session::connect(settings, settings.masters.clone()).await?;
+    let client = session::connect_for(settings, settings.masters.clone(), Some(&options)).await?;
     let root = client.resolve(&path).await;
     let (root, _) = root.map_err(|error| Failure::client(format!("mount {path}"), &error))?;
     if root.kind != EntryKind::Directory {

@@ -54,7 +54,8 @@ async fn begin(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> 
     super::serve(listener, worker.add_routes(master.add_routes(routes)), &serving, shutdown);
 
     worker.ready().await.map_err(|error| Failure::start("the worker did not get ready", error))?;
-    let client = session::connect(settings, vec![address.to_string()]).await?;
+    let shown = config.fuse.is_some().then_some(&fuse_options);
+    let client = session::connect_for(settings, vec![address.to_string()], shown).await?;
     for (path, uri) in &mounts {
         mount::attach(&client, request(settings, path, uri)?).await?;
     }

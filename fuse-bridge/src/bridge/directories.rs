@@ -29,7 +29,7 @@ impl<N: Namespace> Shared<N> {
         let directory = OpenDirectory::new(node, view.facts.inode, view.parent);
         let shared = Arc::clone(self);
         let work = async move {
-            match directory.begin(&*shared.namespace, shared.ttl).await {
+            match directory.begin(&shared.asking()).await {
                 Err(error) if error.kind == ErrorKind::NotFound => {
                     match shared.nodes.verdict_of_lost(node, pid) {
                         Verdict::Serve => Err(error.into()),
@@ -92,7 +92,7 @@ impl<N: Namespace> Shared<N> {
 
     /// A directory that goes away meanwhile is stale: programs take "not found" here for the end of the listing.
     async fn page(&self, directory: &OpenDirectory, offset: u64) -> Result<Arc<Page>, Failure> {
-        let page = directory.page_at(&*self.namespace, self.ttl, offset).await;
+        let page = directory.page_at(&self.asking(), offset).await;
         page.map_err(|error| match error.kind {
             ErrorKind::NotFound => errno::STALE.into(),
             _ => error.into(),

@@ -53,7 +53,8 @@ impl<N: Namespace> Shared<N> {
             return Ok(version.descriptor.file.to_string());
         }
         let asked = Instant::now();
-        let answer = self.namespace.attributes(view.facts.inode).await;
+        // What workers hold changes all the time, and nobody tells of it.
+        let answer = self.namespace.ask_attributes(view.facts.inode).await;
         // Nobody knows these of a version that was superseded.
         let Judged::Current { view, entry } = self.judge(view, pid, asked, answer).await? else {
             return Err(errno::NO_ATTRIBUTE.into());

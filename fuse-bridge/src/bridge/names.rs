@@ -13,7 +13,7 @@ use super::{Judged, Shared, already_over};
 use crate::answers::Failure;
 use crate::attributes::nothing;
 use crate::errno;
-use crate::metrics::Operation;
+use crate::metrics::{Operation, Question};
 use crate::namespace::{Namespace, NamespaceError, Room};
 use crate::node_id::NodeId;
 use crate::nodes::{Clash, Content, NodeView, Place};
@@ -59,14 +59,15 @@ impl<N: Namespace> Shared<N> {
     /// The attributes of the name, with the node id 0 where there is none, and for how long the kernel may remember
     /// that. Counts a lookup as the last step, so that none is counted that the kernel will not be told of.
     async fn look_up(&self, directory: &NodeView, name: &EntryName) -> Result<(FileAttr, Duration), Failure> {
-        let asked = Instant::now();
+        let begun = Instant::now();
         let found = self.namespace.lookup(directory.facts.inode, name).await;
         let found = found.map_err(|error| match error.kind {
             // The directory is, and what has taken its place may have the name.
             ErrorKind::NotFound => errno::STALE.into(),
             _ => Failure::from(error),
         })?;
-        let validity = self.ttl.validity(asked, found.valid);
+        self.count_answer(Question::Lookup, found.asked, begun);
+        let validity = self.ttl.validity(found.asked, found.valid);
         let Some(entry) = found.entry else {
             // Where a mount may appear, its name is not remembered to be missing.
             if !directory.facts.has_under_store {
@@ -77,7 +78,9 @@ impl<N: Namespace> Shared<N> {
         };
         let facts = self.nodes.facts(&entry);
         let place = Place { parent: directory.id, name: name.as_bytes() };
-        let id = self.nodes.remember(&facts, place, validity, Instant::now())?;
+        // What was remembered may be superseded: an open that finds it so must look again.
+        let told = if found.asked < begun { found.asked } else { Instant::now() };
+        let id = self.nodes.remember(&facts, place, validity, told)?;
         let ttl = self.ttl_of(Some(facts.inode), facts.directory, validity, Instant::now());
         Ok((facts.attributes.of_node(id), ttl))
     }
@@ -100,6 +103,9 @@ impl<N: Namespace> Shared<N> {
         let work = async move {
             let asked = Instant::now();
             let answer = shared.namespace.attributes(view.facts.inode).await;
+            if let Ok(answer) = &answer {
+                shared.count_answer(Question::Attributes, answer.asked, asked);
+            }
             match shared.judge(&view, pid, asked, answer).await? {
                 Judged::Current { view, .. } => Ok(view),
                 Judged::Superseded => Ok(NodeView { validity: already_over(asked), ..view }),

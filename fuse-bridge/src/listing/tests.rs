@@ -9,7 +9,7 @@ use forebay_types::{BlockCapability, ByteCount, EntryName, FileOffset, VersionDe
 
 use super::*;
 use crate::doubles::{directory, file};
-use crate::namespace::{Changes, Found, Listed, ReadSource, Room, VersionReader};
+use crate::namespace::{Changes, Described, Found, Listed, ReadSource, Room, VersionReader};
 
 /// One directory whose pages are of two names.
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ struct Shelf {
     names: Mutex<BTreeMap<EntryName, Entry>>,
     asked: Mutex<usize>,
     disordered: bool,
+    /// When the master was asked for what is listed; now, without one.
+    remembered_since: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -53,8 +55,16 @@ impl Namespace for Shelf {
         unreachable!("a listing looks no name up")
     }
 
-    async fn attributes(&self, _: InodeId) -> Result<(Entry, Duration), NamespaceError> {
+    async fn attributes(&self, _: InodeId) -> Result<Described, NamespaceError> {
         unreachable!("a listing asks for no attributes")
+    }
+
+    async fn ask_attributes(&self, _: InodeId) -> Result<Described, NamespaceError> {
+        unreachable!("a listing asks for no attributes")
+    }
+
+    fn remembered(&self) -> ByteCount {
+        ByteCount::ZERO
     }
 
     async fn list(
@@ -75,10 +85,11 @@ impl Namespace for Shelf {
         if self.disordered {
             entries.reverse();
         }
-        Ok(Listed { complete: rest().count() <= 2, entries, valid: Duration::from_secs(60) })
+        let asked = self.remembered_since.lock().unwrap_or_else(Instant::now);
+        Ok(Listed { complete: rest().count() <= 2, entries, asked, valid: Duration::from_secs(60) })
     }
 
-    async fn open(&self, _: InodeId) -> Result<(Entry, Duration), NamespaceError> {
+    async fn open(&self, _: InodeId) -> Result<Described, NamespaceError> {
         unreachable!("a listing opens no file")
     }
 
@@ -136,9 +147,14 @@ fn handle() -> OpenDirectory {
     OpenDirectory::new(NodeId::ROOT, inode, NodeId::ROOT)
 }
 
+fn asking<'a>(namespace: &'a Shelf, metrics: &'a Metrics) -> Asking<'a, Shelf> {
+    Asking { namespace, rule: TtlRule::default(), metrics }
+}
+
 /// The names and offsets that one request at `offset` finds.
 async fn names_at(shelf: &Shelf, handle: &OpenDirectory, offset: u64) -> Vec<(u64, String)> {
-    let page = handle.page_at(shelf, TtlRule::default(), offset).await.expect("listed");
+    let metrics = Metrics::new().expect("legal").0;
+    let page = handle.page_at(&asking(shelf, &metrics), offset).await.expect("listed");
     page.from(offset).map(|(next, named)| (next, named.name.to_string())).collect()
 }
 
@@ -197,7 +213,8 @@ async fn rewinding_sees_what_is_new() {
 async fn the_page_that_an_open_fetched_is_used_once() {
     let shelf = Shelf::of(&["b"]);
     let handle = handle();
-    handle.begin(&shelf, TtlRule::default()).await.expect("there");
+    let metrics = Metrics::new().expect("legal").0;
+    handle.begin(&asking(&shelf, &metrics)).await.expect("there");
     assert_eq!(rest(&shelf, &handle, 0).await, ["b"]);
     assert_eq!(*shelf.asked.lock(), 1);
     shelf.put("a");
@@ -223,6 +240,17 @@ async fn an_empty_directory_is_over_at_once() {
 #[tokio::test]
 async fn names_out_of_order_are_an_error_and_no_endless_listing() {
     let shelf = Shelf { disordered: true, ..Shelf::of(&["a", "b"]) };
-    let error = handle().page_at(&shelf, TtlRule::default(), 0).await.expect_err("disordered");
+    let metrics = Metrics::new().expect("legal").0;
+    let error = handle().page_at(&asking(&shelf, &metrics), 0).await.expect_err("disordered");
     assert_eq!(error.kind, ErrorKind::Internal);
+}
+
+#[tokio::test]
+async fn a_page_that_was_remembered_is_as_old_as_its_answer() {
+    let shelf = Shelf::of(&["a"]);
+    let asked = Instant::now();
+    *shelf.remembered_since.lock() = Some(asked);
+    let metrics = Metrics::new().expect("legal").0;
+    let page = handle().page_at(&asking(&shelf, &metrics), 0).await.expect("listed");
+    assert_eq!(page.validity, TtlRule::default().validity(asked, Duration::from_secs(60)));
 }

@@ -3,16 +3,22 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use forebay_client::{Change, Client, ClientError, Entry, Hold, Reader, Standing};
+use forebay_client::{Attributes, Change, Client, ClientError, Entry, Hold, Reader, Standing};
 use forebay_types::{
     BlockCapability, ByteCount, EntryName, ErrorKind, FileOffset, InodeId, ListingPosition, VersionDescriptor,
 };
 
-use super::{Changes, Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader};
+use super::{Changes, Described, Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader};
 
 impl From<ClientError> for NamespaceError {
     fn from(error: ClientError) -> Self {
         Self { kind: error.kind(), message: error.to_string() }
+    }
+}
+
+impl From<Attributes> for Described {
+    fn from(of: Attributes) -> Self {
+        Self { entry: of.entry, asked: of.asked, valid: of.valid }
     }
 }
 
@@ -29,13 +35,21 @@ impl Namespace for Client {
         self.standing(entry, directory, asked)
     }
 
-    async fn lookup(&self, parent: InodeId, name: &EntryName) -> Result<Found, NamespaceError> {
-        let found = self.lookup(parent, name).await?;
-        Ok(Found { entry: found.entry, valid: found.valid })
+    fn remembered(&self) -> ByteCount {
+        self.remembered()
     }
 
-    async fn attributes(&self, inode: InodeId) -> Result<(Entry, Duration), NamespaceError> {
-        Ok(self.attributes(inode).await?)
+    async fn lookup(&self, parent: InodeId, name: &EntryName) -> Result<Found, NamespaceError> {
+        let found = self.lookup(parent, name).await?;
+        Ok(Found { entry: found.entry, asked: found.asked, valid: found.valid })
+    }
+
+    async fn attributes(&self, inode: InodeId) -> Result<Described, NamespaceError> {
+        Ok(self.attributes(inode).await?.into())
+    }
+
+    async fn ask_attributes(&self, inode: InodeId) -> Result<Described, NamespaceError> {
+        Ok(self.ask_attributes(inode).await?.into())
     }
 
     async fn list(
@@ -46,11 +60,13 @@ impl Namespace for Client {
     ) -> Result<Listed, NamespaceError> {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         let page = self.list(directory, after, limit).await?;
-        Ok(Listed { entries: page.entries, complete: page.complete, valid: page.valid })
+        Ok(Listed { entries: page.entries, complete: page.complete, asked: page.asked, valid: page.valid })
     }
 
-    async fn open(&self, inode: InodeId) -> Result<(Entry, Duration), NamespaceError> {
-        Ok(self.open(inode).await?)
+    async fn open(&self, inode: InodeId) -> Result<Described, NamespaceError> {
+        let asked = Instant::now();
+        let (entry, valid) = self.open(inode).await?;
+        Ok(Described { entry, asked, valid })
     }
 
     async fn room(&self) -> Result<Room, NamespaceError> {

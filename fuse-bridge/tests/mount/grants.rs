@@ -173,3 +173,23 @@ fn who_chose_a_freshness_gets_that_one() {
     }
     assert_eq!(opens(), 3);
 }
+
+#[test]
+fn what_was_remembered_is_used_no_longer_than_it_was_good_when_it_came() {
+    let (fixture, _) = granted();
+    fixture.tree.set_age(Duration::from_secs(7200));
+    let asked = || (length(&fixture, "dir/g"), lookups(&fixture)).1;
+    let before = asked();
+    assert!(asked() > before, "the kernel asks each time");
+    assert!(fixture.metric("forebay_fuse_answers_total{from=\"memory\",question=\"lookup\"}") > before);
+    assert_eq!(fixture.metric("forebay_fuse_answers_total{from=\"master\",question=\"lookup\"}"), 0);
+}
+
+#[test]
+fn an_open_that_finds_what_was_remembered_to_be_old_looks_again() {
+    let (fixture, _) = granted();
+    fixture.tree.set_age(Duration::from_secs(7200));
+    assert_eq!(length(&fixture, "dir/f"), 1000);
+    fixture.tree.write("dir/f", content(2000, 3));
+    assert_eq!(std::fs::read(fixture.path("dir/f")).expect("never an error"), content(2000, 3));
+}

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use forebay_client::{Change, Entry, Named, Standing};
-use forebay_fuse::{Changes, Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader};
+use forebay_fuse::{
+    Changes, Described, Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader,
+};
 use forebay_types::{
     BLOCK_LENGTH_DEFAULT, BlockCapability, ByteCount, CapabilityKey, EntryKind, EntryName, ErrorKind, FileId,
     FileOffset, Fingerprint, Incarnation, InodeId, ListingPosition, MountId, Rights, Timestamp,
@@ -60,6 +62,8 @@ struct State {
     valid: Duration,
     /// Answers may be used for so much longer while no change is heard of.
     granted: Duration,
+    /// How long ago the master was asked for names that are told now.
+    age: Duration,
     /// When each entry was last changed; answers from before are void.
     changed: BTreeMap<InodeId, Instant>,
     /// The same of the names of each directory.
@@ -122,6 +126,7 @@ impl Tree {
             next: 1,
             valid: Duration::from_secs(3600),
             granted: Duration::ZERO,
+            age: Duration::ZERO,
             changed: BTreeMap::new(),
             renamed: BTreeMap::new(),
         };
@@ -140,6 +145,11 @@ impl Tree {
     }
 
     /// Grants what is answered for so long.
+    /// Names that are told from now on were asked for so long ago.
+    pub(crate) fn set_age(&self, age: Duration) {
+        self.state.lock().age = age;
+    }
+
     pub(crate) fn set_granted(&self, granted: Duration) {
         self.state.lock().granted = granted;
     }
@@ -285,9 +295,9 @@ impl State {
         self.renamed.insert(directory, now);
     }
 
-    fn entry(&self, inode: InodeId) -> Result<(Entry, Duration), NamespaceError> {
+    fn entry(&self, inode: InodeId, asked: Instant) -> Result<Described, NamespaceError> {
         let entry = self.entries.get(&inode).cloned();
-        entry.map(|entry| (entry, self.valid)).ok_or_else(|| missing(inode))
+        entry.map(|entry| Described { entry, asked, valid: self.valid }).ok_or_else(|| missing(inode))
     }
 }
 
@@ -314,18 +324,28 @@ impl Namespace for Tree {
 
     async fn lookup(&self, parent: InodeId, name: &EntryName) -> Result<Found, NamespaceError> {
         Self::ask(&self.counts.lookups);
+        let asked = Instant::now();
         if name.as_bytes() == SLOW {
             self.unstalled().await;
         }
         let state = self.state.lock();
         let children = state.children.get(&parent).ok_or_else(|| missing(parent))?;
         let entry = children.get(name).and_then(|inode| state.entries.get(inode)).cloned();
-        Ok(Found { entry, valid: state.valid })
+        Ok(Found { entry, asked: asked - state.age, valid: state.valid })
     }
 
-    async fn attributes(&self, inode: InodeId) -> Result<(Entry, Duration), NamespaceError> {
+    fn remembered(&self) -> ByteCount {
+        ByteCount::ZERO
+    }
+
+    async fn attributes(&self, inode: InodeId) -> Result<Described, NamespaceError> {
+        self.ask_attributes(inode).await
+    }
+
+    async fn ask_attributes(&self, inode: InodeId) -> Result<Described, NamespaceError> {
         Self::ask(&self.counts.attributes);
-        self.state.lock().entry(inode)
+        let asked = Instant::now();
+        self.state.lock().entry(inode, asked)
     }
 
     async fn list(
@@ -335,6 +355,7 @@ impl Namespace for Tree {
         limit: usize,
     ) -> Result<Listed, NamespaceError> {
         Self::ask(&self.counts.lists);
+        let asked = Instant::now();
         // As a question to a master would: never answered on the spot.
         tokio::task::yield_now().await;
         let state = self.state.lock();
@@ -349,13 +370,14 @@ impl Namespace for Tree {
         rest.sort_by_key(place);
         let mut rest = rest.into_iter();
         let entries = rest.by_ref().take(limit).collect();
-        Ok(Listed { entries, complete: rest.next().is_none(), valid: state.valid })
+        Ok(Listed { entries, complete: rest.next().is_none(), asked: asked - state.age, valid: state.valid })
     }
 
-    async fn open(&self, inode: InodeId) -> Result<(Entry, Duration), NamespaceError> {
+    async fn open(&self, inode: InodeId) -> Result<Described, NamespaceError> {
         Self::ask(&self.counts.opens);
+        let asked = Instant::now();
         self.unstalled().await;
-        self.state.lock().entry(inode)
+        self.state.lock().entry(inode, asked)
     }
 
     async fn room(&self) -> Result<Room, NamespaceError> {

@@ -3,6 +3,7 @@
 use forebay_types::{
     BlockCapability, ByteCount, EntryKind, EntryName, InodeId, Timestamp, VersionDescriptor,
 };
+use prost::Message;
 
 use super::{Validity, WireDefect};
 use crate::v1;
@@ -52,6 +53,22 @@ impl Entry {
             (None, EntryKind::Symlink) => ByteCount::new(self.symlink_target.len() as u64),
             (None, _) => ByteCount::ZERO,
         }
+    }
+}
+
+impl v1::Entry {
+    /// The message as bytes, for whoever keeps very many.
+    #[must_use]
+    pub fn packed(&self) -> Box<[u8]> {
+        self.encode_to_vec().into()
+    }
+
+    /// The message that was packed.
+    ///
+    /// # Errors
+    /// [`WireDefect`] if the bytes are none.
+    pub fn unpacked(bytes: &[u8]) -> Result<Self, WireDefect> {
+        Self::decode(bytes).map_err(|error| WireDefect::invalid("entry")(&error))
     }
 }
 
