@@ -1,6 +1,8 @@
-//! A client: the real grants, and what the bridge does with them: look-ups, opens, listings.
+//! A client: the real grants and the real memory of directories, and what the bridge does with them: look-ups, opens,
+//! listings.
 //!
-//! It stands for the kernel too: what may be remembered is asked for each time that something is used.
+//! It stands for the kernel too: what may be remembered is asked for each time that something is used, and now and then
+//! the kernel forgets everything.
 
 mod follower;
 mod operations;
@@ -10,15 +12,15 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use forebay_client::{Grants, Standing};
+use forebay_client::{Directories, Grants, Remembered, Standing, Term};
 use forebay_proto::Validity;
-use forebay_types::{ErrorKind, InodeId};
+use forebay_types::{EntryKind, ErrorKind, InodeId};
 
 use crate::executor::Node;
-use crate::limits::{ANSWER_DEADLINE, SLACK};
+use crate::limits::{ANSWER_DEADLINE, DIRECTORY_AGE_MAX, SLACK};
 use crate::master::answers::{Answer, Entry};
 use crate::oracle::Claim;
-use crate::store::{Seen, join};
+use crate::store::{Seen, entry_name, join};
 use crate::world::World;
 
 /// Answers that one client remembers; beyond it all are asked for again.
@@ -29,6 +31,8 @@ const REMEMBERED_MAX: usize = 400;
 pub(crate) struct Client {
     number: u8,
     grants: Grants,
+    directories: Directories<Entry>,
+    /// What the kernel and the nodes of the bridge remember.
     remembered: RefCell<BTreeMap<(InodeId, String), Known>>,
     /// Until when what is known of a directory was last granted for want of an under-store.
     outages: RefCell<BTreeMap<InodeId, Instant>>,
@@ -53,12 +57,34 @@ struct Known {
     is_outage: bool,
 }
 
+/// All that is asked about lies in mounts.
+impl Remembered for Entry {
+    fn inode(&self) -> InodeId {
+        self.inode
+    }
+
+    fn kind(&self) -> EntryKind {
+        Self::kind(self)
+    }
+
+    fn is_of_under_store(&self) -> bool {
+        true
+    }
+
+    fn heap_bytes(&self) -> usize {
+        100
+    }
+}
+
 impl Client {
     /// Starts a client.
     pub(crate) fn start(world: &Rc<World>, number: u8) {
+        // Often too little for all that is asked, so that some of it is forgotten.
+        let memory = world.dice("client", |random| random.index(64)) << 10;
         let client = Rc::new(Self {
             number,
             grants: Grants::default(),
+            directories: Directories::new(memory, DIRECTORY_AGE_MAX),
             remembered: RefCell::default(),
             outages: RefCell::default(),
         });
@@ -115,6 +141,22 @@ impl Client {
         until.is_some_and(|until| self.now(world) <= until + SLACK)
     }
 
+    /// What the client remembers of a name beside the kernel.
+    fn recall(&self, world: &World, directory: InodeId, name: &str) -> Option<Known> {
+        let now = self.now(world);
+        let (entry, term) = self.directories.lookup(&self.grants, directory, &entry_name(name), now)?;
+        let entry = entry.map(|entry| (*entry).clone());
+        let is_outage = self.is_excused(world, directory);
+        Some(Known { entry, asked: term.asked, until: term.until, is_outage })
+    }
+
+    /// A question about an inode failed: if it is gone, nothing that leads to it is remembered.
+    fn learn_failure<T>(&self, world: &World, inode: InodeId, outcome: &Result<T, ErrorKind>) {
+        if let Err(ErrorKind::NotFound | ErrorKind::NotADirectory) = outcome {
+            self.directories.forget(inode, self.now(world));
+        }
+    }
+
     fn remember(&self, directory: InodeId, name: &str, known: &Known) {
         let mut remembered = self.remembered.borrow_mut();
         if remembered.len() >= REMEMBERED_MAX {
@@ -144,13 +186,23 @@ impl Client {
             self.claim(world, directory, name, &known, (begun, true));
             return Ok(known);
         }
+        if let Some(known) = self.recall(world, directory.inode, name) {
+            self.remember(directory.inode, name, &known);
+            world.oracle.count(|counts| counts.recalled += 1);
+            self.claim(world, directory, name, &known, (begun, true));
+            return Ok(known);
+        }
         let (parent, asked, of) = (directory.inode, self.now(world), name.to_owned());
         let asking = world.call((self.node(), Node::Master), ANSWER_DEADLINE, move |world| {
             let of = of.clone();
             Box::pin(async move { world.leader()?.lookup(&world, parent, &of).await })
         });
-        let answer = asking.await.unwrap_or(Err(ErrorKind::Unavailable))?;
+        let answer = asking.await.unwrap_or(Err(ErrorKind::Unavailable));
+        self.learn_failure(world, parent, &answer);
+        let answer = answer?;
         let until = self.take(world, parent, asked, &answer);
+        let (entry, term) = (answer.of.clone(), Term::new(asked, answer.validity));
+        self.directories.learn(&self.grants, parent, &entry_name(name), entry, term, self.now(world));
         let known = Known { entry: answer.of, asked, until, is_outage: answer.is_outage };
         self.remember(parent, name, &known);
         self.claim(world, directory, name, &known, (begun, false));

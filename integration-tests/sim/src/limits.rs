@@ -61,6 +61,8 @@ pub(crate) const FOLLOW_WAIT: Duration = Duration::from_secs(1);
 pub(crate) const FOLLOW_VOUCHES: Duration = Duration::from_secs(4);
 /// Pause after a failure to hear of changes, or an answer without any that came at once.
 pub(crate) const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
+/// An answer that is older is not remembered.
+pub(crate) const DIRECTORY_AGE_MAX: Duration = Duration::from_secs(3600);
 /// How often an operation of a client begins anew where it met what is gone.
 pub(crate) const ATTEMPTS_MAX: u32 = 4;
 

@@ -49,6 +49,8 @@ pub struct Counts {
     pub answers: u64,
     /// Those of them that a client gave from memory.
     pub remembered: u64,
+    /// Names and pages that it remembered beside the kernel.
+    pub recalled: u64,
     /// Those that an outage excused.
     pub excused: u64,
     /// Pages that were read.
@@ -69,6 +71,7 @@ impl AddAssign for Counts {
     fn add_assign(&mut self, more: Self) {
         self.answers += more.answers;
         self.remembered += more.remembered;
+        self.recalled += more.recalled;
         self.excused += more.excused;
         self.pages_read += more.pages_read;
         self.loads += more.loads;

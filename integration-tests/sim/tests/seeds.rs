@@ -19,8 +19,9 @@ fn no_seed_of_the_fixed_range_breaks_a_rule() {
         sum += outcome.counts;
     }
     // A run in which nothing is checked would find nothing.
-    let Counts { answers, remembered, excused, .. } = sum;
+    let Counts { answers, remembered, recalled, excused, .. } = sum;
     let Counts { pages_read, loads, jobs, learned, single_names, dear_names, .. } = sum;
+    assert!(recalled > 1_000, "{sum:?}");
     assert!(answers > 50_000 && remembered > 10_000 && excused < answers / 4, "{sum:?}");
     assert!(single_names > 5_000 && dear_names > 500, "{sum:?}");
     assert!(pages_read > 1_000 && loads > 1_000 && jobs > 50 && learned > 10_000, "{sum:?}");

@@ -1,16 +1,18 @@
 //! What programs do on a client: stat, open and read, list, refresh.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_types::{ErrorKind, FileOffset, ListingPosition, PAGE_LENGTH, VersionDescriptor};
+use forebay_client::Term;
+use forebay_types::{EntryName, ErrorKind, FileOffset, ListingPosition, PAGE_LENGTH, VersionDescriptor};
 
 use super::{Client, Directory, Known};
 use crate::executor::Node;
 use crate::limits::{ANSWER_DEADLINE, ATTEMPTS_MAX, UNDER_STORE_DEADLINE};
 use crate::master::answers::{Answer, Entry, Named, stands};
 use crate::oracle::words;
-use crate::store::{Content, Seen, join};
+use crate::store::{Content, Seen, entry_name, join};
 use crate::world::World;
 
 /// An open of a node that the kernel was told of this recently is served whatever it is now.
@@ -39,6 +41,10 @@ pub(super) async fn work(world: &Rc<World>, client: &Client) {
             if random.chance(1, 12) { random.millis(20_000) } else { random.millis(700) }
         });
         world.sleep(pause).await;
+        if world.dice("client", |random| random.chance(1, 12)) {
+            // Memory is short, or somebody drops caches.
+            client.remembered.borrow_mut().clear();
+        }
         let mount = world.dice("client", |random| random.index(world.mounts.len()));
         let path = world.dice("client", |random| world.mounts[mount].store.some_path(random));
         // What fails is allowed to; what is answered must be right.
@@ -116,6 +122,7 @@ async fn open(world: &Rc<World>, client: &Client, mount: usize, path: &str) -> R
             Some((Known { is_outage, ..known }, (world.now(), true)))
         } else {
             let answer = ask_to_open(world, client, &entry).await;
+            client.learn_failure(world, entry.inode, &answer);
             judge(client, world, &known, answer, world.now() - told <= LOOKUP_TRUST)?
                 .map(|known| (known, (begun, false)))
         };
@@ -152,7 +159,10 @@ fn judge(
     let file = |entry: &Entry| entry.version.as_ref().map(|version| version.file);
     match answer {
         Ok((answer, asked)) => {
-            let until = client.take(world, answer.of.directory, asked, &answer);
+            let directory = answer.of.directory;
+            let until = client.take(world, directory, asked, &answer);
+            let (entry, term) = (answer.of.clone(), Term::new(asked, answer.validity));
+            client.directories.learn_entry(&client.grants, directory, entry, term, client.now(world));
             if known.entry.as_ref().and_then(file) == file(&answer.of) {
                 // Its name was looked up before, perhaps in an outage.
                 let is_outage = answer.is_outage || known.is_outage;
@@ -215,13 +225,16 @@ async fn list(world: &Rc<World>, client: &Client, mount: usize, path: &str) -> R
     };
     let begun = world.now();
     let mut missing = world.mounts[mount].store.names_ever(&directory.path);
-    let (mut after, mut is_complete, mut is_outage) = (None, false, false);
+    let (mut after, mut is_complete, mut is_outage, mut is_recalled) = (None, false, false, false);
     while !is_complete {
-        let (answer, asked) = ask_for_page(world, client, &directory, after.clone()).await?;
-        let until = client.take(world, directory.inode, asked, &answer);
-        is_outage |= answer.is_outage;
-        let named;
-        (named, is_complete) = answer.of;
+        let page = match recall_page(world, client, &directory, after.as_ref()) {
+            Some(page) => page,
+            None => ask_for_page(world, client, &directory, after.clone()).await?,
+        };
+        let Page { named, asked, until, is_recalled: from_memory, .. } = page;
+        is_outage |= page.is_outage;
+        is_recalled |= from_memory;
+        is_complete = page.is_complete;
         after = named.last().map(|(name, entry)| stands(name, entry)).or(after);
         if !is_complete {
             // Whoever reads slowly lets the listing behind it wait, or be given up.
@@ -234,15 +247,46 @@ async fn list(world: &Rc<World>, client: &Client, mount: usize, path: &str) -> R
             let known = Known { entry: Some(entry), asked, until, is_outage };
             // As READDIRPLUS tells the kernel.
             client.remember(directory.inode, &name, &known);
-            client.claim(world, &directory, &name, &known, (begun, false));
+            client.claim(world, &directory, &name, &known, (begun, from_memory));
         }
     }
     let now = client.now(world);
     for name in missing {
         let known = Known { entry: None, asked: now, until: now, is_outage };
-        client.claim(world, &directory, &name, &known, (begun, false));
+        client.claim(world, &directory, &name, &known, (begun, is_recalled));
     }
     Ok(())
+}
+
+/// Part of a directory, as it was told or is remembered.
+struct Page {
+    named: Named,
+    is_complete: bool,
+    asked: std::time::Instant,
+    until: std::time::Instant,
+    is_outage: bool,
+    is_recalled: bool,
+}
+
+fn recall_page(
+    world: &World,
+    client: &Client,
+    directory: &Directory,
+    after: Option<&ListingPosition>,
+) -> Option<Page> {
+    let (inode, now) = (directory.inode, client.now(world));
+    let limit = world.dice("client", |random| 1 + random.index(20));
+    let ((entries, is_complete), term) = client.directories.list(&client.grants, inode, after, limit, now)?;
+    world.oracle.count(|counts| counts.recalled += 1);
+    let named = |(name, entry): (EntryName, Arc<Entry>)| (name.to_string(), (*entry).clone());
+    Some(Page {
+        named: entries.into_iter().map(named).collect(),
+        is_complete,
+        asked: term.asked,
+        until: term.until,
+        is_outage: client.is_excused(world, inode),
+        is_recalled: true,
+    })
 }
 
 async fn ask_for_page(
@@ -250,13 +294,22 @@ async fn ask_for_page(
     client: &Client,
     directory: &Directory,
     after: Option<ListingPosition>,
-) -> Result<(Answer<(Named, bool)>, std::time::Instant), ErrorKind> {
-    let (inode, asked) = (directory.inode, client.now(world));
+) -> Result<Page, ErrorKind> {
+    let (inode, asked, place) = (directory.inode, client.now(world), after.clone());
     let asking = world.call((client.node(), Node::Master), ANSWER_DEADLINE, move |world| {
         let after = after.clone();
         Box::pin(async move { world.leader()?.list_page(&world, inode, after.as_ref()).await })
     });
-    Ok((asking.await.unwrap_or(Err(ErrorKind::Unavailable))?, asked))
+    let answer = asking.await.unwrap_or(Err(ErrorKind::Unavailable));
+    client.learn_failure(world, inode, &answer);
+    let answer = answer?;
+    let until = client.take(world, inode, asked, &answer);
+    let is_outage = answer.is_outage;
+    let (named, is_complete) = answer.of;
+    let entries = named.iter().map(|(name, entry)| (entry_name(name), entry.clone())).collect();
+    let (page, term) = ((entries, is_complete), Term::new(asked, answer.validity));
+    client.directories.learn_page(&client.grants, inode, place.as_ref(), page, term, client.now(world));
+    Ok(Page { named, is_complete, asked, until, is_outage, is_recalled: false })
 }
 
 async fn refresh(world: &Rc<World>, client: &Client, mount: usize, path: &str) -> Result<(), ErrorKind> {
@@ -269,5 +322,7 @@ async fn refresh(world: &Rc<World>, client: &Client, mount: usize, path: &str) -
     let asking = world.call((client.node(), Node::Master), UNDER_STORE_DEADLINE, move |world| {
         Box::pin(async move { world.leader()?.refresh(&world, inode).await })
     });
-    asking.await.unwrap_or(Err(ErrorKind::Unavailable))
+    let outcome = asking.await.unwrap_or(Err(ErrorKind::Unavailable));
+    client.directories.forget_all(client.now(world));
+    outcome
 }

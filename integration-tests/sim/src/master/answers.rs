@@ -51,7 +51,8 @@ impl Entry {
         Self { inode: inode.id, directory: inode.parent, seen, version: inode.version() }
     }
 
-    const fn kind(&self) -> EntryKind {
+    /// What kind of entry it is.
+    pub(crate) const fn kind(&self) -> EntryKind {
         if matches!(self.seen, Seen::Directory) { EntryKind::Directory } else { EntryKind::File }
     }
 }
