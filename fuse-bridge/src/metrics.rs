@@ -31,12 +31,13 @@ pub(crate) enum Operation {
     Write,
 }
 
-/// What is asked of names that may be remembered.
+/// What the kernel asks that may be answered without asking the master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Question {
     Lookup,
     Attributes,
     List,
+    Open,
 }
 
 /// The figures.
@@ -90,7 +91,7 @@ const OPERATIONS: [Operation; 15] = [
     Operation::Write,
 ];
 
-const QUESTIONS: [Question; 3] = [Question::Lookup, Question::Attributes, Question::List];
+const QUESTIONS: [Question; 4] = [Question::Lookup, Question::Attributes, Question::List, Question::Open];
 
 impl Question {
     const fn name(self) -> &'static str {
@@ -98,6 +99,7 @@ impl Question {
             Self::Lookup => "lookup",
             Self::Attributes => "attributes",
             Self::List => "list",
+            Self::Open => "open",
         }
     }
 }
@@ -137,7 +139,10 @@ impl Metrics {
             "operation",
         )?;
         let opens = counters("forebay_fuse_opens_total", "Files opened, by how they are read", "mode")?;
-        let answers = Opts::new("forebay_fuse_answers_total", "Answers about names, by where they come from");
+        let answers = Opts::new(
+            "forebay_fuse_answers_total",
+            "Questions about names and opens that were answered, by what was asked and where the answer comes from",
+        );
         let answers = IntCounterVec::new(answers, &["question", "from"])?;
         let remembered_bytes =
             IntGauge::new("forebay_fuse_remembered_bytes", "What is remembered of directories")?;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::binary::{Output, run};
+use crate::http::http_get;
 use crate::process::{Process, ReadyLine};
 
 /// The processes, their folders and mounts. All go when it is dropped.
@@ -18,6 +19,8 @@ pub struct Fleet {
     pub workers: Vec<Process>,
     /// The FUSE mounts.
     pub mounts: Vec<Process>,
+    /// Where each of them has its pages.
+    pages: Vec<String>,
     address: String,
     /// Where each process listens: at a port that nobody has.
     listen: &'static str,
@@ -43,7 +46,8 @@ impl Fleet {
         let dir = TempDir::new().expect("a folder");
         let (master, ready) = start_master(dir.path(), listen);
         let address = ready.value("listen").to_owned();
-        let mut fleet = Self { master, workers: Vec::new(), mounts: Vec::new(), address, listen, dir };
+        let (mounts, pages) = (Vec::new(), Vec::new());
+        let mut fleet = Self { master, workers: Vec::new(), mounts, pages, address, listen, dir };
         (0..workers).for_each(|number| {
             let worker = fleet.start_worker(number);
             fleet.workers.push(worker);
@@ -81,8 +85,9 @@ impl Fleet {
     /// When it does not get ready.
     pub fn mount(&mut self, host: &str, options: &str) -> PathBuf {
         let at = self.dir.path().join(format!("fuse-{}", self.mounts.len()));
-        let mount = self.mount_at(&at, host, options);
+        let (mount, ready) = self.start_mount(&at, host, options);
         self.mounts.push(mount);
+        self.pages.push(ready.value("http").to_owned());
         at
     }
 
@@ -92,13 +97,28 @@ impl Fleet {
     /// When it does not get ready.
     #[must_use]
     pub fn mount_at(&self, at: &Path, host: &str, options: &str) -> Process {
+        self.start_mount(at, host, options).0
+    }
+
+    fn start_mount(&self, at: &Path, host: &str, options: &str) -> (Process, ReadyLine) {
         let at = at.display().to_string();
         let mut arguments: Vec<String> =
             ["fuse", "mount", &at, "--host-id", host, "--masters", &self.address].map(str::to_owned).into();
         if !options.is_empty() {
             arguments.extend(["-o".to_owned(), options.to_owned()]);
         }
-        Process::start("fuse", &arguments, &[], self.dir.path()).0
+        Process::start("fuse", &arguments, &[], self.dir.path())
+    }
+
+    /// The figure of a mount, by its number and as its page of metrics has it.
+    ///
+    /// # Panics
+    /// When there is no such figure.
+    #[must_use]
+    pub fn mount_metric(&self, mount: usize, line: &str) -> u64 {
+        let text = http_get(&self.pages[mount], "/metrics");
+        let value = text.lines().find_map(|of| of.strip_prefix(line)?.strip_prefix(' '));
+        value.and_then(|value| value.trim().parse().ok()).expect("a known figure")
     }
 
     /// The folder that all of it lies in.

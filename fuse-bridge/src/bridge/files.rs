@@ -11,7 +11,7 @@ use super::{Judged, Shared};
 use crate::answers::Failure;
 use crate::errno;
 use crate::limits::CAPABILITY_TRUST;
-use crate::metrics::Operation;
+use crate::metrics::{Operation, Question};
 use crate::modes::{Fixed, Mode};
 use crate::namespace::{Namespace, NamespaceError, VersionReader};
 use crate::node_id::NodeId;
@@ -74,6 +74,7 @@ impl<N: Namespace> Shared<N> {
         let mut early = None;
         if self.is_granted(&view, asked) {
             if let Some(prepared) = self.prepare_by_grant(&view).await {
+                self.answers.metrics.answered(Question::Open, true);
                 return Ok(prepared);
             }
             answer = self.namespace.open(view.facts.inode).await;
@@ -81,6 +82,7 @@ impl<N: Namespace> Shared<N> {
             // The node's version is most often still the current one, so the worker is asked for it meanwhile.
             (answer, early) = tokio::join!(self.namespace.open(view.facts.inode), self.hold_early(&view));
         }
+        self.answers.metrics.answered(Question::Open, false);
         let view = match self.judge(&view, pid, asked, answer).await? {
             Judged::Current { view, .. } => view,
             Judged::Superseded => view,
