@@ -73,7 +73,9 @@ impl Client {
         };
         tracker.spawn(report.run(token.clone()));
         let memory = usize::try_from(settings.directory_memory.get()).unwrap_or(usize::MAX);
-        let directories = Directories::new(memory, settings.directory_age_max.min(REMEMBERED_AGE_MAX));
+        let grants = Arc::<Grants>::default();
+        let age_max = settings.directory_age_max.min(REMEMBERED_AGE_MAX);
+        let directories = Directories::new(Arc::clone(&grants), memory, age_max);
         Ok(Self(Arc::new(Inner {
             settings,
             master,
@@ -82,7 +84,7 @@ impl Client {
             workers,
             local: LocalWorkers::new(tracker.clone(), token.clone()),
             counters,
-            grants: Arc::default(),
+            grants,
             directories,
             outages: Outages::default(),
             readahead: Arc::new(Semaphore::new(READAHEAD_BYTES_MAX)),

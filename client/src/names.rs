@@ -29,7 +29,7 @@ use crate::route::Route;
 pub struct Lookup {
     /// The entry; `None` when the directory has no such name.
     pub entry: Option<Entry>,
-    /// When the master was asked, which may be a while ago.
+    /// When the master was asked, which may be up to an hour ago; what workers are said to hold is as old.
     pub asked: std::time::Instant,
     /// For how long from then on the answer, also a negative one, may be used without asking again.
     pub valid: Duration,
@@ -40,7 +40,7 @@ pub struct Lookup {
 pub struct Attributes {
     /// The entry.
     pub entry: Entry,
-    /// When the master was asked, which may be a while ago.
+    /// When the master was asked, which may be up to an hour ago; what workers are said to hold is as old.
     pub asked: std::time::Instant,
     /// For how long from then on the answer may be used without asking again.
     pub valid: Duration,
@@ -53,7 +53,7 @@ pub struct ListingPage {
     pub entries: Vec<Named>,
     /// No entries follow.
     pub complete: bool,
-    /// When the master was asked, which may be a while ago.
+    /// When the master was asked, which may be up to an hour ago; what workers are said to hold is as old.
     pub asked: std::time::Instant,
     /// For how long from then on the page may be used without asking again.
     pub valid: Duration,

@@ -29,14 +29,14 @@ impl Client {
     }
 
     pub(crate) fn remembered_lookup(&self, parent: InodeId, name: &EntryName) -> Option<Lookup> {
-        let (entry, term) = self.0.directories.lookup(&self.0.grants, parent, name, now())?;
+        let (entry, term) = self.0.directories.lookup(parent, name, now())?;
         // What cannot be unpacked is asked for.
         let entry = entry.map(|packed| packed.entry()).transpose().ok()?;
         Some(Lookup { entry, asked: term.asked, valid: term.valid() })
     }
 
     pub(crate) fn remembered_attributes(&self, inode: InodeId) -> Option<Attributes> {
-        let (entry, term) = self.0.directories.attributes(&self.0.grants, inode, now())?;
+        let (entry, term) = self.0.directories.attributes(inode, now())?;
         Some(Attributes { entry: entry.entry().ok()?, asked: term.asked, valid: term.valid() })
     }
 
@@ -46,8 +46,7 @@ impl Client {
         after: Option<&ListingPosition>,
         limit: usize,
     ) -> Option<ListingPage> {
-        let ((entries, complete), term) =
-            self.0.directories.list(&self.0.grants, directory, after, limit, now())?;
+        let ((entries, complete), term) = self.0.directories.list(directory, after, limit, now())?;
         let named =
             |(name, packed): (EntryName, Arc<PackedEntry>)| Some(Named { name, entry: packed.entry().ok()? });
         let entries = entries.into_iter().map(named).collect::<Option<Vec<_>>>()?;
@@ -59,7 +58,7 @@ impl Client {
     pub(crate) fn remembered_path(&self, path: &NamespacePath) -> Option<(Entry, Duration)> {
         let (mut directory, mut found) = (InodeId::ROOT, None);
         for name in path.names() {
-            let (entry, term) = self.0.directories.lookup(&self.0.grants, directory, name, now())?;
+            let (entry, term) = self.0.directories.lookup(directory, name, now())?;
             let entry = entry?;
             directory = entry.inode();
             found = Some((entry, term));
@@ -82,7 +81,7 @@ impl Client {
         // Who sends what is no entry is refused elsewhere.
         let Ok(packed) = entry.map(PackedEntry::new).transpose() else { return };
         let term = Term::new(asked, validity);
-        self.0.directories.learn(&self.0.grants, directory, name, packed, term, now());
+        self.0.directories.learn(directory, name, packed, term, now());
     }
 
     /// Remembers an answer about an inode whose name was not told.
@@ -92,7 +91,7 @@ impl Client {
         }
         let Ok(packed) = PackedEntry::new(entry) else { return };
         let (directory, term) = (InodeId::new(entry.directory), Term::new(asked, validity));
-        self.0.directories.learn_entry(&self.0.grants, directory, packed, term, now());
+        self.0.directories.learn_entry(directory, packed, term, now());
     }
 
     /// Remembers a page of a listing.
@@ -111,7 +110,7 @@ impl Client {
         };
         let Some(entries) = answer.entries.iter().map(named).collect() else { return };
         let page = (entries, answer.complete);
-        self.0.directories.learn_page(&self.0.grants, directory, after, page, Some(term), now());
+        self.0.directories.learn_page(directory, after, page, Some(term), now());
     }
 
     /// Looks whether a question failed since the inode is gone: then no path that leads to it is remembered any more.

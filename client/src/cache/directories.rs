@@ -51,6 +51,7 @@ pub type RememberedPage<T> = (Vec<(EntryName, Arc<T>)>, bool);
 /// The memory of one client.
 #[derive(Debug)]
 pub struct Directories<T> {
+    grants: Arc<Grants>,
     /// Held for a few steps only. That of the grants is taken within it, never the other way round.
     state: Mutex<State<T>>,
     bytes_max: usize,
@@ -122,10 +123,11 @@ impl Judge<'_> {
 }
 
 impl<T: Remembered> Directories<T> {
-    /// A memory that takes up to `bytes_max`, nothing with 0, and gives no answer that is older than `age_max`.
+    /// A memory under these grants that takes up to `bytes_max`, nothing with 0, and gives no answer that is older than
+    /// `age_max`.
     #[must_use]
-    pub fn new(bytes_max: usize, age_max: Duration) -> Self {
-        Self { state: Mutex::default(), bytes_max, age_max, bytes: AtomicUsize::new(0) }
+    pub fn new(grants: Arc<Grants>, bytes_max: usize, age_max: Duration) -> Self {
+        Self { grants, state: Mutex::default(), bytes_max, age_max, bytes: AtomicUsize::new(0) }
     }
 
     /// Whether anything is ever remembered.
@@ -142,12 +144,11 @@ impl<T: Remembered> Directories<T> {
     /// asked.
     pub fn lookup(
         &self,
-        grants: &Grants,
         directory: InodeId,
         name: &EntryName,
         now: Instant,
     ) -> Option<(Option<Arc<T>>, Term)> {
-        let judge = self.judge(grants, now)?;
+        let judge = self.judge(now)?;
         let mut state = self.state.lock();
         if state.is_another(directory, judge) {
             return None;
@@ -164,8 +165,8 @@ impl<T: Remembered> Directories<T> {
     }
 
     /// What an inode is; `None` if the master is to be asked.
-    pub fn attributes(&self, grants: &Grants, inode: InodeId, now: Instant) -> Option<(Arc<T>, Term)> {
-        let judge = self.judge(grants, now)?;
+    pub fn attributes(&self, inode: InodeId, now: Instant) -> Option<(Arc<T>, Term)> {
+        let judge = self.judge(now)?;
         let mut state = self.state.lock();
         let place = state.places.get(&inode)?.clone();
         let known = state.known(place.directory)?;
@@ -176,33 +177,39 @@ impl<T: Remembered> Directories<T> {
     /// The entries of a directory that stand after `after`, up to `limit` of them; `None` if the master is to be asked.
     pub fn list(
         &self,
-        grants: &Grants,
         directory: InodeId,
         after: Option<&ListingPosition>,
         limit: usize,
         now: Instant,
     ) -> Option<(RememberedPage<T>, Term)> {
-        let judge = self.judge(grants, now)?;
+        let judge = self.judge(now)?;
         let mut state = self.state.lock();
         if state.is_another(directory, judge) {
             return None;
         }
         let known = state.known(directory)?;
         let term = known.whole().filter(|_| known.lies_in_mount)?;
-        judge.allows(None, directory, term).then(|| (known.page(after, limit), term))
+        if !judge.allows(None, directory, term) {
+            return None;
+        }
+        let (page, complete) = known.page(after, limit);
+        drop(state);
+        Some((
+            (page.into_iter().map(|(position, entry)| (name_of(&position), entry)).collect(), complete),
+            term,
+        ))
     }
 
     /// Takes an answer about a name up: what it means, or that it is missing.
     pub fn learn(
         &self,
-        grants: &Grants,
         directory: InodeId,
         name: &EntryName,
         what: Option<T>,
         term: Option<Term>,
         now: Instant,
     ) {
-        let Some(judge) = self.judge(grants, now) else { return };
+        let Some(judge) = self.judge(now) else { return };
         let mut state = self.state.lock();
         let kind = what.as_ref().map_or(EntryKind::File, Remembered::kind);
         let position = position_of(name, kind);
@@ -225,15 +232,8 @@ impl<T: Remembered> Directories<T> {
     }
 
     /// Takes an answer about an entry up whose name was not told, if it is known by name already.
-    pub fn learn_entry(
-        &self,
-        grants: &Grants,
-        directory: InodeId,
-        what: T,
-        term: Option<Term>,
-        now: Instant,
-    ) {
-        let Some(judge) = self.judge(grants, now) else { return };
+    pub fn learn_entry(&self, directory: InodeId, what: T, term: Option<Term>, now: Instant) {
+        let Some(judge) = self.judge(now) else { return };
         let mut state = self.state.lock();
         state.note_kind(&what);
         let Some(place) = state.places.get(&what.inode()).cloned() else { return };
@@ -251,14 +251,13 @@ impl<T: Remembered> Directories<T> {
     /// all if it is `complete`.
     pub fn learn_page(
         &self,
-        grants: &Grants,
         directory: InodeId,
         after: Option<&ListingPosition>,
         (entries, complete): (Vec<(EntryName, T)>, bool),
         term: Option<Term>,
         now: Instant,
     ) {
-        let (Some(judge), Some(term)) = (self.judge(grants, now), term) else { return };
+        let (Some(judge), Some(term)) = (self.judge(now), term) else { return };
         let entries: Vec<_> = entries
             .into_iter()
             .map(|(name, entry)| (position_of(&name, entry.kind()), Arc::new(entry)))
@@ -322,8 +321,8 @@ impl<T: Remembered> Directories<T> {
     }
 
     /// `None` where nothing is ever remembered.
-    fn judge<'a>(&self, grants: &'a Grants, now: Instant) -> Option<Judge<'a>> {
-        self.is_in_use().then_some(Judge { grants, now, age_max: self.age_max })
+    fn judge(&self, now: Instant) -> Option<Judge<'_>> {
+        self.is_in_use().then_some(Judge { grants: &self.grants, now, age_max: self.age_max })
     }
 }
 
@@ -521,19 +520,5 @@ impl<T> Default for State<T> {
             bytes: 0,
             gone_at: None,
         }
-    }
-}
-
-impl<T: Remembered> Directory<T> {
-    /// The entries after a place, as far as they are wanted.
-    fn page(&self, after: Option<&ListingPosition>, limit: usize) -> RememberedPage<T> {
-        let mut entries = self.entries_after(after.map(ListingPosition::as_bytes));
-        let page: Vec<_> = entries
-            .by_ref()
-            .take(limit)
-            .map(|(position, entry)| (name_of(position), Arc::clone(entry)))
-            .collect();
-        let complete = entries.next().is_none();
-        (page, complete)
     }
 }

@@ -10,6 +10,7 @@ mod operations;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_client::{Directories, Grants, Remembered, Standing, Term};
@@ -30,7 +31,7 @@ const REMEMBERED_MAX: usize = 400;
 #[derive(Debug)]
 pub(crate) struct Client {
     number: u8,
-    grants: Grants,
+    grants: Arc<Grants>,
     directories: Directories<Entry>,
     /// What the kernel and the nodes of the bridge remember.
     remembered: RefCell<BTreeMap<(InodeId, String), Known>>,
@@ -81,10 +82,11 @@ impl Client {
     pub(crate) fn start(world: &Rc<World>, number: u8) {
         // Often too little for all that is asked, so that some of it is forgotten.
         let memory = world.dice("client", |random| random.index(64)) << 10;
+        let grants = Arc::<Grants>::default();
         let client = Rc::new(Self {
             number,
-            grants: Grants::default(),
-            directories: Directories::new(memory, DIRECTORY_AGE_MAX),
+            directories: Directories::new(Arc::clone(&grants), memory, DIRECTORY_AGE_MAX),
+            grants,
             remembered: RefCell::default(),
             outages: RefCell::default(),
         });
@@ -144,7 +146,7 @@ impl Client {
     /// What the client remembers of a name beside the kernel.
     fn recall(&self, world: &World, directory: InodeId, name: &str) -> Option<Known> {
         let now = self.now(world);
-        let (entry, term) = self.directories.lookup(&self.grants, directory, &entry_name(name), now)?;
+        let (entry, term) = self.directories.lookup(directory, &entry_name(name), now)?;
         let entry = entry.map(|entry| (*entry).clone());
         let is_outage = self.is_excused(world, directory);
         Some(Known { entry, asked: term.asked, until: term.until, is_outage })
@@ -202,7 +204,7 @@ impl Client {
         let answer = answer?;
         let until = self.take(world, parent, asked, &answer);
         let (entry, term) = (answer.of.clone(), Term::new(asked, answer.validity));
-        self.directories.learn(&self.grants, parent, &entry_name(name), entry, term, self.now(world));
+        self.directories.learn(parent, &entry_name(name), entry, term, self.now(world));
         let known = Known { entry: answer.of, asked, until, is_outage: answer.is_outage };
         self.remember(parent, name, &known);
         self.claim(world, directory, name, &known, (begun, false));

@@ -107,11 +107,18 @@ impl<T: Remembered> Directory<T> {
         self.answers.last_key_value().map(|(position, _)| Arc::clone(position))
     }
 
-    /// The entries after a place.
-    pub(super) fn entries_after(&self, after: Option<&[u8]>) -> impl Iterator<Item = (&Position, &Arc<T>)> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    /// The entries after a place, as far as they are wanted, and whether no more follow.
+    pub(super) fn page(
+        &self,
+        after: Option<&ListingPosition>,
+        limit: usize,
+    ) -> (Vec<(Position, Arc<T>)>, bool) {
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.as_bytes()));
         let answers = self.answers.range::<[u8], _>((from, Bound::Unbounded));
-        answers.filter_map(|(position, answer)| answer.what.as_ref().map(|entry| (position, entry)))
+        let mut entries = answers.filter_map(|(position, answer)| Some((position, answer.what.as_ref()?)));
+        let shared = |(position, entry): (&Position, &Arc<T>)| (Arc::clone(position), Arc::clone(entry));
+        let page = entries.by_ref().take(limit).map(shared).collect();
+        (page, entries.next().is_none())
     }
 
     /// The answer that comes next in turn: its place, and what it is about.

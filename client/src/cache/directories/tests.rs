@@ -56,7 +56,7 @@ fn place(of: &str) -> ListingPosition {
 
 /// A client that follows changes; time is in milliseconds since its begin.
 struct Memory {
-    grants: Grants,
+    grants: Arc<Grants>,
     directories: Directories<Thing>,
     begin: Instant,
 }
@@ -64,9 +64,9 @@ struct Memory {
 impl Memory {
     fn new(bytes_max: usize) -> Self {
         let begin = Instant::now();
-        let grants = Grants::default();
+        let grants = Arc::<Grants>::default();
         grants.begin(begin, VOUCHED, begin);
-        Self { grants, directories: Directories::new(bytes_max, HOUR), begin }
+        Self { directories: Directories::new(Arc::clone(&grants), bytes_max, HOUR), grants, begin }
     }
 
     /// One in which it is known that `DIRECTORY` is of an under-store.
@@ -86,7 +86,7 @@ impl Memory {
 
     fn learn_in(&self, parent: InodeId, of: &str, what: Option<Thing>, asked: u64) {
         self.grants.grant(parent, self.at(asked), MINUTE, self.at(asked));
-        self.directories.learn(&self.grants, parent, &name(of), what, self.term(asked), self.at(asked));
+        self.directories.learn(parent, &name(of), what, self.term(asked), self.at(asked));
     }
 
     fn learn(&self, of: &str, what: Option<Thing>, asked: u64) {
@@ -97,13 +97,13 @@ impl Memory {
         self.grants.grant(DIRECTORY, self.at(asked), MINUTE, self.at(asked));
         let entries = names.iter().map(|(of, thing)| (name(of), thing.clone())).collect();
         let (after, page) = (after.map(place), (entries, complete));
-        let (grants, term, now) = (&self.grants, self.term(asked), self.at(asked));
-        self.directories.learn_page(grants, DIRECTORY, after.as_ref(), page, term, now);
+        let (term, now) = (self.term(asked), self.at(asked));
+        self.directories.learn_page(DIRECTORY, after.as_ref(), page, term, now);
     }
 
     /// What a name is said to be: `None` if the master is to be asked.
     fn lookup_in(&self, parent: InodeId, of: &str, now: u64) -> Option<Option<Thing>> {
-        let found = self.directories.lookup(&self.grants, parent, &name(of), self.at(now));
+        let found = self.directories.lookup(parent, &name(of), self.at(now));
         found.map(|(entry, _)| entry.map(|entry| (*entry).clone()))
     }
 
@@ -114,12 +114,26 @@ impl Memory {
     /// The names of a page and whether it is the last one.
     fn list(&self, after: Option<&str>, limit: usize, now: u64) -> Option<(Vec<String>, bool)> {
         let after = after.map(place);
-        let listed = self.directories.list(&self.grants, DIRECTORY, after.as_ref(), limit, self.at(now));
+        let listed = self.directories.list(DIRECTORY, after.as_ref(), limit, self.at(now));
         listed.map(|((entries, complete), _)| {
             let names =
                 entries.into_iter().map(|(of, _)| String::from_utf8_lossy(of.as_bytes()).into_owned());
             (names.collect(), complete)
         })
+    }
+
+    /// What is counted is what is there.
+    fn check_counts(&self) {
+        let state = self.directories.state.lock();
+        let answers: usize = state.directories.values().map(|known| known.bytes).sum();
+        assert_eq!(state.bytes, answers + state.directories.len() * State::<Thing>::DIRECTORY_BYTES);
+        assert_eq!(state.bytes, self.directories.bytes());
+        assert_eq!(state.directories.len(), state.by_use.len());
+        for (inode, place) in &state.places {
+            let answer = state.directories.get(&place.directory).and_then(|known| known.at(&place.position));
+            let entry = answer.and_then(|answer| answer.what.as_ref()).expect("it is where it is said to be");
+            assert_eq!(entry.inode(), *inode);
+        }
     }
 
     fn hear(&self, parent: InodeId, names: ChangedNames, now: u64) {
@@ -142,8 +156,7 @@ fn an_answer_is_given_again_while_it_is_granted_and_with_the_age_that_it_has() {
     let memory = Memory::with_directory();
     memory.learn("f", Some(file(7, 1)), 10);
     assert_eq!(memory.lookup("f", 3_000), Some(Some(file(7, 1))));
-    let (_, term) =
-        memory.directories.lookup(&memory.grants, DIRECTORY, &name("f"), memory.at(3_000)).unwrap();
+    let (_, term) = memory.directories.lookup(DIRECTORY, &name("f"), memory.at(3_000)).unwrap();
     assert_eq!((term.asked, term.valid()), (memory.at(10), MINUTE.alone));
     assert_eq!(memory.lookup("g", 20), None, "nobody asked");
     memory.hear_nothing(58_000);
@@ -158,7 +171,7 @@ fn where_nobody_vouches_an_answer_is_given_for_as_long_as_it_holds_by_itself() {
     memory.grants.end();
     assert_eq!(memory.lookup("f", 5_009), Some(Some(file(7, 1))));
     assert_eq!(memory.lookup("f", 5_010), None);
-    assert_eq!(memory.directories.attributes(&memory.grants, InodeId::new(7), memory.at(5_010)), None);
+    assert_eq!(memory.directories.attributes(InodeId::new(7), memory.at(5_010)), None);
 }
 
 #[test]
@@ -179,7 +192,7 @@ fn a_strict_answer_is_not_remembered_and_takes_the_place_of_one_that_was() {
     memory.learn("f", Some(file(7, 1)), 10);
     let strict = Term::new(memory.at(20), Validity::default());
     assert_eq!(strict, None);
-    memory.directories.learn(&memory.grants, DIRECTORY, &name("f"), Some(file(7, 2)), strict, memory.at(21));
+    memory.directories.learn(DIRECTORY, &name("f"), Some(file(7, 2)), strict, memory.at(21));
     assert_eq!(memory.lookup("f", 22), None);
 }
 
@@ -188,7 +201,7 @@ fn an_answer_is_given_for_an_hour_at_most_whatever_is_granted() {
     let memory = Memory::with_directory();
     let endless = Validity { alone: 24 * HOUR, granted: 24 * HOUR };
     let term = Term::new(memory.at(10), endless);
-    memory.directories.learn(&memory.grants, DIRECTORY, &name("f"), Some(file(7, 1)), term, memory.at(11));
+    memory.directories.learn(DIRECTORY, &name("f"), Some(file(7, 1)), term, memory.at(11));
     assert_eq!(memory.lookup("f", 3_600_009), Some(Some(file(7, 1))));
     assert_eq!(memory.lookup("f", 3_600_010), None, "the right to read that came with it grows old");
 }
@@ -261,7 +274,7 @@ fn a_directory_that_was_listed_to_its_end_is_listed_again_without_asking() {
     assert_eq!(memory.list(None, 2, 21), Some((names(&["a", "b"]), false)));
     assert_eq!(memory.list(Some("b/"), 2, 21), Some((names(&["c"]), true)));
     assert_eq!(memory.lookup("x", 21), Some(None), "all names are known");
-    let listed = memory.directories.list(&memory.grants, DIRECTORY, None, 1, memory.at(21)).unwrap();
+    let listed = memory.directories.list(DIRECTORY, None, 1, memory.at(21)).unwrap();
     assert_eq!(listed.1.asked, memory.at(10), "it is as old as its oldest page");
 }
 
@@ -290,7 +303,7 @@ fn a_listing_lacks_no_page_and_shows_none_that_is_gone() {
     memory.learn_page(Some("a"), &[("c", file(12, 1))], true, 15);
     assert_eq!(memory.list(None, 10, 17).expect("listed").0, ["a", "b", "c"], "b was asked for later");
     assert_eq!(memory.lookup("aa", 17), Some(None));
-    assert_eq!(memory.directories.attributes(&memory.grants, InodeId::new(11), memory.at(17)), None);
+    assert_eq!(memory.directories.attributes(InodeId::new(11), memory.at(17)), None);
     memory.learn_page(None, &[("a", file(10, 1))], false, 9);
     assert!(memory.list(None, 10, 18).is_some(), "a page that was long on its way takes nothing away");
     memory.learn_page(None, &[("z", file(20, 1)), ("y", file(21, 1))], true, 19);
@@ -322,14 +335,14 @@ fn an_open_says_what_the_name_means_now() {
     memory.learn_page(None, &[("f", file(7, 1)), ("g", file(8, 1))], true, 10);
     let learn = |thing, asked| {
         let (term, now) = (memory.term(asked), memory.at(asked));
-        memory.directories.learn_entry(&memory.grants, DIRECTORY, thing, term, now);
+        memory.directories.learn_entry(DIRECTORY, thing, term, now);
     };
     learn(file(7, 2), 20);
     assert_eq!(memory.lookup("f", 21), Some(Some(file(7, 2))));
     learn(file(7, 1), 15);
     assert_eq!(memory.lookup("f", 22), Some(Some(file(7, 2))), "it was asked for before");
     learn(file(99, 1), 23);
-    assert_eq!(memory.directories.attributes(&memory.grants, InodeId::new(99), memory.at(24)), None);
+    assert_eq!(memory.directories.attributes(InodeId::new(99), memory.at(24)), None);
     assert!(memory.list(None, 10, 24).is_some());
 }
 
@@ -343,7 +356,7 @@ fn what_was_found_to_be_gone_is_on_no_path_any_more() {
     assert_eq!(memory.lookup_in(ROOT, "d", 21), None, "the path is walked from its begin");
     assert_eq!(memory.lookup("e", 21), None);
     assert_eq!(memory.lookup_in(InodeId::new(3), "f", 21), None);
-    assert_eq!(memory.directories.attributes(&memory.grants, InodeId::new(7), memory.at(21)), None);
+    assert_eq!(memory.directories.attributes(InodeId::new(7), memory.at(21)), None);
     assert_eq!(memory.lookup("g", 21), Some(Some(file(8, 1))), "what lies beside it stands");
     memory.learn("e", Some(directory(3)), 19);
     assert_eq!(memory.lookup("e", 22), None, "an answer from before leads there");
@@ -374,12 +387,36 @@ fn however_much_is_asked_the_memory_is_bounded_and_what_was_used_last_stays() {
         }
         assert!(memory.directories.bytes() <= PLENTY);
     }
+    memory.check_counts();
     let state = memory.directories.state.lock();
-    let answers =
-        state.directories.values().filter_map(|known| known.last().map(|_| known.bytes)).sum::<usize>();
-    assert_eq!(state.bytes, answers + state.directories.len() * State::<Thing>::DIRECTORY_BYTES);
-    assert_eq!(state.directories.len(), state.by_use.len());
     assert!(state.bytes > PLENTY / 2 && state.places.len() > 500, "{}", state.bytes);
+}
+
+#[test]
+fn many_threads_use_it_at_once() {
+    let memory = Memory::new(PLENTY / 16);
+    let work = |thread: u64| {
+        for number in 0..5_000_u64 {
+            let (parent, inode) = (InodeId::new(2 + number % 7), 100 + (number * 31 + thread) % 400);
+            let of = format!("{}", number % 50);
+            match number % 11 {
+                0 => memory.directories.forget(InodeId::new(inode), memory.at(number)),
+                1 => memory.learn_in(parent, &of, None, number),
+                2 => memory.learn_page(
+                    None,
+                    &[("a", file(inode, 1)), ("b", file(inode + 500, 1))],
+                    true,
+                    number,
+                ),
+                3 | 4 => drop(memory.list(None, 10, number)),
+                _ if number % 2 == 0 => memory.learn_in(parent, &of, Some(file(inode, 1)), number),
+                _ => drop(memory.lookup_in(parent, &of, number)),
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..8).for_each(|thread| drop(scope.spawn(move || work(thread)))));
+    memory.check_counts();
+    assert!(memory.directories.bytes() <= PLENTY / 16);
 }
 
 #[test]

@@ -162,7 +162,7 @@ fn judge(
             let directory = answer.of.directory;
             let until = client.take(world, directory, asked, &answer);
             let (entry, term) = (answer.of.clone(), Term::new(asked, answer.validity));
-            client.directories.learn_entry(&client.grants, directory, entry, term, client.now(world));
+            client.directories.learn_entry(directory, entry, term, client.now(world));
             if known.entry.as_ref().and_then(file) == file(&answer.of) {
                 // Its name was looked up before, perhaps in an outage.
                 let is_outage = answer.is_outage || known.is_outage;
@@ -276,7 +276,7 @@ fn recall_page(
 ) -> Option<Page> {
     let (inode, now) = (directory.inode, client.now(world));
     let limit = world.dice("client", |random| 1 + random.index(20));
-    let ((entries, is_complete), term) = client.directories.list(&client.grants, inode, after, limit, now)?;
+    let ((entries, is_complete), term) = client.directories.list(inode, after, limit, now)?;
     world.oracle.count(|counts| counts.recalled += 1);
     let named = |(name, entry): (EntryName, Arc<Entry>)| (name.to_string(), (*entry).clone());
     Some(Page {
@@ -308,7 +308,7 @@ async fn ask_for_page(
     let (named, is_complete) = answer.of;
     let entries = named.iter().map(|(name, entry)| (entry_name(name), entry.clone())).collect();
     let (page, term) = ((entries, is_complete), Term::new(asked, answer.validity));
-    client.directories.learn_page(&client.grants, inode, place.as_ref(), page, term, client.now(world));
+    client.directories.learn_page(inode, place.as_ref(), page, term, client.now(world));
     Ok(Page { named, is_complete, asked, until, is_outage, is_recalled: false })
 }
 
