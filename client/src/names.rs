@@ -176,8 +176,8 @@ impl Client {
         self.entry("Resolve", answer, asked, path.names().last())
     }
 
-    /// The same for a person who looks at one path, always asked of the master: with where the answer comes from, `None` where that is no mount, or
-    /// a master of before does not tell. Cancel safe.
+    /// The same for a person who looks at one path, always asked of the master: with where the answer comes from, `None`
+    /// where that is no mount, or a master of before does not tell. Cancel safe.
     ///
     /// # Errors
     /// As [`resolve`](Self::resolve).

@@ -132,8 +132,8 @@ impl<N: Namespace> Shared<N> {
         self.answers.metrics.remembered_bytes.set(self.namespace.remembered());
     }
 
-    /// Takes an answer about a node over, for which the kernel asked at `asked`, if it is still about that node. If the node was superseded, or its file is
-    /// gone, the verdict says whether to go on with what the node itself remembers.
+    /// Takes an answer about a node over, for which the kernel asked at `asked`, if it is still about that node. If the
+    /// node was superseded, or its file is gone, the verdict says whether to go on with what the node itself remembers.
     async fn judge(
         &self,
         view: &NodeView,
