@@ -42,6 +42,8 @@ pub(crate) const RENEWAL_TICK: Duration = Duration::from_millis(200);
 pub(crate) const RENEWALS_IN_FLIGHT_MAX: usize = 4;
 /// Inodes that one entry deletes.
 pub(crate) const REAP_PER_ENTRY: u32 = 3;
+/// How often it is looked whether the feed knows of what can be read.
+pub(crate) const FEED_SETTLE_LOOK: Duration = Duration::from_millis(5);
 /// Names that one entry forgets.
 pub(crate) const FORGET_PER_ENTRY: u32 = 2;
 /// Longest pause between two directories that are forgotten.

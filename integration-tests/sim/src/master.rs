@@ -20,8 +20,8 @@ use forebay_types::{ErrorKind, Incarnation, InodeId, LogIndex};
 use crate::executor::{Node, Signal};
 use crate::job::Jobs;
 use crate::limits::{
-    EFFECT_LATE_MILLIS, EFFECTS_SHORT, FORGET_PAUSE_MILLIS, FORGET_PER_ENTRY, PROPOSE_DEADLINE,
-    REAP_PER_ENTRY, RENEWAL_TICK, RENEWALS_IN_FLIGHT_MAX,
+    EFFECT_LATE_MILLIS, EFFECTS_SHORT, FEED_SETTLE_LOOK, FORGET_PAUSE_MILLIS, FORGET_PER_ENTRY,
+    PROPOSE_DEADLINE, REAP_PER_ENTRY, RENEWAL_TICK, RENEWALS_IN_FLIGHT_MAX,
 };
 use crate::plan::{Fault, Planted};
 use crate::registry::Registry;
@@ -217,6 +217,11 @@ impl Master {
         wait: Duration,
     ) -> Followed {
         self.confirm(world).await;
+        // As the real one, it vouches only once the feed knows of all that can be read.
+        let readable = world.log.applied();
+        while self.is_behind(readable) {
+            world.sleep(FEED_SETTLE_LOOK).await;
+        }
         let end = world.now() + wait;
         loop {
             let seen = self.news.count();
@@ -230,6 +235,12 @@ impl Master {
                 world.sleep(time).await;
             }
         }
+    }
+
+    /// Whether effects of entries up to this one were not worked yet.
+    fn is_behind(&self, readable: LogIndex) -> bool {
+        let effects = self.effects.borrow();
+        effects.dropped || effects.batches.iter().any(|(_, index, _)| *index <= readable)
     }
 
     async fn renew(self: &Rc<Self>, world: &Rc<World>) {

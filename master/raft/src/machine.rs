@@ -161,6 +161,9 @@ impl Applier {
         }
         let generation = self.state.current()?;
         let applied = apply_all(generation.store(), proposals)?;
+        if applied.outcomes.iter().any(|outcome| !outcome.effects.is_empty()) {
+            self.effects.announce(LogIndex::new(last.index));
+        }
         generation.commit(applied.mutations, &last, membership.as_ref())?;
         self.last = Some(last);
         if let Some(membership) = membership {

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::effects::{self, Effects};
+use crate::effects::{self, Effects, Settling};
 use crate::error::{FirstFailure, RaftError};
 use crate::limits::{QUEUED_PROPOSALS_MAX, QUEUED_READS_MAX};
 use crate::log::NodeLog;
@@ -56,6 +56,7 @@ pub struct RaftNode {
     this: NodeInfo,
     proposals: mpsc::Sender<Waiting>,
     reads: mpsc::Sender<ReadAnswer>,
+    settling: Settling,
     stop: CancellationToken,
     running: Mutex<Option<Running>>,
 }
@@ -120,7 +121,7 @@ impl RaftNode {
     async fn start_unbounded(settings: RaftSettings) -> Result<(Self, Effects), RaftError> {
         let config = Arc::new(settings.openraft_config()?);
         let failure = FirstFailure::default();
-        let (sender, effects) = effects::channel(settings.tuning.queued_effects_max);
+        let (sender, effects, settling) = effects::channel(settings.tuning.queued_effects_max);
         let growth = Growth::new(settings.tuning.snapshot_every_length);
         let opened =
             open_stores(settings.dir.clone(), settings.node, growth.clone(), failure.clone()).await?;
@@ -148,6 +149,7 @@ impl RaftNode {
             this: NodeInfo { address: settings.address, slot: settings.slot },
             proposals,
             reads,
+            settling,
             stop,
             running: Mutex::new(Some(Running { tasks, threads: vec![writer, applier] })),
         };
@@ -240,6 +242,12 @@ impl RaftNode {
             wait.await.unwrap_or_else(|_| Err(self.stopped()))
         });
         view.await.map_err(|_| timed_out("a read"))?
+    }
+
+    /// Waits until whoever receives the effects has done what all entries asked for that can be read at the time of the
+    /// call. Cancel safe.
+    pub async fn effects_settled(&self) {
+        self.settling.settled().await;
     }
 
     /// The state as this master has applied it. May lag behind what was acknowledged, also on a leader.

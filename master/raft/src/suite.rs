@@ -28,7 +28,7 @@ impl StoreBuilder<TypeConfig, NodeLog, Machine, TempDir> for Builder {
             NodeLog::open(&dir.path().join("log"), 0, Growth::new(u64::MAX), failure.clone()).unwrap();
         let state = Arc::new(NodeState::open(dir.path().join("state")).unwrap());
         let shelf = Arc::new(SnapshotShelf::open(dir.path().join("snapshots")).unwrap());
-        let (sender, _) = effects::channel(1);
+        let (sender, ..) = effects::channel(1);
         let (machine, applier) = Machine::start(state, shelf, sender, failure).unwrap();
         self.0.lock().extend([writer, applier].map(Joined::new));
         Ok((dir, log, machine))

@@ -95,6 +95,9 @@ pub enum MasterError {
         /// The under-store.
         uri: Box<UnderStoreUri>,
     },
+    /// The feed of changes does not know yet of all that can be read.
+    #[error("the changes are behind what can be read; ask again")]
+    FeedBehind,
     /// What was listed of a directory was dropped before it could be answered from.
     #[error("what was known of {0} was forgotten meanwhile; try again")]
     Forgotten(InodeId),
@@ -163,7 +166,7 @@ impl MasterError {
             }
             Self::InMaintenance { .. } => ErrorKind::Maintenance,
             Self::ListingGivenUp | Self::TooManyRequests { .. } => ErrorKind::Busy,
-            Self::Forgotten(_) => ErrorKind::Unavailable,
+            Self::Forgotten(_) | Self::FeedBehind => ErrorKind::Unavailable,
             Self::NoInode(_) | Self::NoPath { .. } => ErrorKind::NotFound,
             Self::NotADirectory(_) => ErrorKind::NotADirectory,
             Self::NotAFile(_) => ErrorKind::IsADirectory,

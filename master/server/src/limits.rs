@@ -124,6 +124,8 @@ pub(crate) const REAP_PER_ENTRY: u32 = 1000;
 pub(crate) const FEED_COST_MAX: usize = 1 << 20;
 /// Longest wait of one client for changes; it asks again then.
 pub(crate) const FEED_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Longest wait until the feed knows of what can be read.
+pub(crate) const FEED_SETTLE_MAX: Duration = Duration::from_secs(1);
 /// How long changes are gathered for each client that waits for them: ten thousand are answered twice a second at most.
 pub(crate) const FEED_PAUSE_PER_CLIENT: Duration = Duration::from_micros(50);
 /// Longest time for which changes are gathered.

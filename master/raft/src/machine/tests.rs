@@ -27,7 +27,7 @@ fn world() -> World {
     let dir = tempfile::tempdir().unwrap();
     let state = Arc::new(NodeState::open(dir.path().join("state")).unwrap());
     let shelf = Arc::new(SnapshotShelf::open(dir.path().join("snapshots")).unwrap());
-    let (sender, effects) = effects::channel(8);
+    let (sender, effects, _) = effects::channel(8);
     let (machine, applier) =
         Machine::start(Arc::clone(&state), shelf, sender, FirstFailure::default()).unwrap();
     World { dir, machine, _applier: Joined::new(applier), state, effects }

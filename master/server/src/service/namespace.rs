@@ -63,7 +63,10 @@ impl v1::namespace_server::Namespace for NamespaceService {
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
         let request = request.into_inner();
-        let limit = usize::try_from(request.limit).unwrap_or(LISTING_PAGE_MAX).clamp(1, LISTING_PAGE_MAX);
+        let limit = match usize::try_from(request.limit) {
+            Ok(limit @ 1..=LISTING_PAGE_MAX) => limit,
+            _ => LISTING_PAGE_MAX,
+        };
         let directory = InodeId::new(request.directory);
         let (entries, complete, valid) = if request.by_key {
             let after = position(&request.after)?;
@@ -111,8 +114,11 @@ impl v1::namespace_server::Namespace for NamespaceService {
         let request = request.into_inner();
         let wait = Duration::from_nanos(request.wait_nanos).min(limits::FEED_WAIT_MAX);
         let deadline = Instant::now() + wait;
-        // Only who leads can vouch for what did not change.
+        // Only who leads can vouch for what did not change, and only once the feed knows of all that can be read: a grant may
+        // have been given from that.
         self.0.query(|_| Ok(())).await?;
+        let settled = tokio::time::timeout(limits::FEED_SETTLE_MAX, self.0.raft.effects_settled()).await;
+        settled.map_err(|_| MasterError::FeedBehind)?;
         let ending = self.0.background.token();
         let after = request.after.map(Into::into);
         let news = tokio::select! {
