@@ -59,7 +59,8 @@ struct Grant {
 }
 
 /// A grant that came with an answer. Answers from before it count only once all is heard of that had changed by then: an
-/// old one may long be over, and what made it so not be known here yet.
+/// old one may long be over, and what made it so not be known here yet. So may one that was asked for while this one was
+/// on its way: it can have overtaken what this one knows.
 #[derive(Clone, Copy, Debug)]
 struct NewGrant {
     asked: Instant,
@@ -71,7 +72,8 @@ impl Grant {
     /// What holds for an answer of `asked`.
     fn until(&self, asked: Instant, heard_of_all_before: Option<Instant>) -> Option<Instant> {
         let is_for_all = heard_of_all_before.is_some_and(|heard| heard >= self.newest.answered);
-        let newest = (is_for_all || asked >= self.newest.asked).then_some(self.newest.until);
+        let is_its_own = asked == self.newest.asked || asked >= self.newest.answered;
+        let newest = (is_for_all || is_its_own).then_some(self.newest.until);
         newest.max(self.until)
     }
 
@@ -268,6 +270,22 @@ mod tests {
         let short = Validity { granted: Duration::from_secs(1), ..MINUTE };
         grants.grant(DIRECTORY, clock.at(60_016), short, clock.at(60_017));
         assert_eq!(standing(10, 60_018), Standing::Granted(second));
+    }
+
+    #[test]
+    fn an_answer_that_overtook_the_one_with_the_grant_counts_once_all_is_heard_that_had_changed() {
+        let (grants, clock) = following();
+        let second = Validity { alone: Duration::from_secs(1), granted: Duration::from_secs(1) };
+        grants.grant(DIRECTORY, clock.at(500), second, clock.at(501));
+        grants.grant(DIRECTORY, clock.at(10), MINUTE, clock.at(900));
+        let standing = |asked, now| grants.standing(Some(FILE), DIRECTORY, clock.at(asked), clock.at(now));
+        let granted = Standing::Granted(clock.at(60_010));
+        assert_eq!(standing(500, 901), Standing::Unknown, "it may be older than what came with the grant");
+        assert_eq!((standing(10, 901), standing(900, 901)), (granted, granted));
+        grants.heard(&nothing(), clock.at(899), VOUCHED, clock.at(902));
+        assert_eq!(standing(500, 903), Standing::Unknown);
+        grants.heard(&nothing(), clock.at(900), VOUCHED, clock.at(904));
+        assert_eq!(standing(500, 905), granted);
     }
 
     #[test]
