@@ -1,5 +1,6 @@
 //! Answers about the namespace, each within its mount's freshness, with the right to read what is a file.
 
+mod by_key;
 mod single;
 #[cfg(test)]
 mod tests;
@@ -7,9 +8,8 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_metadata::{Edge, Freshness, Inode, MountRecord, StateReader, query};
+use forebay_metadata::{Freshness, Inode, MountRecord, StateReader, query};
 use forebay_proto::{Entry, Named, Validity};
-use forebay_runtime::BootInstant;
 use forebay_types::{
     ByteCount, EntryKind, EntryName, ErrorKind, InodeId, ListingPosition, MountId, NamespacePath,
 };
@@ -19,11 +19,13 @@ use crate::error::MasterError;
 use crate::freshness::{SYNTHETIC, Verdict, validity};
 use crate::limits;
 use crate::listing::{
-    Covered, Deviations, Goal, Part, Place, check, compare, ensure, ensure_as_of, ensure_current,
-    ensure_fresh, list_if_due, list_now, renew_in_background,
+    Covered, Deviations, Goal, Part, Place, check, compare, ensure, ensure_current, ensure_fresh,
+    list_if_due, list_now, renew_in_background,
 };
 use crate::shared::Shared;
 use single::{Name, answer_single, fresh_for_single};
+
+pub(crate) use by_key::{go_through, go_through_names, list_by_key};
 
 /// What `name` is in `parent`, and for how long that may be used. Of a directory that is being listed only what is
 /// asked for must have been seen, and where listing it costs more than its freshness the name is asked for alone.
@@ -179,140 +181,6 @@ pub(crate) async fn list(
     Ok((entries, complete, valid))
 }
 
-/// Up to `limit` entries of a directory that stand after `after`, in the order of keys; whether no more follow. They are
-/// fresh, also where an earlier part was: what is known beyond it may be from before this reader began. Of a directory
-/// that is being listed comes what was seen so far.
-pub(crate) async fn list_by_key(
-    shared: &Arc<Shared>,
-    directory: InodeId,
-    after: Option<&ListingPosition>,
-    limit: usize,
-) -> Result<(Vec<Named>, bool, Validity), MasterError> {
-    let reading = Reading { directory, after, begun: None };
-    let page = |state: &dyn StateReader, part: Option<&Part>| {
-        page_by_key(shared, state, directory, after, part, limit)
-    };
-    read_by_key(shared, reading, page).await
-}
-
-/// The same for a reader that goes through a directory to its end, and began at `begun`. What was fresh then, or is
-/// younger, is good for all its parts: it may take longer than the freshness, and would have the directory listed again
-/// for each part.
-pub(crate) async fn go_through(
-    shared: &Arc<Shared>,
-    directory: InodeId,
-    after: Option<&ListingPosition>,
-    limit: usize,
-    begun: BootInstant,
-) -> Result<(Vec<Named>, bool), MasterError> {
-    let reading = Reading { directory, after, begun: Some(begun) };
-    let page = |state: &dyn StateReader, part: Option<&Part>| {
-        page_by_key(shared, state, directory, after, part, limit)
-    };
-    let (entries, complete, _) = read_by_key(shared, reading, page).await?;
-    Ok((entries, complete))
-}
-
-/// The same of names alone and what they lead to.
-pub(crate) async fn go_through_names(
-    shared: &Arc<Shared>,
-    directory: InodeId,
-    after: Option<&ListingPosition>,
-    limit: usize,
-    begun: BootInstant,
-) -> Result<(Vec<(EntryName, Edge)>, bool), MasterError> {
-    let reading = Reading { directory, after, begun: Some(begun) };
-    let page =
-        |state: &dyn StateReader, part: Option<&Part>| edges_by_key(state, directory, after, part, limit);
-    let (names, complete, _) = read_by_key(shared, reading, page).await?;
-    Ok((names, complete))
-}
-
-/// What is read of a directory in the order of keys.
-#[derive(Clone, Copy)]
-struct Reading<'a> {
-    directory: InodeId,
-    after: Option<&'a ListingPosition>,
-    /// When whoever goes through all of it began.
-    begun: Option<BootInstant>,
-}
-
-/// What stands somewhere in the order of keys.
-trait Placed {
-    fn position(&self) -> ListingPosition;
-}
-
-impl Placed for Named {
-    fn position(&self) -> ListingPosition {
-        ListingPosition::of(&self.name, self.entry.kind)
-    }
-}
-
-impl Placed for (EntryName, Edge) {
-    fn position(&self) -> ListingPosition {
-        ListingPosition::of(&self.0, self.1.kind)
-    }
-}
-
-/// A page of a directory, all of which or a part is known.
-async fn read_by_key<T: Placed>(
-    shared: &Arc<Shared>,
-    reading: Reading<'_>,
-    page: impl Fn(&dyn StateReader, Option<&Part>) -> Result<(Vec<T>, bool), MasterError>,
-) -> Result<(Vec<T>, bool, Validity), MasterError> {
-    while_forgotten(shared, || read_by_key_once(shared, reading, &page)).await
-}
-
-async fn read_by_key_once<T: Placed>(
-    shared: &Arc<Shared>,
-    Reading { directory, after, begun }: Reading<'_>,
-    page: impl Fn(&dyn StateReader, Option<&Part>) -> Result<(Vec<T>, bool), MasterError>,
-) -> Result<(Vec<T>, bool, Validity), MasterError> {
-    let is_good = |place: &Place| {
-        let begun = begun.filter(|_| after.is_some()).zip(place.freshness());
-        begun.is_some_and(|(begun, freshness)| {
-            shared.checks.lock().is_good_for(place.directory.id, freshness, begun)
-        })
-    };
-    let mut goal = after.cloned();
-    loop {
-        let question = |state: &dyn StateReader| page(state, None);
-        let look = |state: &dyn StateReader| {
-            let place = Place::of(state, existing(state, directory)?, None)?;
-            if is_good(&place) && query::is_listed(state, directory)? {
-                return Ok(Seen::Answer(question(state)?, Validity::default()));
-            }
-            match fresh_for(shared, state, &place)? {
-                Some(valid) => Ok(Seen::Answer(question(state)?, valid)),
-                None => Ok(Seen::Old(Box::new(place))),
-            }
-        };
-        let place = match shared.query(look).await? {
-            Seen::Answer((entries, complete), valid) => return Ok((entries, complete, valid)),
-            Seen::Old(place) => place,
-        };
-        let wanted = if begun.is_some() { Goal::Through } else { Goal::Beyond };
-        match ensure_as_of(shared, &place, wanted(goal.as_ref()), begun).await? {
-            Covered::Whole(remaining) => {
-                let whole = |state: &dyn StateReader| while_known(state, &place, None, question);
-                let (entries, complete) = shared.query(whole).await?;
-                return Ok((entries, complete, place.validity(remaining)));
-            }
-            Covered::Part(part) => {
-                let question = |state: &dyn StateReader| page(state, Some(&part));
-                let seen = |state: &dyn StateReader| while_known(state, &place, Some(&part), question);
-                let (entries, _) = shared.query(seen).await?;
-                if let Some(last) = entries.last() {
-                    let valid = place.validity_in(&part, &last.position(), shared);
-                    return Ok((entries, false, valid));
-                }
-                // All that was seen is gone, or nothing: what follows is waited for.
-                goal = Some(part.passed);
-            }
-        }
-    }
-}
-
 /// Sees to it that a directory was listed to its end within its freshness, behind those who wait for other directories.
 /// An outage is an error, also where older names are known. `NotFound` and `NotADirectory` mean that it is not there any
 /// more: where it is a mount's own root that is missing, the under-store is said to fail.
@@ -380,35 +248,6 @@ fn page(
     limit: usize,
 ) -> Result<(Vec<Named>, bool), MasterError> {
     describe_page(shared, state, query::list(state, directory, after, limit)?, limit)
-}
-
-/// The same in the order of keys, and if there is only a part of the directory, of that.
-fn page_by_key(
-    shared: &Arc<Shared>,
-    state: &dyn StateReader,
-    directory: InodeId,
-    after: Option<&ListingPosition>,
-    part: Option<&Part>,
-    limit: usize,
-) -> Result<(Vec<Named>, bool), MasterError> {
-    let (edges, is_last) = edges_by_key(state, directory, after, part, limit)?;
-    let (entries, complete) = describe_page(shared, state, query::targets(state, edges)?, limit)?;
-    Ok((entries, complete && is_last))
-}
-
-/// Up to `limit` names that stand after `after`; whether no more follow.
-fn edges_by_key(
-    state: &dyn StateReader,
-    directory: InodeId,
-    after: Option<&ListingPosition>,
-    part: Option<&Part>,
-    limit: usize,
-) -> Result<(Vec<(EntryName, Edge)>, bool), MasterError> {
-    let up_to = part.map(|part| &part.passed);
-    let mut edges = query::list_edges_by_key(state, directory, after, up_to, limit)?;
-    let is_last = edges.len() < limit;
-    edges.retain(|(name, edge)| part.is_none_or(|part| !part.is_gone(name, edge.changed_at)));
-    Ok((edges, is_last))
 }
 
 fn describe_page(
