@@ -96,6 +96,48 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_has_the_errno_that_the_document_says() {
+        let expected = [
+            (ErrorKind::NotFound, "ENOENT", KernelErrno::NOENT),
+            (ErrorKind::NotADirectory, "ENOTDIR", KernelErrno::NOTDIR),
+            (ErrorKind::IsADirectory, "EISDIR", KernelErrno::ISDIR),
+            (ErrorKind::ReadOnly, "EROFS", KernelErrno::ROFS),
+            (ErrorKind::Stale, "ESTALE", KernelErrno::STALE),
+            (ErrorKind::UnderStore, "EREMOTEIO", KernelErrno::REMOTEIO),
+            (ErrorKind::Maintenance, "EREMOTEIO", KernelErrno::REMOTEIO),
+            (ErrorKind::PermissionDenied, "EACCES", KernelErrno::ACCESS),
+            (ErrorKind::Unauthenticated, "EACCES", KernelErrno::ACCESS),
+            (ErrorKind::Unavailable, "EHOSTDOWN", KernelErrno::HOSTDOWN),
+            (ErrorKind::NotLeader, "EHOSTDOWN", KernelErrno::HOSTDOWN),
+            (ErrorKind::StaleEpoch, "EHOSTDOWN", KernelErrno::HOSTDOWN),
+            (ErrorKind::TimedOut, "ETIMEDOUT", KernelErrno::TIMEDOUT),
+            (ErrorKind::Corrupt, "EBADMSG", KernelErrno::BADMSG),
+            (ErrorKind::InvalidArgument, "EINVAL", KernelErrno::INVAL),
+            (ErrorKind::NoSpace, "ENOSPC", KernelErrno::NOSPC),
+            (ErrorKind::Busy, "EBUSY", KernelErrno::BUSY),
+            (ErrorKind::LimitExceeded, "EOVERFLOW", KernelErrno::OVERFLOW),
+            (ErrorKind::Unsupported, "EOPNOTSUPP", KernelErrno::OPNOTSUPP),
+            (ErrorKind::SessionExpired, "EIO", KernelErrno::IO),
+            (ErrorKind::Io, "EIO", KernelErrno::IO),
+            (ErrorKind::Internal, "EIO", KernelErrno::IO),
+        ];
+        let document = include_str!("../../docs/semantics.md");
+        let errors = document.split("## Errors").nth(1).and_then(|rest| rest.split("\n## ").next());
+        let rows =
+            errors.expect("there is such a section").lines().filter_map(|line| line.strip_prefix("| "));
+        let named: Vec<_> =
+            rows.filter_map(|row| Some(row.split(" |").next()?.split(", "))).flatten().collect();
+        for (kind, name, errno) in expected {
+            assert_eq!(of(kind).code(), errno.raw_os_error(), "{kind}");
+            assert!(named.contains(&name), "{name} has no row");
+        }
+        // What exists already is in the way of who makes something, and nothing can be made.
+        let left: Vec<_> =
+            ErrorKind::ALL.into_iter().filter(|kind| !expected.iter().any(|(one, ..)| one == kind)).collect();
+        assert_eq!(left, [ErrorKind::AlreadyExists]);
+    }
+
+    #[test]
     fn errors_of_the_kernel_are_told_apart() {
         let error = |errno: KernelErrno| io::Error::from_raw_os_error(errno.raw_os_error());
         assert!(is_dead_mount(&error(KernelErrno::NOTCONN)) && !is_dead_mount(&error(KernelErrno::NOENT)));

@@ -102,6 +102,14 @@ mod tests {
     }
 
     #[test]
+    fn where_both_have_a_version_id_the_tags_do_not_count() {
+        let version = |id: &str, tag: &str| Fingerprint { version_id: Some(id.to_owned()), ..tagged(tag, 1) };
+        assert!(!version("1", "a").is_same_content(&version("2", "a")), "the same bytes were written again");
+        assert!(version("1", "a").is_same_content(&version("1", "b")));
+        assert!(version("1", "a").is_same_content(&tagged("a", 2)), "one has none, as in a listing");
+    }
+
+    #[test]
     fn another_length_is_another_content_even_under_one_tag() {
         let longer = Fingerprint { length: ByteCount::new(4), ..tagged("a", 1) };
         assert!(!tagged("a", 1).is_same_content(&longer));
@@ -114,6 +122,15 @@ mod tests {
         let changed = LocalIdentity { changed: Timestamp::from_nanos(6), ..local };
         assert!(!before.is_same_content(&Fingerprint { local: Some(changed), ..before.clone() }));
         assert!(before.is_same_content(&before.clone()));
+    }
+
+    #[test]
+    fn a_local_file_of_which_nothing_differs_but_bytes_is_taken_for_unchanged() {
+        let local = LocalIdentity { device: 1, inode: 2, changed: Timestamp::from_nanos(5) };
+        let before = Fingerprint { tag: None, local: Some(local), ..tagged("", 1) };
+        // A length that differs is told even within one tick of the clock.
+        let longer = Fingerprint { length: ByteCount::new(4), ..before.clone() };
+        assert!(before.is_same_content(&before.clone()) && !before.is_same_content(&longer));
     }
 
     #[test]

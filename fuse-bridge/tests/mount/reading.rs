@@ -3,14 +3,15 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use forebay_fuse::{FuseOptions, MountSettings, Passthrough, ReadMode, mount};
 use prometheus::Registry;
-use rustix::fs::Advice;
+use rustix::fs::{Advice, OFlags, sendfile};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::mount::{MountFlags, UnmountFlags};
@@ -70,6 +71,42 @@ fn bytes_are_right_whole_in_parts_and_mapped_by_both_ways_of_reading() {
     assert_eq!(fixture.mounted.as_ref().expect("mounted").read_mode(), ReadMode::Allowed);
     reads_right(&tree, &fixture);
     assert_eq!(count(&tree.counts.passthrough_opens), 3);
+}
+
+#[test]
+fn a_file_can_be_sent_and_read_past_the_page_cache_by_both_ways_of_reading() {
+    let tree = Tree::new();
+    let fixture = Fixture::new(&tree);
+    let expected = content(1 << 20, 1);
+    for (name, is_complete) in [("buffered", false), ("complete", true)] {
+        let version = tree.write(name, expected.clone());
+        if is_complete {
+            tree.complete(version);
+        }
+        let file = File::open(fixture.path(name)).expect("opened");
+        let (sender, mut receiver) = UnixStream::pair().expect("made");
+        let received = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            receiver.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        let mut sent = 0;
+        while sent < expected.len() {
+            sent += sendfile(&sender, &file, None, expected.len() - sent).expect("sent");
+        }
+        drop(sender);
+        assert!(received.join().expect("no panic").expect("received") == expected, "{name}, sent");
+
+        let flags = i32::try_from(OFlags::DIRECT.bits()).expect("a small flag");
+        let direct =
+            File::options().read(true).custom_flags(flags).open(fixture.path(name)).expect("accepted");
+        // As direct reads of a disk want it.
+        let mut buffer = vec![0; 16 << 10];
+        let begin = buffer.as_ptr().align_offset(4 << 10);
+        let aligned = &mut buffer[begin..begin + (8 << 10)];
+        direct.read_exact_at(aligned, 64 << 10).expect("read");
+        assert!(aligned[..] == expected[64 << 10..72 << 10], "{name}, directly");
+    }
+    assert_eq!(count(&tree.counts.passthrough_opens), 2, "both of the complete file");
 }
 
 #[test]

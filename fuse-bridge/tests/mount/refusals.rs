@@ -1,9 +1,9 @@
 //! Nothing can be changed, and everybody is told so in the same words.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::PermissionsExt;
 
-use rustix::fs::XattrFlags;
+use rustix::fs::{FlockOperation, XattrFlags, fcntl_lock};
 use rustix::io::Errno;
 
 use crate::fixture::{Fixture, content, errno};
@@ -55,4 +55,21 @@ fn a_handle_can_be_flushed_and_locked_as_any_other() {
     File::open(fixture.root()).expect("opened").sync_all().expect("nothing to do");
     file.lock_shared().expect("locked");
     file.unlock().expect("unlocked");
+}
+
+#[test]
+fn a_lock_holds_among_the_handles_of_its_mount_and_no_further() {
+    let tree = Tree::new();
+    tree.write("f", content(10, 1));
+    let mounts = [Fixture::new(&tree), Fixture::new(&tree)];
+    let open = |mount: &Fixture| File::open(mount.path("f")).expect("opened");
+    let (holder, neighbour, elsewhere) = (open(&mounts[0]), open(&mounts[0]), open(&mounts[1]));
+    holder.try_lock().expect("nobody has it");
+    assert!(matches!(neighbour.try_lock(), Err(TryLockError::WouldBlock)));
+    elsewhere.try_lock().expect("the other mount knows nothing of it");
+    holder.unlock().expect("unlocked");
+    neighbour.try_lock().expect("nobody has it here");
+    fcntl_lock(&holder, FlockOperation::NonBlockingLockShared).expect("whoever reads may share");
+    let exclusive = fcntl_lock(&holder, FlockOperation::NonBlockingLockExclusive);
+    assert_eq!(exclusive, Err(Errno::BADF), "that is for who may write");
 }

@@ -23,6 +23,8 @@ struct State {
     page_length: Mutex<usize>,
     /// Objects are answered for without what tells their versions.
     is_odd: Mutex<bool>,
+    /// Listings are refused.
+    is_refusing: Mutex<bool>,
     /// Listings whose content is settled, sent or not.
     settled: watch::Sender<usize>,
     /// Listings that may be sent.
@@ -41,6 +43,7 @@ impl Bucket {
             keys: Mutex::default(),
             page_length: Mutex::new(1000),
             is_odd: Mutex::new(false),
+            is_refusing: Mutex::new(false),
             settled: watch::channel(0).0,
             sent: Semaphore::new(listings),
             holds_back: watch::channel(false).0,
@@ -75,6 +78,11 @@ impl Bucket {
 
     pub(super) fn be_odd(&self, is_odd: bool) {
         *self.state.is_odd.lock() = is_odd;
+    }
+
+    /// Refuses all listings that are not sent yet.
+    pub(super) fn refuse(&self, is_refusing: bool) {
+        *self.state.is_refusing.lock() = is_refusing;
     }
 
     /// Lets so many more listings go.
@@ -141,7 +149,8 @@ async fn answer(state: Arc<State>, mut stream: TcpStream) {
         );
         state.settled.send_modify(|settled| *settled += 1);
         state.sent.acquire().await.expect("never closed").forget();
-        ("200 OK", format!("Content-Length: {}\r\n\r\n{listed}", listed.len()))
+        let status = if *state.is_refusing.lock() { "403 Forbidden" } else { "200 OK" };
+        (status, format!("Content-Length: {}\r\n\r\n{listed}", listed.len()))
     };
     let answer = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{answer}");
     // Whoever asked may have gone.

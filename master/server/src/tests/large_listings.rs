@@ -128,6 +128,34 @@ async fn a_listing_under_way_shows_no_name_that_it_missed_and_names_go_at_its_en
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_is_cut_short_removes_nothing_and_the_next_whole_one_does() {
+    let bucket = bucket(3, 3).await;
+    let world = World::over_bucket(&bucket, MountOptions::FRESHNESS_DEFAULT).await;
+    assert_eq!(world.all(1000).await.len(), 3 * PAGE);
+    let gone = [5, PAGE + 1, 3 * PAGE - 1];
+    gone.iter().for_each(|gone| bucket.remove(&key(*gone)));
+    world.clock.advance(Duration::from_secs(200));
+    let data = world.data().await;
+    let shared = Arc::clone(&world.shared);
+    let refreshing = tokio::spawn(async move { tree::refresh(&shared, data).await });
+    bucket.settled(4).await;
+    bucket.send(1);
+    bucket.settled(5).await;
+    bucket.refuse(true);
+    bucket.send(1);
+    assert!(refreshing.await.expect("no panic").is_err(), "its second page was refused");
+    let known = async || {
+        world.shared.query(move |state| Ok(query::list(state, data, None, 1000)?)).await.expect("read").len()
+    };
+    assert_eq!(known().await, 3 * PAGE);
+    bucket.refuse(false);
+    bucket.send(3);
+    world.clock.advance(Duration::from_secs(200));
+    assert_eq!(world.all(1000).await.len(), 3 * PAGE - gone.len());
+    assert_eq!(known().await, 3 * PAGE - gone.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_reads_on_after_the_freshness_waits_for_what_it_reads_and_for_no_more() {
     let bucket = bucket(3, 3).await;
     let world = World::over_bucket(&bucket, MountOptions::FRESHNESS_DEFAULT).await;

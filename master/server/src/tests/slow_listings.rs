@@ -1,5 +1,7 @@
 //! Listings that take their time: who may share one, what an outage does meanwhile, and the end of the process.
 
+use forebay_metadata::{ChangeMount, OnOutage};
+
 use super::bucket::Bucket;
 use super::*;
 use crate::error::MasterError;
@@ -91,6 +93,40 @@ async fn the_process_ends_while_a_listing_waits_for_a_silent_store() {
     for asked in [first, next] {
         let error = asked.await.expect("no panic").expect_err("nobody lists any more");
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
+}
+
+/// How long two questions wait one after the other while the store says nothing, and whether they are answered.
+async fn questions_in_silence(on_outage: OnOutage) -> [(Duration, bool); 2] {
+    let bucket = Bucket::new(1).await;
+    bucket.put("a");
+    let world = World::over_bucket(&bucket, MountOptions::FRESHNESS_DEFAULT).await;
+    let change = ChangeMount { on_outage: Some(on_outage), ..ChangeMount::of(path("/data")) };
+    world.shared.propose(None, Command::ChangeMount(change)).await.expect("changed");
+    let data = world.data().await;
+    assert!(world.has(data, "a").await.expect("no panic").expect("answered"));
+    let mut questions = [(Duration::ZERO, false); 2];
+    for question in &mut questions {
+        world.clock.advance(Duration::from_secs(61));
+        let begun = std::time::Instant::now();
+        let answer = world.has(data, "a").await.expect("no panic");
+        *question = (begun.elapsed(), answer.is_ok_and(|is_there| is_there));
+    }
+    questions
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_store_is_waited_for_for_a_named_time_and_for_less_once_it_is_away() {
+    let (served, failed) =
+        tokio::join!(questions_in_silence(OnOutage::Serve), questions_in_silence(OnOutage::Fail));
+    // What a busy machine may add.
+    let room = Duration::from_secs(2);
+    let first = [limits::SILENCE_PATIENCE, limits::SILENCE_PATIENCE_FAIL];
+    for (questions, first, is_served) in [(served, first[0], true), (failed, first[1], false)] {
+        for ((waited, was_served), named) in questions.into_iter().zip([first, limits::OUTAGE_PATIENCE]) {
+            assert!((named..named + room).contains(&waited), "{waited:?} where {named:?} is named");
+            assert_eq!(was_served, is_served);
+        }
     }
 }
 
