@@ -4,13 +4,16 @@
 
 mod config_keys;
 mod dependency_homes;
+mod document_links;
 mod errno_bridge;
 mod forbidden_names;
 mod header;
 mod leftovers;
 mod length;
+mod markdown;
 mod metric_names;
 mod module_files;
+mod rule_tests;
 mod status_bridge;
 mod table;
 
@@ -30,9 +33,10 @@ struct Finding {
 
 type Rule = fn(&Tree) -> Vec<Finding>;
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 12] = [
     config_keys::check,
     dependency_homes::check,
+    document_links::check,
     errno_bridge::check,
     forbidden_names::check,
     header::check,
@@ -40,6 +44,7 @@ const RULES: [Rule; 10] = [
     length::check,
     metric_names::check,
     module_files::check,
+    rule_tests::check,
     status_bridge::check,
 ];
 

@@ -1,5 +1,6 @@
 //! The files of the repository as the rules see them: read once, Rust taken apart, build output left out.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -16,6 +17,8 @@ const ENDINGS: [&str; 7] = ["rs", "md", "toml", "proto", "sh", "yaml", "yml"];
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(crate) files: Vec<SourceFile>,
+    /// Whatever a document may lead to: files of any ending and folders, relative to the workspace, with slashes.
+    pub(crate) paths: BTreeSet<String>,
 }
 
 /// One file.
@@ -31,10 +34,10 @@ pub(crate) struct SourceFile {
 impl Tree {
     /// Reads the workspace.
     pub(crate) fn load(root: &Path) -> Result<Self> {
-        let mut files = Vec::new();
-        walk(root, "", &mut files)?;
-        files.sort_by(|left, right| left.path.cmp(&right.path));
-        Ok(Self { files })
+        let mut tree = Self { files: Vec::new(), paths: BTreeSet::new() };
+        walk(root, "", &mut tree)?;
+        tree.files.sort_by(|left, right| left.path.cmp(&right.path));
+        Ok(tree)
     }
 
     /// The file at a path.
@@ -50,7 +53,14 @@ impl Tree {
     /// A tree with faults planted by a test.
     #[cfg(test)]
     pub(crate) fn planted(files: &[(&str, &str)]) -> Self {
-        Self { files: files.iter().map(|(path, text)| SourceFile::new(path, (*text).to_owned())).collect() }
+        let with_folders = |path: &str| {
+            let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+            ends.map(|end| path[..end].to_owned()).collect::<Vec<_>>()
+        };
+        Self {
+            files: files.iter().map(|(path, text)| SourceFile::new(path, (*text).to_owned())).collect(),
+            paths: files.iter().flat_map(|(path, _)| with_folders(path)).collect(),
+        }
     }
 }
 
@@ -83,20 +93,24 @@ impl SourceFile {
     }
 }
 
-fn walk(folder: &Path, prefix: &str, files: &mut Vec<SourceFile>) -> Result<()> {
+fn walk(folder: &Path, prefix: &str, tree: &mut Tree) -> Result<()> {
     let unreadable = || format!("{} cannot be read", folder.display());
     for entry in fs::read_dir(folder).with_context(unreadable)? {
         let entry = entry.with_context(unreadable)?;
         let Ok(name) = entry.file_name().into_string() else { continue };
         let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
         let kind = entry.file_type().with_context(unreadable)?;
-        if kind.is_dir() && !name.starts_with('.') && !FOREIGN_FOLDERS.contains(&name.as_str()) {
-            walk(&entry.path(), &path, files)?;
+        if kind.is_dir() && (name.starts_with('.') || FOREIGN_FOLDERS.contains(&name.as_str())) {
+            continue;
+        }
+        tree.paths.insert(path.clone());
+        if kind.is_dir() {
+            walk(&entry.path(), &path, tree)?;
         }
         let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
         if kind.is_file() && (ENDINGS.contains(&ending) || name == "Makefile") {
             let text = fs::read_to_string(entry.path()).with_context(|| format!("{path} cannot be read"))?;
-            files.push(SourceFile::new(&path, text));
+            tree.files.push(SourceFile::new(&path, text));
         }
     }
     Ok(())
@@ -112,6 +126,8 @@ mod tests {
         assert!(tree.file("xtask/src/tree.rs").is_some_and(|file| file.views.is_some()));
         assert!(tree.file("Cargo.toml").is_some_and(|file| file.views.is_none()));
         assert!(!tree.files.iter().any(|file| file.is_in("target") || file.is_in(".git")));
+        assert!(["xtask", "xtask/src/tree.rs", "LICENSE"].iter().all(|path| tree.paths.contains(*path)));
+        assert!(!tree.paths.contains("target"));
     }
 
     #[test]
