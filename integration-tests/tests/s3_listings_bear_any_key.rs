@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forebay_integration_tests::{Cluster, FaultProxy, READ_MODES, Radosgw, wait_until};
+use forebay_integration_tests::{Cluster, Exchange, Fault, FaultProxy, READ_MODES, Radosgw, wait_until};
 
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -70,23 +70,58 @@ fn odd_keys_are_shown(bucket: &str, mode: &str) {
     assert_eq!(listed("/data/a"), ["b"]);
     assert_eq!(listed("/data/marked"), ["c"]);
     assert_eq!(std::fs::read_dir(&root).expect("listed").count(), first.len());
+    // `a//b`, `/b`, `../up`, `.`, `..`, the long one, and the file beside the directory `a`.
+    assert!(cluster.metric("forebay_master_skipped_entries_total") >= 7, "what is not shown is counted");
 }
 
-#[test]
-fn a_prefix_of_more_keys_than_one_answer_holds_is_listed_whole_and_without_what_is_beside_it() {
-    const KEYS: usize = 2_500;
+/// A bucket with so many keys below `many/keys/`, written by several at once.
+fn many_keys(count: usize) -> String {
     let server = Radosgw::shared();
     let bucket = server.bucket();
     std::thread::scope(|scope| {
         for part in 0..4 {
             let (bucket, mut client) = (&bucket, server.client());
             scope.spawn(move || {
-                for number in (part..KEYS).step_by(4) {
+                for number in (part..count).step_by(4) {
                     client.put(bucket, format!("many/keys/{number:05}"), b"x");
                 }
             });
         }
     });
+    bucket
+}
+
+#[test]
+fn a_mount_shows_the_first_names_of_a_large_directory_while_the_rest_does_not_come() {
+    const KEYS: usize = 1_200;
+    const FIRST: usize = 500;
+    let bucket = many_keys(KEYS);
+    let proxy = FaultProxy::start(Radosgw::shared().endpoint());
+    let cluster = Cluster::builder().fuse().start();
+    let mounted = cluster.mount_s3(&format!("s3://{bucket}/many"), "/data", &proxy.endpoint(), &[]);
+    assert_eq!(mounted.code, 0, "{}", mounted.stderr);
+    let directory = cluster.fuse().join("data/keys");
+    wait_until("the directory is seen", WITHIN, || directory.exists());
+    proxy.fail("continuation-token", Fault::Silence, None);
+    let is_further =
+        |exchange: &Exchange| exchange.target.contains("continuation-token") && exchange.status != 0;
+    let entries = std::fs::read_dir(&directory).expect("opened").take(FIRST);
+    let first: Vec<_> =
+        entries.map(|entry| entry.expect("one").file_name().into_string().expect("text")).collect();
+    assert!(!proxy.exchanges().iter().any(is_further), "the listing had not ended");
+    assert_eq!(first, (0..FIRST).map(|number| format!("{number:05}")).collect::<Vec<_>>());
+    assert_eq!(std::fs::read(directory.join("00007")).expect("its place was passed"), b"x");
+    proxy.heal();
+    wait_until("all names are shown", Duration::from_secs(60), || {
+        let names = std::fs::read_dir(&directory).map(|entries| entries.flatten().count());
+        names.is_ok_and(|names| names == KEYS)
+    });
+}
+
+#[test]
+fn a_prefix_of_more_keys_than_one_answer_holds_is_listed_whole_and_without_what_is_beside_it() {
+    const KEYS: usize = 2_500;
+    let (server, bucket) = (Radosgw::shared(), many_keys(KEYS));
     server.client().put(&bucket, "many/keys-beside", b"x");
     server.client().put(&bucket, "manya", b"x");
     let proxy = FaultProxy::start(server.endpoint());

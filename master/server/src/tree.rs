@@ -369,13 +369,17 @@ async fn described_within(
     };
     let describe = |state: &dyn StateReader| described(shared, state, inode);
     let name = shared.query(|state| Ok(existing(state, inode)?.name)).await?;
-    if let Some(name) = &name {
-        let of = Name { name, inode: Some(inode), position: None };
-        if let Some(answered) = answer_single(shared, &place, of, describe).await? {
-            return Ok(answered);
-        }
+    let Some(name) = name else { return once_listed(shared, &place, describe).await };
+    let of = Name { name: &name, inode: Some(inode), position: None };
+    if let Some(answered) = answer_single(shared, &place, of, describe).await? {
+        return Ok(answered);
     }
-    once_listed(shared, &place, describe).await
+    // Of a directory that is being listed nobody waits for more than where the name stands.
+    match lookup_once(shared, place.directory.id, &name, false).await? {
+        (Some(entry), valid) if entry.inode == inode => Ok((entry, valid)),
+        // The name leads to something else now, or nowhere.
+        _ => Err(MasterError::NoInode(inode)),
+    }
 }
 
 fn described(shared: &Arc<Shared>, state: &dyn StateReader, inode: InodeId) -> Result<Entry, MasterError> {

@@ -2,6 +2,7 @@
 
 use super::bucket::Bucket;
 use super::*;
+use forebay_proto::Entry;
 use forebay_types::{EntryKind, ListingPosition};
 
 /// Keys of one page of these buckets.
@@ -66,6 +67,34 @@ async fn a_name_is_looked_up_as_soon_as_its_place_was_passed() {
     bucket.send(1);
     let missing = tree::lookup(&world.shared, data, &name("g")).await.expect("looked up");
     assert!(missing.0.is_none() && missing.1.granted > Duration::ZERO);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_shown_is_opened_before_its_directory_is_listed_to_its_end() {
+    let bucket = bucket(3, 1).await;
+    let world = World::over_bucket(&bucket, MountOptions::FRESHNESS_DEFAULT).await;
+    let data = world.data().await;
+    let inode = async |of: &str| {
+        let found = tree::lookup(&world.shared, data, &name(of)).await.expect("looked up").0;
+        found.expect("its place was passed").inode
+    };
+    let (kept, gone) = (inode(&key(0)).await, inode(&key(1)).await);
+    let version = |entry: Entry| entry.version.expect("a file").0.file;
+    let (opened, valid) = tree::open(&world.shared, kept).await.expect("opened");
+    let (seen, _) = tree::attributes(&world.shared, kept).await.expect("seen");
+    let opened = version(opened);
+    assert_eq!(version(seen), opened);
+    assert!(valid.alone > Duration::ZERO && world.requests() <= 2, "no page came since");
+
+    bucket.send(2);
+    assert_eq!(world.all(1000).await.len(), 3 * PAGE);
+    bucket.remove(&key(1));
+    world.clock.advance(Duration::from_secs(200));
+    // Of three pages.
+    bucket.send(1);
+    assert_eq!(version(tree::open(&world.shared, kept).await.expect("opened").0), opened);
+    let missing = tree::open(&world.shared, gone).await.expect_err("the listing has shown that it is gone");
+    assert_eq!(missing.kind(), ErrorKind::NotFound, "{missing}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
