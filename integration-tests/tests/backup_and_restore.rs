@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use forebay_integration_tests::{
-    Fleet, KEY_ID, Output, Process, Rclone, SECRET_KEY, content, drop_page_cache, run, sha256, wait_until,
-    write_file,
+    Fleet, KEY_ID, Output, Process, READ_MODES, Rclone, SECRET_KEY, content, drop_page_cache, run, sha256,
+    wait_until, write_file,
 };
 use serde_json::Value;
 
@@ -268,6 +269,37 @@ fn the_same_backup_can_be_restored_again_and_again() {
 }
 
 #[test]
+fn what_is_immutable_or_in_maintenance_is_restored_as_the_backup_has_it() {
+    let mut world = World::new(1);
+    let folders = ["/immutable", "/still"].map(|at| {
+        let folder = tempfile::tempdir().expect("a folder");
+        write_file(&folder.path().join("f"), 1, 1000);
+        let freshness = if at == "/immutable" { "immutable" } else { "0s" };
+        let uri = format!("file://{}", folder.path().display());
+        done(&world.fleet.run(&["mount", &uri, at, "--freshness", freshness]));
+        (at, folder, uri)
+    });
+    let names = |world: &World, at: &str| {
+        let listed = world.fleet.json(&["fs", "ls", at]);
+        let entries = listed["entries"].as_array().expect("a list").iter();
+        entries.map(|entry| entry["name"].as_str().expect("text").to_owned()).collect::<Vec<_>>()
+    };
+    folders.iter().for_each(|(at, ..)| assert_eq!(names(&world, at), ["f"]));
+    done(&world.fleet.run(&["mount", &folders[1].2, "/still", "--mode", "no-access"]));
+    let file = world.backup("backup");
+    folders.iter().for_each(|(_, folder, _)| drop(write_file(&folder.path().join("later"), 2, 1000)));
+    world.change_master("restored", &["--restore", &file]);
+    folders.iter().for_each(|(at, ..)| assert_eq!(names(&world, at), ["f"], "{at}"));
+    let mounts = world.fleet.json(&["mounts"])["mounts"].clone();
+    let still = mounts.as_array().and_then(|mounts| mounts.iter().find(|mount| mount["path"] == "/still"));
+    assert_eq!(still.expect("restored")["mode"], "NO_ACCESS");
+    refused(&world.fleet.run(&["fs", "cat", "/still/f"]), &["is in maintenance"]);
+    done(&world.fleet.run(&["mount", &folders[1].2, "/still", "--mode", "normal"]));
+    world.expect("/still", folders[1].1.path());
+    assert_eq!(names(&world, "/immutable"), ["f"]);
+}
+
+#[test]
 fn a_new_format_under_an_old_worker_serves_no_byte_of_the_old_tree() {
     let mut world = World::new(1);
     let at = world.fleet.mount("host-0", "freshness=0s").join("data");
@@ -299,6 +331,25 @@ fn a_new_format_under_an_old_worker_serves_no_byte_of_the_old_tree() {
     world.fleet.workers[0] = world.fleet.start_worker(0);
     world.expect("/data", other.path());
     world.expect("/source", world.source.path());
+}
+
+#[test]
+fn what_is_open_of_a_tree_that_is_no_more_is_an_error_and_is_opened_again() {
+    let source = tempfile::tempdir().expect("a folder");
+    // Larger than what is fetched ahead of a read.
+    let large = write_file(&source.path().join("large"), 1, 60 * MIB);
+    for mode in READ_MODES {
+        let mut world = World::new(1);
+        done(&world.mount(source.path(), "/large"));
+        let path = world.fleet.mount("host-0", mode).join("large/large");
+        let open = std::fs::File::open(&path).expect("opened");
+        open.read_exact_at(&mut vec![0; MIB], 0).expect("read");
+        world.change_master("master", &["--format", "--force"]);
+        done(&world.mount(source.path(), "/large"));
+        let error = open.read_exact_at(&mut vec![0; MIB], 59 * MIB as u64).expect_err("nobody knows it");
+        assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{mode}: {error}");
+        wait_until("it is opened again", SOON, || std::fs::read(&path).is_ok_and(|read| read == large));
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the cluster learns of an under-store reaches each mount, and what its kernel remembers, long before the mount's
 //! freshness is over.
 
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,11 +13,15 @@ const LENGTH: usize = 100_000;
 
 /// A folder with `f` and `g`, mounted for an hour's freshness, and two mounts of the tree.
 fn two_mounts(source: &Path) -> (Fleet, [PathBuf; 2]) {
+    two_mounts_with(source, "relaxed")
+}
+
+fn two_mounts_with(source: &Path, coherence: &str) -> (Fleet, [PathBuf; 2]) {
     write_file(&source.join("f"), 1, LENGTH);
     write_file(&source.join("g"), 2, LENGTH);
     let mut fleet = Fleet::start(1);
     let uri = format!("file://{}", source.display());
-    let mounted = fleet.run(&["mount", &uri, "/data", "--freshness", "1h"]);
+    let mounted = fleet.run(&["mount", &uri, "/data", "--freshness", "1h", "--coherence", coherence]);
     assert_eq!(mounted.code, 0, "{}", mounted.stderr);
     let mounts = ["one", "other"].map(|host| fleet.mount(host, "passthrough=auto").join("data"));
     for mount in &mounts {
@@ -55,6 +60,44 @@ fn what_a_refresh_finds_is_seen_by_every_mount_within_seconds() {
     change(source.path());
     refresh(&fleet, "/");
     mounts.iter().for_each(|mount| expect_the_change(mount));
+}
+
+#[test]
+fn under_a_strict_mount_what_a_refresh_finds_is_seen_by_the_next_look() {
+    let source = tempfile::tempdir().expect("a folder");
+    let (fleet, mounts) = two_mounts_with(source.path(), "strict");
+    change(source.path());
+    refresh(&fleet, "/data");
+    for mount in &mounts {
+        assert!(mount.join("new").exists() && !mount.join("g").exists());
+        assert_eq!(std::fs::read(mount.join("f")).expect("read"), content(3, LENGTH));
+    }
+}
+
+#[test]
+fn a_refresh_is_of_one_directory_or_file_and_with_r_of_all_below() {
+    let source = tempfile::tempdir().expect("a folder");
+    write_file(&source.path().join("sub/f"), 5, LENGTH);
+    let (fleet, _mounts) = two_mounts(source.path());
+    let is_there = |path: &str| fleet.run(&["fs", "stat", path]).code == 0;
+    let version = |path: &str| fleet.json(&["fs", "stat", path])["file_id"].clone();
+    assert!(!is_there("/data/sub/new"));
+    let before = ["/data/f", "/data/sub/f"].map(version);
+    change(source.path());
+    write_file(&source.path().join("sub/new"), 6, LENGTH);
+    write_file(&source.path().join("next"), 7, LENGTH);
+    std::fs::rename(source.path().join("next"), source.path().join("sub/f")).expect("replaced");
+
+    let refreshed = |arguments: &[&str]| {
+        let output = fleet.run(&[&["fs", "refresh"], arguments].concat());
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        let changed = ["/data/f", "/data/sub/f"].map(version);
+        let is_changed = [changed[0] != before[0], changed[1] != before[1]];
+        (is_changed, ["/data/new", "/data/sub/new"].map(is_there))
+    };
+    assert_eq!(refreshed(&["/data/sub/f"]), ([false, true], [false, false]), "of one file");
+    assert_eq!(refreshed(&["/data"]), ([true, true], [true, false]), "of one directory");
+    assert_eq!(refreshed(&["-r", "/data"]), ([true, true], [true, true]));
 }
 
 #[test]
@@ -101,6 +144,30 @@ fn a_freshness_that_is_changed_counts_at_once() {
     assert_eq!(shown["mounts"][0]["freshness"].as_f64(), Some(1.0), "{shown}");
     let again = fleet.run(&["mount", &uri, "/data"]);
     assert!(again.code == 0 && again.stdout.starts_with("was mounted before"), "{}", again.stdout);
+}
+
+#[test]
+fn a_file_that_is_open_when_its_mount_goes_is_not_found_any_more() {
+    const PAGE: u64 = 1 << 20;
+    const PAGES: u64 = 1 << 10;
+    let source = tempfile::tempdir().expect("a folder");
+    let large = std::fs::File::create(source.path().join("large")).expect("made");
+    large.set_len(PAGES * PAGE).expect("it takes no room");
+    let (fleet, mounts) = two_mounts(source.path());
+    let open = std::fs::File::open(mounts[0].join("large")).expect("opened");
+    let read = |page: u64| open.read_exact_at(&mut [0; 4096], page * PAGE);
+    read(0).expect("read");
+    let unmounted = fleet.run(&["unmount", "/data"]);
+    assert_eq!(unmounted.code, 0, "{}", unmounted.stderr);
+    // Another page each time, since what is read once is cached.
+    let mut pages = (1..PAGES).rev();
+    wait_until("it is not found", Duration::from_secs(60), || {
+        let error = read(pages.next().expect("enough")).err();
+        error.is_some_and(|error| {
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
+            true
+        })
+    });
 }
 
 #[test]

@@ -89,6 +89,7 @@ impl Scene {
             std::fs::read_dir(&self.root)
                 .and_then(|mut entries| entries.next().expect("something").map(drop)),
         ];
+        assert!(self.root.is_dir(), "the mount point itself is always there");
         for error in errors.map(|outcome| outcome.expect_err("past the freshness")) {
             assert_eq!(error.raw_os_error(), Some(EREMOTEIO), "{error}");
         }
@@ -135,6 +136,28 @@ fn where_an_outage_is_to_fail_nothing_is_told_past_the_freshness_in(mode: &str) 
     wait_until("all goes on by itself", WITHIN, || scene.read("uncached").is_ok());
     assert_eq!(scene.read("cached").expect("read"), content(1, LENGTH));
     assert_eq!(scene.state(), "READY");
+}
+
+#[test]
+fn where_an_outage_is_to_fail_whoever_lengthened_the_freshness_of_a_mount_point_is_still_answered() {
+    let mut scene = start("freshness=1h", &["--on-outage", "fail"]);
+    // What it was told before it heard of the mount it does not remember.
+    let metric = |name: &str| scene.cluster.metric(name);
+    wait_until("the kernel heard of the mount and remembers what it is told", WITHIN, || {
+        let read = || scene.read("cached").expect("read").len();
+        read();
+        let looked_up = metric("forebay_fuse_requests_total{operation=\"lookup\"}");
+        read();
+        metric("forebay_fuse_notices_total{kind=\"all\"}") >= 1
+            && metric("forebay_fuse_requests_total{operation=\"lookup\"}") == looked_up
+    });
+    scene.proxy.go_down();
+    wait_until("what is known is too old", WITHIN, || {
+        scene.cluster.run(&["fs", "stat", "/data/cached"]).code == 1
+    });
+    assert_eq!(std::fs::metadata(scene.root.join("cached")).expect("the kernel knows").len(), LENGTH as u64);
+    assert_eq!(scene.read("cached").expect("and so it is read").len(), LENGTH);
+    scene.proxy.come_back();
 }
 
 #[test]

@@ -18,6 +18,8 @@ const STALL_MAX: Duration = Duration::from_secs(10);
 const LENGTH: usize = 300_000;
 /// The under-store fails.
 const EREMOTEIO: i32 = 121;
+/// The under-store refuses.
+const EACCES: i32 = 13;
 
 fn fill(bucket: &Path) {
     for (name, seed) in [("cached", 1), ("uncached", 2), ("later", 3)] {
@@ -131,6 +133,21 @@ fn a_body_that_is_cut_short_is_fetched_again_without_an_error_in(mode: &str) {
     assert_eq!(scene.read("uncached").expect("the third attempt has it"), content(2, LENGTH));
     scene.proxy.fail("/later", Fault::CutAfter(0), Some(1));
     assert_eq!(scene.read("later").expect("the second attempt has it"), content(3, LENGTH));
+}
+
+#[test]
+fn what_the_server_refuses_is_a_refused_read() {
+    in_both_modes(what_the_server_refuses_is_a_refused_read_in);
+}
+
+fn what_the_server_refuses_is_a_refused_read_in(mode: &str) {
+    let scene = start(mode);
+    scene.proxy.fail("/uncached", Fault::Status(403), None);
+    let error = scene.read("uncached").expect_err("the server refuses it");
+    assert_eq!(error.raw_os_error(), Some(EACCES), "{mode}: {error}");
+    assert_eq!(scene.read("later").expect("nothing else is refused"), content(3, LENGTH));
+    scene.proxy.heal();
+    assert_eq!(scene.read("uncached").expect("it is not refused any more"), content(2, LENGTH));
 }
 
 #[test]

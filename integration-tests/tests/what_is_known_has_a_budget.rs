@@ -2,9 +2,10 @@
 //! there for whoever asks, and what is cached of them is not fetched again.
 
 use std::fs;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::Duration;
 
-use forebay_integration_tests::{Cluster, wait_until, write_file};
+use forebay_integration_tests::{Cluster, drop_page_cache, wait_until, write_file};
 
 const DIRECTORIES: u64 = 4;
 const FILES: u64 = 30;
@@ -34,6 +35,10 @@ fn what_was_forgotten_is_found_again_and_its_cached_bytes_are_not_fetched_again(
         }
     };
     read_all();
+    let open = fs::File::open(root.join(&files[0].0)).expect("opened");
+    let node = |path: &str| fs::metadata(root.join(path)).expect("there").ino();
+    let nodes = || (0..4).map(|at| [node(&format!("d{at}")), node(&files[at].0)]).collect::<Vec<_>>();
+    let before = nodes();
     let known = || cluster.json(&["admin", "report"])["namespace"]["files"].as_u64().expect("a number");
     assert_eq!(known(), DIRECTORIES * FILES);
     let fetched = cluster.metric("forebay_worker_under_store_read_bytes_total");
@@ -43,6 +48,9 @@ fn what_was_forgotten_is_found_again_and_its_cached_bytes_are_not_fetched_again(
     wait_until("the worker has heard of it", Duration::from_secs(10), || {
         cluster.metric("forebay_worker_disowned_versions_total") == forgotten
     });
+    let mut still_open = vec![0; files[0].1.len()];
+    open.read_exact_at(&mut still_open, 0).expect("an open file goes on");
+    assert_eq!(still_open, files[0].1);
     let names = |directory: u64| {
         let listed = fs::read_dir(root.join(format!("d{directory}"))).expect("listed");
         listed.inspect(|entry| assert!(entry.is_ok(), "{entry:?}")).count() as u64
@@ -55,4 +63,13 @@ fn what_was_forgotten_is_found_again_and_its_cached_bytes_are_not_fetched_again(
         "nothing is fetched again"
     );
     assert_eq!(cluster.metric("forebay_worker_adopted_versions_total"), forgotten);
+    // Names that the kernel remembers are not seen again.
+    drop_page_cache();
+    let (mut directories, mut seen_anew) = (0, 0);
+    for ([directory, file], [directory_now, file_now]) in before.into_iter().zip(nodes()) {
+        directories += u64::from(directory == directory_now);
+        seen_anew += u64::from(file != file_now);
+    }
+    assert_eq!(directories, DIRECTORIES, "directories keep their numbers");
+    assert!(seen_anew >= forgotten / FILES, "files that were forgotten do not: {seen_anew}");
 }
