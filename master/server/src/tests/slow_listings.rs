@@ -119,12 +119,12 @@ async fn questions_in_silence(on_outage: OnOutage) -> [(Duration, bool); 2] {
 async fn a_silent_store_is_waited_for_for_a_named_time_and_for_less_once_it_is_away() {
     let (served, failed) =
         tokio::join!(questions_in_silence(OnOutage::Serve), questions_in_silence(OnOutage::Fail));
-    // What a busy machine may add.
-    let room = Duration::from_secs(2);
-    let first = [limits::SILENCE_PATIENCE, limits::SILENCE_PATIENCE_FAIL];
-    for (questions, first, is_served) in [(served, first[0], true), (failed, first[1], false)] {
-        for ((waited, was_served), named) in questions.into_iter().zip([first, limits::OUTAGE_PATIENCE]) {
-            assert!((named..named + room).contains(&waited), "{waited:?} where {named:?} is named");
+    // A busy machine adds to each, but not up to the next longer one.
+    let [short, long] = [limits::SILENCE_PATIENCE, limits::SILENCE_PATIENCE_FAIL];
+    let again = limits::OUTAGE_PATIENCE..short;
+    for (questions, first, is_served) in [(served, short..long, true), (failed, long..2 * long, false)] {
+        for ((waited, was_served), named) in questions.into_iter().zip([first, again.clone()]) {
+            assert!(named.contains(&waited), "{waited:?} is not in {named:?}");
             assert_eq!(was_served, is_served);
         }
     }
