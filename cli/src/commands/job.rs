@@ -15,8 +15,8 @@ use crate::output::{self, hex, named, print_line, print_table};
 
 /// How often a job that is waited for is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
-/// The first time, so that a short one does not seem long; it doubles.
-const LOOK_INTERVAL_FIRST: Duration = Duration::from_millis(10);
+/// So often at most: a tenth of what it took so far, so that a short one does not seem long.
+const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// How often its progress is told where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 /// Most failures that are printed for people; JSON has all that the master keeps.
@@ -60,7 +60,7 @@ pub(crate) async fn run(global: &GlobalArguments, command: JobCommand) -> Result
 pub(super) async fn watch(global: &GlobalArguments, client: &Client, id: JobId) -> Result<(), Failure> {
     let mut progress = Progress::begin();
     let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
-    let mut pause = LOOK_INTERVAL_FIRST;
+    let begun = Instant::now();
     loop {
         let job = look(client, id).await?;
         if job.state.is_over() {
@@ -70,7 +70,7 @@ pub(super) async fn watch(global: &GlobalArguments, client: &Client, id: JobId) 
         }
         progress.show(&job);
         tokio::select! {
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LOOK_INTERVAL),
+            () = tokio::time::sleep((begun.elapsed() / 10).clamp(LOOK_INTERVAL_MIN, LOOK_INTERVAL)) => {}
             _ = &mut interrupt => {
                 progress.end();
                 print(global, &job)?;
