@@ -247,11 +247,11 @@ impl Check {
         bound.is_zero() || self.cost.as_nanos() > bound.as_nanos()
     }
 
-    /// Whether somebody asked within twice the freshness: whoever was granted an answer may use it for one and then
-    /// come back.
+    /// Whether somebody used it within twice the freshness. Whoever asked may have been granted the answer for one more,
+    /// and of what is used under a grant, from memory, the master hears nothing.
     fn is_in_use(&self, now: BootInstant) -> bool {
         let Some((used_at, bound)) = self.used_at.zip(self.bound) else { return false };
-        now.saturating_duration_since(used_at) <= bound.saturating_mul(2).max(limits::USE_MEMORY_MIN)
+        now.saturating_duration_since(used_at) <= bound.saturating_mul(3).max(limits::USE_MEMORY_MIN)
     }
 }
 

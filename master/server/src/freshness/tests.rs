@@ -92,10 +92,25 @@ fn a_directory_in_use_is_due_from_half_of_its_freshness_on_and_one_that_nobody_a
     checks.failed(DIRECTORY, bound(60), at(80));
     assert_eq!((checks.take_due(at(94), 9), checks.take_due(at(95), 9)), (vec![], vec![DIRECTORY]));
     checks.listed(DIRECTORY, bound(60), at(110), Duration::ZERO);
-    assert_eq!(checks.take_due(at(150), 9), [], "the last question was over two minutes ago");
-    checks.verdict(DIRECTORY, bound(60), at(151));
-    checks.listed(DIRECTORY, bound(60), at(152), Duration::ZERO);
-    assert_eq!(checks.take_due(at(152 + late), 9), [DIRECTORY]);
+    assert_eq!(checks.take_due(at(150), 9), [DIRECTORY]);
+    checks.listed(DIRECTORY, bound(60), at(153), Duration::ZERO);
+    assert_eq!(checks.take_due(at(191), 9), [], "the last question was over three minutes ago");
+    checks.verdict(DIRECTORY, bound(60), at(192));
+    checks.listed(DIRECTORY, bound(60), at(193), Duration::ZERO);
+    assert_eq!(checks.take_due(at(193 + late), 9), [DIRECTORY]);
+}
+
+#[test]
+fn what_was_used_under_a_grant_for_all_of_it_is_in_use_for_twice_the_freshness_from_then() {
+    let mut checks = Checks::default();
+    checks.listed(DIRECTORY, bound(60), at(0), Duration::ZERO);
+    // A client gets a grant for a minute, and opens by it until that is over, of which the master hears nothing.
+    checks.verdict(DIRECTORY, bound(60), at(0));
+    for renewed in [40_u64, 80, 120, 160] {
+        assert_eq!(checks.take_due(at(renewed), 9), [DIRECTORY], "{renewed} s after the question");
+        checks.listed(DIRECTORY, bound(60), at(renewed), Duration::ZERO);
+    }
+    assert_eq!(checks.take_due(at(199), 9), [], "it was used over two minutes ago");
 }
 
 #[test]
@@ -109,7 +124,8 @@ fn a_directory_that_was_listed_and_about_which_nobody_asks_is_not_renewed_for_ev
             renewals += 1;
         }
     }
-    assert!((1..=4).contains(&renewals), "{renewals}");
+    // Three minutes, at half a minute each at the least.
+    assert!((1..=6).contains(&renewals), "{renewals}");
 }
 
 #[test]
