@@ -7,7 +7,7 @@
 //!
 //! [`Effect::DisownVersions`]: forebay_metadata::Effect::DisownVersions
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use forebay_metadata::{
@@ -25,7 +25,7 @@ use crate::shared::Shared;
 pub(crate) async fn keep(shared: Arc<Shared>, cancelled: CancellationToken) {
     let mut ticks = tokio::time::interval(limits::BUDGET_LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut too_large = BTreeSet::new();
+    let mut too_large = TooLarge::new();
     loop {
         tokio::select! {
             () = cancelled.cancelled() => return,
@@ -41,11 +41,11 @@ pub(crate) async fn keep(shared: Arc<Shared>, cancelled: CancellationToken) {
     }
 }
 
-/// Brings each mount that is over its budget below it. Those of `too_large` could not be before.
-pub(crate) async fn keep_all(
-    shared: &Arc<Shared>,
-    too_large: &mut BTreeSet<MountId>,
-) -> Result<(), MasterError> {
+/// Mounts of which not enough could be forgotten, and when that was found: to look costs a walk through all directories.
+pub(crate) type TooLarge = BTreeMap<MountId, BootInstant>;
+
+/// Brings each mount that is over its budget below it, unless that was in vain a moment ago.
+pub(crate) async fn keep_all(shared: &Arc<Shared>, too_large: &mut TooLarge) -> Result<(), MasterError> {
     let budget = shared.loaded_entries_max;
     if budget == 0 {
         return Ok(());
@@ -67,8 +67,17 @@ pub(crate) async fn keep_all(
             too_large.remove(&mount);
             continue;
         }
-        let left = forget_until(shared, mount, known, budget - budget / limits::BUDGET_SLACK_PART).await?;
-        if left > budget && too_large.insert(mount) {
+        let now = shared.clock.boot_instant();
+        let is_in_vain = |at: &BootInstant| now.saturating_duration_since(*at) < limits::BUDGET_RETRY_AFTER;
+        if too_large.get(&mount).is_some_and(is_in_vain) {
+            continue;
+        }
+        let goal = budget - budget / limits::BUDGET_SLACK_PART;
+        let (mut before, mut left) = (u64::MAX, known);
+        while goal < left && left < before {
+            (before, left) = (left, forget_until(shared, mount, left, goal).await?);
+        }
+        if left > budget && too_large.insert(mount, now).is_none() {
             tracing::warn!(
                 %mount, known = left, budget,
                 "more is known of a mount than its budget, and all of it is in use; \

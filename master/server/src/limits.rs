@@ -144,12 +144,14 @@ pub(crate) const USE_MEMORY_MIN: Duration = Duration::from_secs(10);
 pub(crate) const FORGOTTEN_ATTEMPTS_MAX: usize = 3;
 /// How often it is looked whether a mount knows more than its budget.
 pub(crate) const BUDGET_LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a mount is left alone of which not enough could be forgotten.
+pub(crate) const BUDGET_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Of a mount that knows more than its budget this part of the budget is freed beyond what it is over.
 pub(crate) const BUDGET_SLACK_PART: u64 = 20;
 /// Directories of which the longest unused are sought at once.
 pub(crate) const FORGET_SCAN_PAGE: usize = 1000;
 /// Directories that are chosen to be forgotten at once.
-pub(crate) const FORGET_CANDIDATES_MAX: usize = 1024;
+pub(crate) const FORGET_CANDIDATES_MAX: usize = 16_384;
 /// Names that one log entry forgets at most, so that other changes do not wait behind it.
 pub(crate) const FORGET_PER_ENTRY: u32 = 1000;
 /// Pause between two such entries, in which other changes go first.

@@ -1,11 +1,9 @@
 //! What is known of a mount stays within its budget, and what was forgotten is never taken for missing.
 
-use std::collections::BTreeSet;
-
 use forebay_metadata::{ForgetDirectory, MountOptions, Success};
 
 use super::*;
-use crate::budget::keep_all;
+use crate::budget::{TooLarge, keep_all};
 
 /// Files in each of the directories.
 const FILES: u64 = 10;
@@ -46,7 +44,7 @@ impl World {
     }
 
     async fn keep_within_budget(&self) {
-        keep_all(&self.shared, &mut BTreeSet::new()).await.expect("kept");
+        keep_all(&self.shared, &mut TooLarge::new()).await.expect("kept");
     }
 
     async fn forget(&self, directory: InodeId) {
@@ -122,11 +120,15 @@ async fn what_is_in_use_is_not_forgotten_whatever_the_budget() {
     for directory in [0, 1] {
         world.list_directory(directory).await;
     }
-    world.keep_within_budget().await;
-    assert_eq!(world.known().await, 2 * FILES);
-    world.clock.advance(limits::USE_MEMORY_MIN);
-    world.keep_within_budget().await;
-    assert_eq!(world.known().await, 0);
+    let mut too_large = TooLarge::new();
+    let mut known_after_a_look_at = async |wait| {
+        world.clock.advance(wait);
+        keep_all(&world.shared, &mut too_large).await.expect("kept");
+        world.known().await
+    };
+    assert_eq!(known_after_a_look_at(Duration::ZERO).await, 2 * FILES);
+    assert_eq!(known_after_a_look_at(limits::USE_MEMORY_MIN).await, 2 * FILES, "it was looked a moment ago");
+    assert_eq!(known_after_a_look_at(limits::BUDGET_RETRY_AFTER).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
