@@ -22,10 +22,7 @@ pub(crate) async fn list_by_key(
     limit: usize,
 ) -> Result<(Vec<Named>, bool, Validity), MasterError> {
     let reading = Reading { directory, after, begun: None };
-    let page = |state: &dyn StateReader, part: Option<&Part>| {
-        page_by_key(shared, state, directory, after, part, limit)
-    };
-    read_by_key(shared, reading, page).await
+    read_by_key(shared, reading, entries(shared, reading, limit)).await
 }
 
 /// The same for a reader that goes through a directory to its end, and began at `begun`. What was fresh then, or is
@@ -39,11 +36,8 @@ pub(crate) async fn go_through(
     begun: BootInstant,
 ) -> Result<(Vec<Named>, bool), MasterError> {
     let reading = Reading { directory, after, begun: Some(begun) };
-    let page = |state: &dyn StateReader, part: Option<&Part>| {
-        page_by_key(shared, state, directory, after, part, limit)
-    };
-    let (entries, complete, _) = read_by_key(shared, reading, page).await?;
-    Ok((entries, complete))
+    let (page, complete, _) = read_by_key(shared, reading, entries(shared, reading, limit)).await?;
+    Ok((page, complete))
 }
 
 /// The same of names alone and what they lead to.
@@ -70,6 +64,9 @@ struct Reading<'a> {
     begun: Option<BootInstant>,
 }
 
+/// What was read, and whether no more follows.
+type Read<T> = Result<(Vec<T>, bool), MasterError>;
+
 /// What stands somewhere in the order of keys.
 trait Placed {
     fn position(&self) -> ListingPosition;
@@ -91,7 +88,7 @@ impl Placed for (EntryName, Edge) {
 async fn read_by_key<T: Placed>(
     shared: &Arc<Shared>,
     reading: Reading<'_>,
-    page: impl Fn(&dyn StateReader, Option<&Part>) -> Result<(Vec<T>, bool), MasterError>,
+    page: impl Fn(&dyn StateReader, Option<&Part>) -> Read<T>,
 ) -> Result<(Vec<T>, bool, Validity), MasterError> {
     while_forgotten(shared, || read_by_key_once(shared, reading, &page)).await
 }
@@ -99,7 +96,7 @@ async fn read_by_key<T: Placed>(
 async fn read_by_key_once<T: Placed>(
     shared: &Arc<Shared>,
     Reading { directory, after, begun }: Reading<'_>,
-    page: impl Fn(&dyn StateReader, Option<&Part>) -> Result<(Vec<T>, bool), MasterError>,
+    page: impl Fn(&dyn StateReader, Option<&Part>) -> Read<T>,
 ) -> Result<(Vec<T>, bool, Validity), MasterError> {
     let is_good = |place: &Place| {
         let begun = begun.filter(|_| after.is_some()).zip(place.freshness());
@@ -146,18 +143,17 @@ async fn read_by_key_once<T: Placed>(
     }
 }
 
-/// The same in the order of keys, and if there is only a part of the directory, of that.
-fn page_by_key(
-    shared: &Arc<Shared>,
-    state: &dyn StateReader,
-    directory: InodeId,
-    after: Option<&ListingPosition>,
-    part: Option<&Part>,
+/// Reads up to `limit` entries of a directory, all of which or a part is known; whether no more follow.
+fn entries<'a>(
+    shared: &'a Arc<Shared>,
+    Reading { directory, after, .. }: Reading<'a>,
     limit: usize,
-) -> Result<(Vec<Named>, bool), MasterError> {
-    let (edges, is_last) = edges_by_key(state, directory, after, part, limit)?;
-    let (entries, complete) = describe_page(shared, state, query::targets(state, edges)?, limit)?;
-    Ok((entries, complete && is_last))
+) -> impl Fn(&dyn StateReader, Option<&Part>) -> Read<Named> + 'a {
+    move |state, part| {
+        let (edges, is_last) = edges_by_key(state, directory, after, part, limit)?;
+        let (entries, complete) = describe_page(shared, state, query::targets(state, edges)?, limit)?;
+        Ok((entries, complete && is_last))
+    }
 }
 
 /// Up to `limit` names that stand after `after`; whether no more follow.
