@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use forebay_metadata::{
     Command, Directory, EdgeOrigin, ForgetDirectory, MountRecord, StateReader, Success, query,
@@ -41,8 +42,27 @@ pub(crate) async fn keep(shared: Arc<Shared>, cancelled: CancellationToken) {
     }
 }
 
-/// Mounts of which not enough could be forgotten, and when that was found: to look costs a walk through all directories.
-pub(crate) type TooLarge = BTreeMap<MountId, BootInstant>;
+/// Mounts of which not enough could be forgotten.
+pub(crate) type TooLarge = BTreeMap<MountId, LeftAlone>;
+
+/// Until when a mount is left alone, since to look costs a walk through all directories: each time in vain for twice as
+/// long.
+pub(crate) struct LeftAlone {
+    since: BootInstant,
+    pause: Duration,
+}
+
+impl LeftAlone {
+    fn is_over(&self, now: BootInstant) -> bool {
+        now.saturating_duration_since(self.since) >= self.pause
+    }
+
+    /// The one after `last`.
+    fn after(last: Option<Self>, now: BootInstant) -> Self {
+        let pause = last.map_or(limits::BUDGET_RETRY_AFTER, |last| last.pause * 2);
+        Self { since: now, pause: pause.min(limits::BUDGET_RETRY_AFTER_MAX) }
+    }
+}
 
 /// Brings each mount that is over its budget below it, unless that was in vain a moment ago.
 pub(crate) async fn keep_all(shared: &Arc<Shared>, too_large: &mut TooLarge) -> Result<(), MasterError> {
@@ -68,8 +88,7 @@ pub(crate) async fn keep_all(shared: &Arc<Shared>, too_large: &mut TooLarge) -> 
             continue;
         }
         let now = shared.clock.boot_instant();
-        let is_in_vain = |at: &BootInstant| now.saturating_duration_since(*at) < limits::BUDGET_RETRY_AFTER;
-        if too_large.get(&mount).is_some_and(is_in_vain) {
+        if too_large.get(&mount).is_some_and(|alone| !alone.is_over(now)) {
             continue;
         }
         let goal = budget - budget / limits::BUDGET_SLACK_PART;
@@ -77,13 +96,18 @@ pub(crate) async fn keep_all(shared: &Arc<Shared>, too_large: &mut TooLarge) -> 
         while goal < left && left < before {
             (before, left) = (left, forget_until(shared, mount, left, goal).await?);
         }
-        if left > budget && too_large.insert(mount, now).is_none() {
+        let alone = too_large.remove(&mount);
+        if left <= budget {
+            continue;
+        }
+        if alone.is_none() {
             tracing::warn!(
                 %mount, known = left, budget,
                 "more is known of a mount than its budget, and all of it is in use; \
                  more files and links may be known with under_store.loaded_entries_max"
             );
         }
+        too_large.insert(mount, LeftAlone::after(alone, now));
     }
     Ok(())
 }

@@ -144,8 +144,9 @@ pub(crate) const USE_MEMORY_MIN: Duration = Duration::from_secs(10);
 pub(crate) const FORGOTTEN_ATTEMPTS_MAX: usize = 3;
 /// How often it is looked whether a mount knows more than its budget.
 pub(crate) const BUDGET_LOOK_INTERVAL: Duration = Duration::from_secs(5);
-/// How long a mount is left alone of which not enough could be forgotten.
-pub(crate) const BUDGET_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// How long a mount is left alone of which not enough could be forgotten, after the first time in vain and at most.
+pub(crate) const BUDGET_RETRY_AFTER: Duration = USE_MEMORY_MIN;
+pub(crate) const BUDGET_RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 /// Of a mount that knows more than its budget this part of the budget is freed beyond what it is over.
 pub(crate) const BUDGET_SLACK_PART: u64 = 20;
 /// Directories of which the longest unused are sought at once.

@@ -117,18 +117,52 @@ async fn what_was_forgotten_a_moment_ago_is_never_said_to_be_missing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_use_is_not_forgotten_whatever_the_budget() {
     let world = world(5, 2).await;
-    for directory in [0, 1] {
-        world.list_directory(directory).await;
-    }
     let mut too_large = TooLarge::new();
-    let mut known_after_a_look_at = async |wait| {
+    for _ in 0..3 {
+        for directory in [0, 1] {
+            world.list_directory(directory).await;
+        }
+        keep_all(&world.shared, &mut too_large).await.expect("kept");
+        assert_eq!(world.known().await, 2 * FILES);
+        world.clock.advance(limits::BUDGET_RETRY_AFTER_MAX);
+    }
+    keep_all(&world.shared, &mut too_large).await.expect("kept");
+    assert_eq!(world.known().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mount_of_which_nothing_can_be_forgotten_is_looked_through_less_and_less_often() {
+    let world = world(5, 2).await;
+    let mut too_large = TooLarge::new();
+    let use_all = async || {
+        for directory in [0, 1] {
+            world.list_directory(directory).await;
+        }
+    };
+    let mut known_after = async |wait| {
         world.clock.advance(wait);
         keep_all(&world.shared, &mut too_large).await.expect("kept");
         world.known().await
     };
-    assert_eq!(known_after_a_look_at(Duration::ZERO).await, 2 * FILES);
-    assert_eq!(known_after_a_look_at(limits::USE_MEMORY_MIN).await, 2 * FILES, "it was looked a moment ago");
-    assert_eq!(known_after_a_look_at(limits::BUDGET_RETRY_AFTER).await, 0);
+    let first = limits::BUDGET_RETRY_AFTER;
+    use_all().await;
+    assert_eq!(known_after(Duration::ZERO).await, 2 * FILES);
+    world.clock.advance(first);
+    use_all().await;
+    assert_eq!(known_after(Duration::ZERO).await, 2 * FILES);
+    assert_eq!(
+        known_after(first).await,
+        2 * FILES,
+        "nothing is used any more, but the second pause is longer"
+    );
+    assert_eq!(known_after(first).await, 0);
+    use_all().await;
+    assert_eq!(known_after(Duration::ZERO).await, 2 * FILES);
+    assert_eq!(
+        known_after(first).await,
+        0,
+        "below its budget once, it is left alone for no longer than at first"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
