@@ -105,7 +105,7 @@ pub(crate) struct LocalArguments {
     #[arg(long, value_name = "DIR")]
     pub(crate) fuse: Option<PathBuf>,
     /// Options of the FUSE mount: allow_other, uid=, gid=, umask=, freshness=, passthrough=auto|off, directory_memory=,
-    /// read_ahead_kib=, threads=, deadline=, noexec, suid, dev; may be given again [default: none]
+    /// resting_files=, read_ahead_kib=, threads=, deadline=, noexec, suid, dev; may be given again [default: none]
     #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
     pub(crate) fuse_options: Vec<String>,
     #[command(flatten)]
@@ -235,8 +235,8 @@ pub(crate) struct FuseMountArguments {
     /// Show only what lies below this path of the namespace [default: /]
     #[arg(long, value_name = "NS_PATH")]
     pub(crate) path: Option<String>,
-    /// allow_other, uid=, gid=, umask=, freshness=, passthrough=auto|off, directory_memory=, read_ahead_kib=, threads=,
-    /// deadline=, noexec, suid, dev; may be given again [default: none]
+    /// allow_other, uid=, gid=, umask=, freshness=, passthrough=auto|off, directory_memory=, resting_files=,
+    /// read_ahead_kib=, threads=, deadline=, noexec, suid, dev; may be given again [default: none]
     #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
     pub(crate) options: Vec<String>,
     /// Return once the mount serves, and leave it running; it logs to /var/log/forebay/fuse.log, or for a user below

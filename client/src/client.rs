@@ -114,6 +114,12 @@ impl Client {
         }
     }
 
+    /// Waits until [`RestingHold::may_rest`](crate::RestingHold::may_rest) has become false for some. Cancel safe; for one
+    /// caller at a time.
+    pub async fn resting_wanted_back(&self) {
+        self.0.local.wanted_back().await;
+    }
+
     /// Counts of reads that no worker sees. Whoever serves reads from a [`Hold`] adds to them.
     #[must_use]
     pub fn counters(&self) -> &Counters {

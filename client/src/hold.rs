@@ -4,6 +4,7 @@
 //! descriptors still read the right bytes, as the file is unlinked and not rewritten while a process has it open.
 
 mod connection;
+mod resting;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,16 +14,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use forebay_types::{BlockCapability, ByteCount, FileOffset, VersionDescriptor};
+use forebay_types::{BlockCapability, ByteCount, FileOffset, Timestamp, VersionDescriptor};
 use parking_lot::Mutex;
 use rustix::io::{Errno, ReadWriteFlags};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::ClientError;
-use crate::limits::{HOLD_DEADLINE, HOLD_RECONNECT_PAUSE, INLINE_READ_MAX};
+use crate::limits::{
+    DESCRIPTORS_PER_HOLD, HOLD_DEADLINE, HOLD_RECONNECT_PAUSE, HOLDS_OPEN_MIN, INLINE_READ_MAX,
+};
 use connection::{Answer, Connection};
+use resting::{FileState, MayRest};
+
+pub use resting::RestingHold;
 
 /// A wholly cached version as a local file that nobody changes while this lives.
 ///
@@ -30,9 +37,17 @@ use connection::{Answer, Connection};
 /// version's bytes at their offsets and its length.
 #[derive(Debug)]
 pub struct Hold {
-    file: OwnedFd,
+    file: Descriptor,
     length: ByteCount,
+    state: FileState,
     release: Release,
+}
+
+/// An open file of a worker, and its place among those that this process may have open.
+#[derive(Debug)]
+struct Descriptor {
+    file: OwnedFd,
+    _place: OwnedSemaphorePermit,
 }
 
 /// Gives a hold back when it is dropped.
@@ -40,12 +55,26 @@ pub struct Hold {
 struct Release {
     connection: Arc<Connection>,
     hold: u64,
+    may_rest: MayRest,
+}
+
+/// What a worker gave: a file that may be the version's.
+#[derive(Debug)]
+struct Given {
+    file: Descriptor,
+    /// Change time of the file when it was right, where the worker says it.
+    changed: Option<Timestamp>,
+    release: Release,
 }
 
 /// The workers of this machine, by their sockets.
 #[derive(Debug)]
 pub(crate) struct LocalWorkers {
     sockets: Mutex<BTreeMap<PathBuf, Socket>>,
+    /// How many files of theirs may be open at once.
+    places: Arc<Semaphore>,
+    /// Told when resting holds are wanted back.
+    wanted_back: Arc<Notify>,
     tracker: TaskTracker,
     token: CancellationToken,
 }
@@ -71,6 +100,12 @@ impl Hold {
         self.release.connection.is_live()
     }
 
+    /// Goes on holding for whoever else has the file open, or for the next one.
+    #[must_use]
+    pub fn rest(self) -> RestingHold {
+        RestingHold::new(self.file, self.state, self.release)
+    }
+
     /// Up to `length` bytes from `offset` on; fewer at the end of the file. Blocks while a disk is read.
     ///
     /// # Errors
@@ -80,7 +115,7 @@ impl Hold {
         let mut had = 0;
         while had < length {
             let at = offset.get().saturating_add(had as u64);
-            match rustix::io::pread(&self.file, &mut buffer[had..], at) {
+            match rustix::io::pread(&self.file.file, &mut buffer[had..], at) {
                 Ok(0) => break,
                 Ok(more) => had += more,
                 Err(Errno::INTR) => {}
@@ -109,7 +144,7 @@ impl Hold {
     fn read_from_memory(&self, offset: u64, length: usize) -> Option<Bytes> {
         let mut buffer = vec![0; length];
         let mut parts = [io::IoSliceMut::new(&mut buffer)];
-        match rustix::io::preadv2(&self.file, &mut parts, offset, ReadWriteFlags::NOWAIT) {
+        match rustix::io::preadv2(&self.file.file, &mut parts, offset, ReadWriteFlags::NOWAIT) {
             Ok(had) if had == length => Some(buffer.into()),
             _ => None,
         }
@@ -118,7 +153,7 @@ impl Hold {
 
 impl AsFd for Hold {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+        self.file.file.as_fd()
     }
 }
 
@@ -130,7 +165,15 @@ impl Drop for Release {
 
 impl LocalWorkers {
     pub(crate) fn new(tracker: TaskTracker, token: CancellationToken) -> Self {
-        Self { sockets: Mutex::default(), tracker, token }
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+        let places = usize::try_from(limit / DESCRIPTORS_PER_HOLD).unwrap_or(usize::MAX);
+        let places = Arc::new(Semaphore::new(places.clamp(HOLDS_OPEN_MIN, Semaphore::MAX_PERMITS)));
+        Self { sockets: Mutex::default(), places, wanted_back: Arc::default(), tracker, token }
+    }
+
+    /// Waits until a worker wants resting holds back, or is gone. Cancel safe; for one at a time.
+    pub(crate) async fn wanted_back(&self) {
+        self.wanted_back.notified().await;
     }
 
     /// Asks the worker at `socket` for a hold. A worker that cannot be reached gives none.
@@ -140,10 +183,11 @@ impl LocalWorkers {
         version: &VersionDescriptor,
         capability: &BlockCapability,
     ) -> Result<Option<Hold>, ClientError> {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return Ok(None) };
         let Some(connection) = self.connection(socket) else { return Ok(None) };
-        let answer = tokio::time::timeout(HOLD_DEADLINE, connection.hold(version, capability)).await;
+        let answer = tokio::time::timeout(HOLD_DEADLINE, connection.hold(version, capability, place)).await;
         match answer {
-            Ok(Some(Answer::Held(hold))) => hold.checked(version),
+            Ok(Some(Answer::Given(given))) => given.checked(version),
             Ok(Some(Answer::Refused(kind, message))) => {
                 Err(ClientError::Answer { kind, message, leader: None })
             }
@@ -167,7 +211,7 @@ impl LocalWorkers {
         }
         // A machine has one worker or a few: an old socket's name goes when another one is found.
         sockets.retain(|_, known| matches!(known, Socket::Connected(connection) if connection.is_live()));
-        let (state, connected) = match Connection::open(socket) {
+        let (state, connected) = match Connection::open(socket, Arc::clone(&self.wanted_back)) {
             Ok(connection) => {
                 self.tracker.spawn(Arc::clone(&connection).serve(self.token.clone()));
                 (Socket::Connected(Arc::clone(&connection)), Some(connection))
@@ -182,24 +226,24 @@ impl LocalWorkers {
     }
 }
 
-impl Hold {
-    /// A hold that came over a connection.
-    fn new(file: OwnedFd, connection: Arc<Connection>, hold: u64, length: ByteCount) -> Self {
-        Self { file, length, release: Release { connection, hold } }
-    }
-
+impl Given {
     /// The hold, if its file can be the version's.
-    fn checked(self, version: &VersionDescriptor) -> Result<Option<Self>, ClientError> {
-        let stat = rustix::fs::fstat(&self.file).map_err(|error| ClientError::Io {
+    fn checked(self, version: &VersionDescriptor) -> Result<Option<Hold>, ClientError> {
+        let Self { file, changed, release } = self;
+        let stat = rustix::fs::fstat(&file.file).map_err(|error| ClientError::Io {
             what: format!("looking at the held file of {} ({})", version.key, version.file),
             source: error.into(),
         })?;
-        if u64::try_from(stat.st_size).ok() == Some(version.length().get()) {
-            return Ok(Some(self));
+        if u64::try_from(stat.st_size).ok() != Some(version.length().get()) {
+            let (key, file) = (&version.key, version.file);
+            tracing::warn!(%key, %file, length = stat.st_size, "a held file has not its version's length");
+            return Ok(None);
         }
-        let (key, file) = (&version.key, version.file);
-        tracing::warn!(%key, %file, length = stat.st_size, "a held file has not its version's length");
-        Ok(None)
+        let state = FileState::of(&stat);
+        if changed != Some(state.changed()) {
+            release.may_rest.take_back();
+        }
+        Ok(Some(Hold { file, length: version.length(), state, release }))
     }
 }
 

@@ -72,6 +72,11 @@ pub(crate) const BLOCKS_IN_FLIGHT_MAX: usize = 4;
 pub(crate) const HOLD_RETRY_READS: u32 = 64;
 /// Longest read of a local file that is tried at once, in bytes; a longer one goes to a thread of its own.
 pub(crate) const INLINE_READ_MAX: usize = 1 << 20;
+/// Files of local workers that are open here at once may take one part in so many of the descriptors that the process may
+/// have.
+pub(crate) const DESCRIPTORS_PER_HOLD: u64 = 4;
+/// They are at least this many, however few descriptors there are.
+pub(crate) const HOLDS_OPEN_MIN: usize = 64;
 /// Longest wait for the local worker's answer about a hold.
 pub(crate) const HOLD_DEADLINE: Duration = Duration::from_secs(1);
 /// Most requests that wait for one local worker; further ones do without a hold.

@@ -22,21 +22,26 @@ use crate::handles::HandleTable;
 use crate::limits::READ_DEADLINE_FACTOR;
 use crate::listing::{Asking, OpenDirectory};
 use crate::metrics::{Metrics, Operation, Question};
-use crate::namespace::{Described, Namespace, NamespaceError};
+use crate::namespace::{Described, HeldFile, Namespace, NamespaceError, RestingFile};
 use crate::node_id::NodeId;
 use crate::nodes::{Content, NodeTable, NodeView, Verdict};
 use crate::notices::{Busy, CanForget};
 use crate::passthrough::{Backing, PassthroughState};
+use crate::resting::RestingFiles;
 use crate::settings::MountSettings;
 use crate::ttl::{TtlRule, Validity};
 
 pub(crate) use session::Bridge;
 
+/// What the kernel reads a file of `N` by.
+type BackingOf<N> = Backing<<<N as Namespace>::Hold as HeldFile>::Resting>;
+
 /// What all requests of one mount share.
 #[derive(Debug)]
 pub(crate) struct Shared<N: Namespace> {
     namespace: Arc<N>,
-    pub(crate) nodes: NodeTable<Backing<N::Hold>>,
+    pub(crate) nodes: NodeTable<BackingOf<N>>,
+    resting: RestingFiles<BackingOf<N>>,
     files: HandleTable<files::OpenFile<N::Reader>>,
     directories: HandleTable<OpenDirectory>,
     ttl: TtlRule,
@@ -68,6 +73,7 @@ impl<N: Namespace> Shared<N> {
         Ok(Self {
             namespace: Arc::clone(&settings.namespace),
             nodes,
+            resting: RestingFiles::new(options.resting_files, metrics.resting_files.clone()),
             files: HandleTable::new(metrics.file_handles.clone()),
             directories: HandleTable::new(metrics.directory_handles.clone()),
             ttl,
@@ -78,6 +84,14 @@ impl<N: Namespace> Shared<N> {
             passthrough: Arc::new(PassthroughState::new(options.passthrough)),
             answers: Arc::new(Answers::new(settings.runtime.clone(), metrics)),
         })
+    }
+
+    /// Gives up resting files that are wanted back, for as long as it is polled.
+    pub(crate) async fn give_back_resting(self: Arc<Self>) {
+        loop {
+            self.namespace.resting_wanted_back().await;
+            self.resting.keep_only(|file| file.hold.may_rest());
+        }
     }
 
     /// What the kernel is told of a request about a node that failed. A person is told where the node lies.

@@ -24,6 +24,7 @@ mod node_id;
 mod nodes;
 mod notices;
 mod passthrough;
+mod resting;
 mod settings;
 mod ttl;
 mod xattr;
@@ -36,7 +37,8 @@ pub mod limits;
 pub use error::FuseError;
 pub use mounted::{MountedFuse, mount, unmount_at};
 pub use namespace::{
-    Changes, Described, Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader,
+    Changes, Described, Found, HeldFile, Listed, Namespace, NamespaceError, ReadSource, RestingFile, Room,
+    VersionReader,
 };
 pub use passthrough::ReadMode;
 pub use settings::{FileRights, FuseOptions, MountSettings, Passthrough};

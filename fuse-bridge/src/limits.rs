@@ -21,6 +21,9 @@ pub const THREADS_DEFAULT_MAX: usize = 8;
 pub const READ_AHEAD_KIB_DEFAULT: u32 = 1024;
 /// What may be remembered of directories, in bytes, where the options say nothing: about 150,000 files.
 pub const DIRECTORY_MEMORY_DEFAULT: u64 = 64 << 20;
+/// Files that may rest after their last close, where the options say nothing. Each costs some 300 bytes here and at the
+/// worker, and an open file, about 1.5 KiB, in the kernel.
+pub const RESTING_FILES_DEFAULT: usize = 65_536;
 /// Longest time for which the kernel may remember an answer, however long it holds.
 pub const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 /// An open of a superseded node is served if the kernel was told of the node this recently.

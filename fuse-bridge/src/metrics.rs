@@ -53,6 +53,7 @@ pub(crate) struct Metrics {
     notices: [IntCounter; 2],
     told_after: Histogram,
     pub(crate) nodes: IntGauge,
+    pub(crate) resting_files: IntGauge,
     pub(crate) file_handles: IntGauge,
     pub(crate) directory_handles: IntGauge,
 }
@@ -164,6 +165,10 @@ impl Metrics {
         let handles = IntGaugeVec::new(handles, &["kind"])?;
         let nodes =
             IntGauge::new("forebay_fuse_nodes_live", "Files and directories that the kernel remembers")?;
+        let resting_files = IntGauge::new(
+            "forebay_fuse_resting_files",
+            "Files that are open no more and that the next open can pass through without asking",
+        )?;
         let metrics = Self {
             requests: OPERATIONS.map(|operation| requests.with_label_values(&[operation.name()])),
             errors: OPERATIONS.map(|operation| errors.with_label_values(&[operation.name()])),
@@ -176,6 +181,7 @@ impl Metrics {
             notices: ["name", "all"].map(|kind| notices.with_label_values(&[kind])),
             told_after: told_after.clone(),
             nodes: nodes.clone(),
+            resting_files: resting_files.clone(),
             file_handles: handles.with_label_values(&["file"]),
             directory_handles: handles.with_label_values(&["directory"]),
         };
@@ -190,6 +196,7 @@ impl Metrics {
             Box::new(told_after),
             Box::new(handles),
             Box::new(nodes),
+            Box::new(resting_files),
         ];
         Ok((metrics, Collectors(collectors)))
     }

@@ -112,6 +112,7 @@ fn attach<N: Namespace>(
     let mut teller = Teller::new(Arc::clone(shared), notices);
     teller.probe();
     shared.answers.spawn(teller.run(settings.namespace.follow_changes()));
+    shared.answers.spawn(Arc::clone(shared).give_back_resting());
     let serve = move || {
         if let Err(error) = session.run() {
             tracing::warn!(%error, "the FUSE session ended");

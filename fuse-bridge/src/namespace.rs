@@ -91,7 +91,7 @@ pub trait Namespace: Send + Sync + Debug + 'static {
     /// Reads one version.
     type Reader: VersionReader;
     /// A complete, verified file of this machine's cache that stays as it is while this lives.
-    type Hold: AsFd + Send + Sync + Debug + 'static;
+    type Hold: HeldFile;
 
     /// Tells what changes.
     type Changes: Changes;
@@ -155,11 +155,32 @@ pub trait Namespace: Send + Sync + Debug + 'static {
         capability: &BlockCapability,
     ) -> impl Future<Output = Result<Option<Self::Hold>, NamespaceError>> + Send;
 
+    /// Waits until [`RestingFile::may_rest`] has become false for some.
+    fn resting_wanted_back(&self) -> impl Future<Output = ()> + Send;
+
     /// Where the bytes of a file's current version would come from now, passthrough aside.
     fn source(&self, entry: &Entry) -> impl Future<Output = Result<ReadSource, NamespaceError>> + Send;
 
     /// Counts an open of a file of this length whose reads will not be seen.
     fn count_passthrough_open(&self, length: ByteCount);
+}
+
+/// A held file, open.
+pub trait HeldFile: AsFd + Send + Sync + Debug + 'static {
+    /// The same without the need of a descriptor.
+    type Resting: RestingFile;
+
+    /// Goes on holding for the kernel, which has the file open itself, or for the next open.
+    fn rest(self) -> Self::Resting;
+}
+
+/// A held file that nobody reads through us. It may be dropped on any thread.
+pub trait RestingFile: Send + Sync + Debug + 'static {
+    /// Whether it may be kept while nobody has it open. Quick.
+    fn may_rest(&self) -> bool;
+
+    /// Whether nobody changed the file since it was known to be right. Asks the file system.
+    fn is_unchanged(&self) -> bool;
 }
 
 /// Tells what changes in the namespace.

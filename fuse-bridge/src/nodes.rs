@@ -313,14 +313,13 @@ impl<B> NodeTable<B> {
         self.shard(id).get_mut(&id).map(|node| node.handles.enter(candidate))
     }
 
-    /// Uncounts a handle.
-    pub(crate) fn leave(&self, id: NodeId) {
+    /// Uncounts a handle. What comes back with the last one that read by passthrough is to be dropped outside of any
+    /// lock: that is a call into the kernel and perhaps a message to a worker.
+    pub(crate) fn leave(&self, id: NodeId) -> Option<Arc<B>> {
         let mut shard = self.shard(id);
         let backing = shard.get_mut(&id).and_then(|node| node.handles.leave());
         self.remove_if_unused(&mut shard, id);
-        drop(shard);
-        // Closing it is a call into the kernel and perhaps a message to a worker: not under the lock.
-        drop(backing);
+        backing
     }
 
     fn shard(&self, id: NodeId) -> MutexGuard<'_, Shard<B>> {

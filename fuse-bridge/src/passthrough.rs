@@ -35,12 +35,12 @@ pub enum ReadMode {
 #[derive(Debug)]
 pub(crate) struct PassthroughState(AtomicU8);
 
-/// A file that the kernel reads by passthrough. The fields go in this order: the kernel lets go before we do.
+/// A file that the kernel reads by passthrough, or could. The fields go in this order: the kernel lets go before we do.
 #[derive(Debug)]
 pub(crate) struct Backing<H> {
     pub(crate) id: BackingId,
     /// Keeps the file as it is.
-    _hold: H,
+    pub(crate) hold: H,
 }
 
 const MODES: [ReadMode; 5] = [
@@ -55,7 +55,7 @@ const OVERLAYFS: u64 = 0x794c_7630;
 
 impl<H> Backing<H> {
     pub(crate) const fn new(id: BackingId, hold: H) -> Self {
-        Self { id, _hold: hold }
+        Self { id, hold }
     }
 }
 

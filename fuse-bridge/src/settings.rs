@@ -11,8 +11,8 @@ use tokio::runtime::Handle;
 
 use crate::error::FuseError;
 use crate::limits::{
-    ANSWER_DEADLINE_DEFAULT, DIRECTORY_MEMORY_DEFAULT, READ_AHEAD_KIB_DEFAULT, THREADS_DEFAULT_MAX,
-    THREADS_DEFAULT_MIN, THREADS_MAX,
+    ANSWER_DEADLINE_DEFAULT, DIRECTORY_MEMORY_DEFAULT, READ_AHEAD_KIB_DEFAULT, RESTING_FILES_DEFAULT,
+    THREADS_DEFAULT_MAX, THREADS_DEFAULT_MIN, THREADS_MAX,
 };
 
 /// Everything that a mount needs.
@@ -83,6 +83,8 @@ pub struct FuseOptions {
     /// What may be remembered of directories beside what the kernel does, so that what it has forgotten costs no message;
     /// nothing with 0. Whoever makes the namespace sees to it.
     pub directory_memory: ByteCount,
+    /// How many files may rest after their last close, so that the next open of them asks no worker; none with 0.
+    pub resting_files: usize,
     /// The kernel's readahead for buffered files; set where we are root.
     pub read_ahead_kib: u32,
     /// Threads that read requests from the kernel.
@@ -104,6 +106,7 @@ impl Default for FuseOptions {
             passthrough: Passthrough::Auto,
             freshness: None,
             directory_memory: ByteCount::new(DIRECTORY_MEMORY_DEFAULT),
+            resting_files: RESTING_FILES_DEFAULT,
             read_ahead_kib: READ_AHEAD_KIB_DEFAULT,
             // Threads never wait for anybody, so more than the cores help only while some are in a page fault.
             threads: (cores * 2).clamp(THREADS_DEFAULT_MIN, THREADS_DEFAULT_MAX),
@@ -210,6 +213,9 @@ impl FuseOptions {
             "directory_memory" => {
                 self.directory_memory = value.parse().map_err(|error: UnitError| error.to_string())?;
             }
+            "resting_files" => {
+                self.resting_files = value.parse().map_err(|_| "write a number".to_owned())?;
+            }
             "read_ahead_kib" => self.read_ahead_kib = number()?,
             "threads" => {
                 let threads = value.parse().ok().filter(|threads| (1..=THREADS_MAX).contains(threads));
@@ -235,8 +241,8 @@ fn is_comment(key: &str) -> bool {
 fn unknown() -> String {
     format!(
         "there is no such option; write allow_other, noallow_other, uid=, gid=, umask=, freshness=, \
-         passthrough=auto|off, directory_memory=, read_ahead_kib=, threads=, deadline=, exec, noexec, suid, nosuid, \
-         dev, nodev, or of what fstab has for all file systems: user, users, owner, group, x-..., {}",
+         passthrough=auto|off, directory_memory=, resting_files=, read_ahead_kib=, threads=, deadline=, exec, noexec, \
+         suid, nosuid, dev, nodev, or of what fstab has for all file systems: user, users, owner, group, x-..., {}",
         WITHOUT_MEANING.join(", ")
     )
 }
@@ -249,7 +255,7 @@ mod tests {
     fn options_are_read_as_mount_writes_them() {
         let options: FuseOptions =
             "ro,_netdev,x-systemd.automount,noallow_other,uid=7,gid=8,umask=077,freshness=2h,passthrough=off,\
-             directory_memory=1GiB"
+             directory_memory=1GiB,resting_files=9"
                 .parse()
                 .expect("legal");
         let expected = FuseOptions {
@@ -259,6 +265,7 @@ mod tests {
             umask: 0o077,
             freshness: Some(Duration::from_secs(7200)),
             directory_memory: ByteCount::new(1 << 30),
+            resting_files: 9,
             passthrough: Passthrough::Off,
             ..FuseOptions::default()
         };
@@ -309,6 +316,7 @@ mod tests {
             "freshness=101years",
             "passthrough=yes",
             "directory_memory=much",
+            "resting_files=-1",
             "threads=0",
             "threads=33",
             "deadline=0s",

@@ -43,6 +43,8 @@ fn bytes_from_two_other_hosts_are_those_of_the_source_by_mount_and_by_command() 
 
 fn bytes_from_two_other_hosts_are_those_of_the_source_in(mode: &str) {
     let source = tempfile::tempdir().expect("a folder");
+    // Each is a block, and which worker owns a block is as good as drawn by lot.
+    (0..20).for_each(|number| drop(write_file(&source.path().join(format!("many/{number}")), number, 1000)));
     let mut fleet = fleet(2, source.path());
     let root = fleet.mount("elsewhere", mode).join("data");
     expect_all(&root);

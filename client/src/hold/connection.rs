@@ -9,14 +9,14 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use forebay_local::{LocalError, LocalSocket, PROTOCOL, Reply, Request};
-use forebay_types::{BlockCapability, ByteCount, ErrorKind, VersionDescriptor};
+use forebay_local::{LEVEL, LocalError, LocalSocket, Reply, Request};
+use forebay_types::{BlockCapability, ErrorKind, Timestamp, VersionDescriptor};
 use parking_lot::Mutex;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::Hold;
+use super::{Descriptor, Given, MayRest, Release};
 use crate::limits::HOLD_REQUESTS_MAX;
 
 /// The connection. It is dead once anything went wrong with it; a new one is made then.
@@ -26,6 +26,8 @@ pub(super) struct Connection {
     state: Mutex<State>,
     /// Releases wait that could not be sent at once.
     releases_wait: Notify,
+    /// Told when holds may not rest any more.
+    wanted_back: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -35,29 +37,32 @@ struct State {
     waiting: BTreeMap<u64, Waiting>,
     /// Holds to give back; as many at most as the worker gave.
     releases: Vec<u64>,
+    /// Those that may rest and were not given back.
+    resting: BTreeMap<u64, MayRest>,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    length: ByteCount,
+    place: OwnedSemaphorePermit,
     answer: oneshot::Sender<Answer>,
 }
 
 /// What the worker said.
 #[derive(Debug)]
 pub(super) enum Answer {
-    Held(Hold),
+    Given(Given),
     NotHeld,
     Refused(ErrorKind, String),
 }
 
 impl Connection {
     /// Connects and says hello; the answer to that is awaited by [`serve`](Self::serve).
-    pub(super) fn open(path: &Path) -> Result<Arc<Self>, LocalError> {
+    pub(super) fn open(path: &Path, wanted_back: Arc<Notify>) -> Result<Arc<Self>, LocalError> {
         let socket = LocalSocket::connect(path)?;
-        socket.send(&Request::Hello { protocol: PROTOCOL }, None)?;
+        socket.send(&Request::Hello { level: LEVEL }, None)?;
         let socket = registered(socket)?;
-        Ok(Arc::new(Self { socket, state: Mutex::default(), releases_wait: Notify::new() }))
+        let (state, releases_wait) = (Mutex::default(), Notify::new());
+        Ok(Arc::new(Self { socket, state, releases_wait, wanted_back }))
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -69,6 +74,7 @@ impl Connection {
         &self,
         version: &VersionDescriptor,
         capability: &BlockCapability,
+        place: OwnedSemaphorePermit,
     ) -> Option<Answer> {
         let (sender, receiver) = oneshot::channel();
         let request = {
@@ -78,7 +84,7 @@ impl Connection {
             }
             let request = state.next_request;
             state.next_request += 1;
-            state.waiting.insert(request, Waiting { length: version.length(), answer: sender });
+            state.waiting.insert(request, Waiting { place, answer: sender });
             request
         };
         let forget = Forget { connection: self, request };
@@ -94,8 +100,12 @@ impl Connection {
 
     /// Gives a hold back now, or as soon as the worker reads on. Never blocks.
     pub(super) fn release(&self, hold: u64) {
-        if !self.is_live() {
-            return;
+        {
+            let mut state = self.state.lock();
+            state.resting.remove(&hold);
+            if state.is_dead {
+                return;
+            }
         }
         match self.socket.get_ref().send(&Request::Release { hold }, None) {
             Ok(()) => {}
@@ -135,19 +145,23 @@ impl Connection {
     fn answered(self: &Arc<Self>, reply: Reply, descriptor: Option<OwnedFd>) -> Result<(), LocalError> {
         let waiting = |request| self.state.lock().waiting.remove(&request);
         match reply {
-            Reply::Hello { protocol, .. } if protocol == PROTOCOL => {}
-            Reply::Hello { protocol, .. } => {
-                return Err(LocalError::Protocol { theirs: protocol, ours: PROTOCOL });
+            Reply::Hello { level, .. } if (1..=LEVEL).contains(&level) => {}
+            Reply::Hello { level, .. } => {
+                return Err(LocalError::Protocol { theirs: level, ours: LEVEL });
             }
             Reply::Held { request, hold } => {
-                let file = descriptor.ok_or(LocalError::Garbage("its descriptor is missing"))?;
-                match waiting(request) {
-                    Some(Waiting { length, answer }) => {
-                        // Whoever stopped waiting just now gives it back by not taking it.
-                        let _ = answer.send(Answer::Held(Hold::new(file, Arc::clone(self), hold, length)));
-                    }
-                    None => self.release(hold),
+                self.held(waiting(request), descriptor, (hold, false, None))?;
+            }
+            Reply::HeldAt { request, hold, changed, may_rest } => {
+                self.held(waiting(request), descriptor, (hold, may_rest, Some(changed)))?;
+            }
+            Reply::WantedBack { holds } => {
+                let mut state = self.state.lock();
+                for may_rest in holds.iter().filter_map(|hold| state.resting.remove(hold)) {
+                    may_rest.take_back();
                 }
+                drop(state);
+                self.wanted_back.notify_one();
             }
             Reply::NotHeld { request, reason } => {
                 tracing::trace!(?reason, "not held");
@@ -157,6 +171,33 @@ impl Connection {
                 let _ = waiting(request).map(|waiting| waiting.answer.send(Answer::Refused(kind, message)));
             }
         }
+        Ok(())
+    }
+
+    /// Passes a hold on, or gives it back if nobody waits for it any more.
+    fn held(
+        self: &Arc<Self>,
+        waiting: Option<Waiting>,
+        descriptor: Option<OwnedFd>,
+        (hold, may_rest, changed): (u64, bool, Option<Timestamp>),
+    ) -> Result<(), LocalError> {
+        let file = descriptor.ok_or(LocalError::Garbage("its descriptor is missing"))?;
+        let Some(Waiting { place, answer }) = waiting else {
+            self.release(hold);
+            return Ok(());
+        };
+        let may_rest = {
+            let mut state = self.state.lock();
+            let may_rest = MayRest::new(may_rest && !state.is_dead);
+            if may_rest.get() {
+                state.resting.insert(hold, may_rest.clone());
+            }
+            may_rest
+        };
+        let file = Descriptor { file, _place: place };
+        let release = Release { connection: Arc::clone(self), hold, may_rest };
+        // Whoever stopped waiting just now gives it back by not taking it.
+        let _ = answer.send(Answer::Given(Given { file, changed, release }));
         Ok(())
     }
 
@@ -191,9 +232,12 @@ impl Connection {
         let (waiting, was_dead) = {
             let mut state = self.state.lock();
             state.releases.clear();
+            state.resting.values().for_each(MayRest::take_back);
+            state.resting.clear();
             (std::mem::take(&mut state.waiting), std::mem::replace(&mut state.is_dead, true))
         };
         drop(waiting);
+        self.wanted_back.notify_one();
         if !was_dead {
             tracing::debug!(%error, "the connection to the local worker ended");
         }

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use forebay_local::{LocalError, LocalSocket, NotHeldReason, PROTOCOL, Reply, Request};
-use forebay_types::{ErrorKind, WorkerId};
+use forebay_local::{LEVEL, LocalError, LocalSocket, NotHeldReason, Reply, Request};
+use forebay_types::{ErrorKind, Timestamp, WorkerId};
 
 use super::*;
 use crate::Client;
@@ -19,12 +19,19 @@ struct LocalDouble {
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
     seen: Arc<Mutex<Vec<Request>>>,
+    wants_back: Arc<Mutex<Vec<u64>>>,
 }
 
 type Script = fn(u64) -> Reply;
 
 fn held(request: u64) -> Reply {
     Reply::Held { request, hold: 100 + request }
+}
+
+/// The double adds the time of its file.
+fn held_to_rest(request: u64) -> Reply {
+    let changed = Timestamp::from_nanos(0);
+    Reply::HeldAt { request, hold: 100 + request, changed, may_rest: true }
 }
 
 fn incomplete(request: u64) -> Reply {
@@ -36,11 +43,17 @@ impl LocalDouble {
         let listener = LocalSocket::listen(&socket).unwrap();
         let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
         let (stopped, saw) = (Arc::clone(&stop), Arc::clone(&seen));
+        let wants_back = Arc::<Mutex<Vec<u64>>>::default();
+        let wanted = Arc::clone(&wants_back);
         let thread = std::thread::spawn(move || {
             let mut connections: Vec<LocalSocket> = Vec::new();
             while !stopped.load(Ordering::Relaxed) {
                 connections.extend(listener.accept());
+                let holds = std::mem::take(&mut *wanted.lock());
                 for connection in &connections {
+                    if !holds.is_empty() {
+                        connection.send(&Reply::WantedBack { holds: holds.clone() }, None).unwrap();
+                    }
                     if let Ok((request, _)) = connection.recv::<Request>() {
                         saw.lock().push(request.clone());
                         answer(connection, &request, &file, script);
@@ -49,7 +62,7 @@ impl LocalDouble {
                 std::thread::yield_now();
             }
         });
-        Self { stop, thread: Some(thread), seen }
+        Self { stop, thread: Some(thread), seen, wants_back }
     }
 
     fn released(&self) -> Vec<u64> {
@@ -76,10 +89,15 @@ fn answer(connection: &LocalSocket, request: &Request, file: &Path, script: Scri
     let opened = std::fs::File::open(file).unwrap();
     let sent = match request {
         Request::Hello { .. } => {
-            connection.send(&Reply::Hello { protocol: PROTOCOL, worker: WorkerId::new(1) }, None)
+            connection.send(&Reply::Hello { level: LEVEL, worker: WorkerId::new(1) }, None)
         }
         Request::Hold { request, .. } => match script(*request) {
             reply @ Reply::Held { .. } => connection.send(&reply, Some(opened.as_fd())),
+            Reply::HeldAt { request, hold, may_rest, .. } => {
+                let changed = FileState::of(&rustix::fs::fstat(&opened).unwrap()).changed();
+                let reply = Reply::HeldAt { request, hold, changed, may_rest };
+                connection.send(&reply, Some(opened.as_fd()))
+            }
             reply => connection.send(&reply, None),
         },
         Request::Release { .. } => Ok(()),
@@ -211,6 +229,82 @@ async fn a_hold_outlives_its_worker_and_the_next_worker_is_found() {
     drop(newer);
     until(|| !next.released().is_empty()).await;
     assert_eq!(next.released(), [100], "only its own hold is given back");
+}
+
+#[tokio::test]
+async fn a_hold_rests_without_a_descriptor_until_it_is_dropped_or_wanted_back() {
+    let lab = lab().await;
+    let local = lab.local(held_to_rest);
+    let [one, two] = [lab.hold().await.unwrap().unwrap(), lab.hold().await.unwrap().unwrap()];
+    let [one, two] = [one.rest(), two.rest()];
+    for resting in [&one, &two] {
+        assert!(!resting.is_open() && resting.may_rest() && resting.is_unchanged());
+    }
+    local.wants_back.lock().extend([101, 12_345]);
+    lab.client.resting_wanted_back().await;
+    assert!(one.may_rest() && !two.may_rest());
+    assert!(local.released().is_empty(), "whoever has it gives it back");
+    drop(two);
+    until(|| local.released() == [101]).await;
+    drop(one);
+    until(|| local.released() == [101, 100]).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_changed_moved_or_removed_while_it_rests_is_noticed() {
+    let changes: [fn(&Path); 3] = [
+        |file| std::fs::write(file, content(0, FILE_LENGTH)).unwrap(),
+        |file| std::fs::rename(file, file.with_extension("old")).unwrap(),
+        |file| {
+            std::fs::copy(file, file.with_extension("new")).unwrap();
+            std::fs::rename(file.with_extension("new"), file).unwrap();
+        },
+    ];
+    for change in changes {
+        let lab = lab().await;
+        let _local = lab.local(held_to_rest);
+        let resting = lab.hold_again().await.rest();
+        assert!(resting.is_unchanged());
+        change(&lab.folder.path().join("file"));
+        assert!(!resting.is_unchanged());
+        assert!(resting.may_rest(), "the worker said nothing");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_found_by_its_path_rests_with_its_descriptor() {
+    let lab = lab().await;
+    let _local = lab.local(held_to_rest);
+    let hold = lab.hold().await.unwrap().unwrap();
+    // Something else is mounted over it, as in the container of a worker.
+    let cover = tempfile::NamedTempFile::new().unwrap();
+    let file = lab.folder.path().join("file");
+    rustix::mount::mount_bind(cover.path(), &file).expect("tests of mounts need root");
+    let resting = hold.rest();
+    let is_unchanged = resting.is_unchanged();
+    rustix::mount::unmount(&file, rustix::mount::UnmountFlags::empty()).unwrap();
+    assert!(is_unchanged && resting.is_open() && resting.may_rest());
+}
+
+#[tokio::test]
+async fn with_its_worker_a_resting_hold_is_over() {
+    let lab = lab().await;
+    let local = lab.local(held_to_rest);
+    let resting = lab.hold().await.unwrap().unwrap().rest();
+    drop(local);
+    lab.client.resting_wanted_back().await;
+    until(|| !resting.may_rest()).await;
+    assert!(resting.is_unchanged(), "what is open can be read on");
+}
+
+#[tokio::test]
+async fn a_worker_of_an_earlier_version_gives_holds_that_do_not_rest() {
+    let lab = lab().await;
+    let local = lab.local(held);
+    let resting = lab.hold().await.unwrap().unwrap().rest();
+    assert!(!resting.may_rest());
+    drop(resting);
+    until(|| local.released() == [100]).await;
 }
 
 #[tokio::test]

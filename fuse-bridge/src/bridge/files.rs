@@ -7,13 +7,13 @@ use bytes::Bytes;
 use forebay_types::{ByteCount, ErrorKind, FileOffset};
 use fuser::{FileHandle, FopenFlags, OpenAccMode, OpenFlags, ReplyData, ReplyEmpty, ReplyOpen};
 
-use super::{Judged, Shared};
+use super::{BackingOf, Judged, Shared};
 use crate::answers::Failure;
 use crate::errno;
 use crate::limits::CAPABILITY_TRUST;
 use crate::metrics::{Operation, Question};
 use crate::modes::{Fixed, Mode};
-use crate::namespace::{Namespace, NamespaceError, VersionReader};
+use crate::namespace::{HeldFile, Namespace, NamespaceError, RestingFile, VersionReader};
 use crate::node_id::NodeId;
 use crate::nodes::{FileVersion, NodeView};
 use crate::passthrough::Backing;
@@ -28,11 +28,11 @@ pub(super) struct OpenFile<R> {
 }
 
 /// What an open has found out before its mode is fixed.
-struct Prepared<H> {
+struct Prepared<N: Namespace> {
     node: NodeId,
     view: NodeView,
     version: Arc<FileVersion>,
-    way: Way<H>,
+    way: Way<N>,
 }
 
 /// What the worker said while the master was asked.
@@ -42,11 +42,11 @@ struct EarlyHold<H> {
 }
 
 /// How the handle could be read.
-enum Way<H> {
-    /// By passthrough of the file that live handles of the node read.
-    Shared(Arc<Backing<H>>),
+enum Way<N: Namespace> {
+    /// By passthrough of the file that live handles of the node read, or that handles before them did.
+    Shared(Arc<BackingOf<N>>),
     /// By passthrough of this file, if the kernel takes it.
-    Held(H),
+    Held(N::Hold),
     /// Through the page cache.
     Buffered,
 }
@@ -68,7 +68,7 @@ impl<N: Namespace> Shared<N> {
     }
 
     /// Asks for the right to read, and for the file to pass through. Nothing is counted yet, so this may be given up.
-    async fn prepare(&self, view: NodeView, pid: u32) -> Result<Prepared<N::Hold>, Failure> {
+    async fn prepare(&self, view: NodeView, pid: u32) -> Result<Prepared<N>, Failure> {
         let asked = Instant::now();
         let answer;
         let mut early = None;
@@ -105,7 +105,7 @@ impl<N: Namespace> Shared<N> {
     }
 
     /// The same without asking the master; `None` if the right that the node remembers is not good enough.
-    async fn prepare_by_grant(&self, view: &NodeView) -> Option<Prepared<N::Hold>> {
+    async fn prepare_by_grant(&self, view: &NodeView) -> Option<Prepared<N>> {
         let version = Arc::clone(view.facts.version()?);
         let way = self.way(view.id, &version, None).await.ok()?;
         Some(Prepared { node: view.id, view: view.clone(), version, way })
@@ -114,7 +114,8 @@ impl<N: Namespace> Shared<N> {
     /// Asks for the file of the version that the node is known to be; `None` if that says nothing.
     async fn hold_early(&self, view: &NodeView) -> Option<EarlyHold<N::Hold>> {
         let version = Arc::clone(view.facts.version()?);
-        if !self.passthrough.is_allowed() || !matches!(self.nodes.fixed(view.id), Fixed::Nothing) {
+        let is_fixed = !matches!(self.nodes.fixed(view.id), Fixed::Nothing);
+        if !self.passthrough.is_allowed() || is_fixed || self.resting.has(view.id) {
             return None;
         }
         // A refusal may be due to a right that is over; the master is about to give a new one.
@@ -128,7 +129,7 @@ impl<N: Namespace> Shared<N> {
         node: NodeId,
         version: &FileVersion,
         early: Option<EarlyHold<N::Hold>>,
-    ) -> Result<Way<N::Hold>, NamespaceError> {
+    ) -> Result<Way<N>, NamespaceError> {
         if !self.passthrough.is_allowed() {
             return Ok(Way::Buffered);
         }
@@ -136,6 +137,9 @@ impl<N: Namespace> Shared<N> {
             Fixed::Passthrough(backing) => Way::Shared(backing),
             Fixed::Buffered => Way::Buffered,
             Fixed::Nothing => {
+                if let Some(backing) = self.rested(node) {
+                    return Ok(Way::Shared(backing));
+                }
                 let early = early.filter(|early| early.version.descriptor == version.descriptor);
                 let hold = match early {
                     Some(early) => early.hold,
@@ -146,14 +150,19 @@ impl<N: Namespace> Shared<N> {
         })
     }
 
+    /// What the last handle of a node was read by, if that is as good as it was.
+    fn rested(&self, node: NodeId) -> Option<Arc<BackingOf<N>>> {
+        self.resting.take(node).filter(|backing| backing.hold.may_rest() && backing.hold.is_unchanged())
+    }
+
     /// Fixes the mode, counts the handle and answers, in this order: the kernel may release it at once.
-    fn finish_open(&self, prepared: Prepared<N::Hold>, reply: ReplyOpen) {
+    fn finish_open(&self, prepared: Prepared<N>, reply: ReplyOpen) {
         let Prepared { node, view, version, way } = prepared;
         let length = version.descriptor.length();
         let (candidate, unused) = match way {
             Way::Shared(backing) => (Some(backing), None),
             Way::Held(hold) => match reply.open_backing(&hold) {
-                Ok(id) => (Some(Arc::new(Backing::new(id, hold))), None),
+                Ok(id) => (Some(Arc::new(Backing::new(id, hold.rest()))), None),
                 Err(error) => {
                     self.passthrough.refused(&error, &self.nodes.path(node));
                     (None, Some(hold))
@@ -200,8 +209,11 @@ impl<N: Namespace> Shared<N> {
     pub(super) fn release(&self, handle: FileHandle, reply: ReplyEmpty) {
         self.answers.metrics.request(Operation::Release);
         let _entered = self.answers.enter();
-        if let Some(file) = self.files.remove(handle) {
-            self.nodes.leave(file.node);
+        if let Some(file) = self.files.remove(handle)
+            && let Some(backing) = self.nodes.leave(file.node)
+            && backing.hold.may_rest()
+        {
+            self.resting.put(file.node, backing);
         }
         reply.ok();
     }

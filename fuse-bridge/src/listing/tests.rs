@@ -1,6 +1,7 @@
 //! Directories that change while they are listed.
 
 use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,9 @@ use forebay_types::{BlockCapability, ByteCount, EntryName, FileOffset, VersionDe
 
 use super::*;
 use crate::doubles::{directory, file};
-use crate::namespace::{Changes, Described, Found, Listed, ReadSource, Room, VersionReader};
+use crate::namespace::{
+    Changes, Described, Found, HeldFile, Listed, ReadSource, RestingFile, Room, VersionReader,
+};
 
 /// One directory whose pages are of two names.
 #[derive(Debug, Default)]
@@ -30,6 +33,33 @@ impl VersionReader for NoReader {
     }
 }
 
+#[derive(Debug)]
+struct NoFile;
+
+impl AsFd for NoFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        unreachable!("a listing holds no file")
+    }
+}
+
+impl HeldFile for NoFile {
+    type Resting = Self;
+
+    fn rest(self) -> Self {
+        self
+    }
+}
+
+impl RestingFile for NoFile {
+    fn may_rest(&self) -> bool {
+        false
+    }
+
+    fn is_unchanged(&self) -> bool {
+        false
+    }
+}
+
 struct NoChanges;
 
 impl Changes for NoChanges {
@@ -40,7 +70,7 @@ impl Changes for NoChanges {
 
 impl Namespace for Shelf {
     type Reader = NoReader;
-    type Hold = std::fs::File;
+    type Hold = NoFile;
     type Changes = NoChanges;
 
     fn follow_changes(&self) -> NoChanges {
@@ -112,6 +142,10 @@ impl Namespace for Shelf {
         _: &VersionDescriptor,
         _: &BlockCapability,
     ) -> Result<Option<Self::Hold>, NamespaceError> {
+        unreachable!("a listing holds no file")
+    }
+
+    async fn resting_wanted_back(&self) {
         unreachable!("a listing holds no file")
     }
 

@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use forebay_client::{Attributes, Change, Client, ClientError, Entry, Hold, Reader, Standing};
+use forebay_client::{Attributes, Change, Client, ClientError, Entry, Hold, Reader, RestingHold, Standing};
 use forebay_types::{
     BlockCapability, ByteCount, EntryName, ErrorKind, FileOffset, InodeId, ListingPosition, VersionDescriptor,
 };
 
-use super::{Changes, Described, Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader};
+use super::{
+    Changes, Described, Found, HeldFile, Listed, Namespace, NamespaceError, ReadSource, RestingFile, Room,
+    VersionReader,
+};
 
 impl From<ClientError> for NamespaceError {
     fn from(error: ClientError) -> Self {
@@ -101,6 +104,10 @@ impl Namespace for Client {
         Ok(self.hold(version, capability).await?)
     }
 
+    async fn resting_wanted_back(&self) {
+        self.resting_wanted_back().await;
+    }
+
     async fn source(&self, entry: &Entry) -> Result<ReadSource, NamespaceError> {
         let Some((version, capability)) = &entry.version else {
             let message = format!("{} is no file", entry.inode);
@@ -118,6 +125,24 @@ impl Namespace for Client {
 
     fn count_passthrough_open(&self, length: ByteCount) {
         self.counters().add_passthrough_open(length);
+    }
+}
+
+impl HeldFile for Hold {
+    type Resting = RestingHold;
+
+    fn rest(self) -> RestingHold {
+        self.rest()
+    }
+}
+
+impl RestingFile for RestingHold {
+    fn may_rest(&self) -> bool {
+        self.may_rest()
+    }
+
+    fn is_unchanged(&self) -> bool {
+        self.is_unchanged()
     }
 }
 

@@ -9,5 +9,6 @@ mod listing;
 mod names;
 mod reading;
 mod refusals;
+mod resting;
 mod tree;
 mod versions;

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use forebay_client::{Change, Entry, Named, Standing};
 use forebay_fuse::{
-    Changes, Described, Found, Listed, Namespace, NamespaceError, ReadSource, Room, VersionReader,
+    Changes, Described, Found, HeldFile, Listed, Namespace, NamespaceError, ReadSource, RestingFile, Room,
+    VersionReader,
 };
 use forebay_types::{
     BLOCK_LENGTH_DEFAULT, BlockCapability, ByteCount, CapabilityKey, EntryKind, EntryName, ErrorKind, FileId,
@@ -19,7 +20,7 @@ use forebay_types::{
     UnderStoreKey, VersionDescriptor,
 };
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// The namespace. Its paths are relative, with `/` between names.
 #[derive(Debug)]
@@ -78,7 +79,15 @@ pub(crate) struct Counts {
     pub(crate) opens: AtomicU64,
     pub(crate) reads: AtomicU64,
     pub(crate) passthrough_opens: AtomicU64,
+    /// Those that live.
     pub(crate) holds: AtomicU64,
+    /// Those that were given.
+    pub(crate) holds_given: AtomicU64,
+    /// Whether they may rest; else they are wanted back.
+    may_rest: AtomicBool,
+    /// Whether their files were changed by somebody.
+    pub(crate) files_changed: AtomicBool,
+    wanted_back: Notify,
     /// So many holds are refused before one is given.
     pub(crate) refusals: AtomicU64,
     /// Reads come one byte short.
@@ -90,6 +99,24 @@ pub(crate) struct Counts {
 pub(crate) struct TreeHold {
     file: Arc<std::fs::File>,
     counts: Arc<Counts>,
+}
+
+impl HeldFile for TreeHold {
+    type Resting = Self;
+
+    fn rest(self) -> Self {
+        self
+    }
+}
+
+impl RestingFile for TreeHold {
+    fn may_rest(&self) -> bool {
+        self.counts.may_rest.load(Ordering::SeqCst)
+    }
+
+    fn is_unchanged(&self) -> bool {
+        !self.counts.files_changed.load(Ordering::SeqCst)
+    }
 }
 
 #[derive(Debug)]
@@ -152,6 +179,12 @@ impl Tree {
 
     pub(crate) fn set_granted(&self, granted: Duration) {
         self.state.lock().granted = granted;
+    }
+
+    /// Lets holds rest from now on, or wants all of them back.
+    pub(crate) fn set_may_rest(&self, may_rest: bool) {
+        self.counts.may_rest.store(may_rest, Ordering::SeqCst);
+        self.counts.wanted_back.notify_one();
     }
 
     /// Tells the mount of changes.
@@ -412,7 +445,12 @@ impl Namespace for Tree {
         }
         let Some(file) = self.state.lock().complete.get(&version.file).cloned() else { return Ok(None) };
         self.counts.holds.fetch_add(1, Ordering::SeqCst);
+        Self::ask(&self.counts.holds_given);
         Ok(Some(TreeHold { file, counts: Arc::clone(&self.counts) }))
+    }
+
+    async fn resting_wanted_back(&self) {
+        self.counts.wanted_back.notified().await;
     }
 
     async fn source(&self, entry: &Entry) -> Result<ReadSource, NamespaceError> {

@@ -1,29 +1,33 @@
 //! The messages of the local protocol and their bytes.
 //!
 //! Variants are numbered by their place and fields follow each other without names: add at the end, never reorder,
-//! and raise [`PROTOCOL`] for anything else. A received message is checked before anybody sees it.
+//! raise [`LEVEL`] for a new variant and [`PROTOCOL`] for anything else. A received message is checked before anybody
+//! sees it.
 
 use forebay_types::limits::{FILE_LENGTH_MAX, KEY_LENGTH_MAX, TAG_LENGTH_MAX, URI_LENGTH_MAX};
-use forebay_types::{BlockCapability, ErrorKind, PAGE_LENGTH, VersionDescriptor, WorkerId};
+use forebay_types::{BlockCapability, ErrorKind, PAGE_LENGTH, Timestamp, VersionDescriptor, WorkerId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LocalError;
-use crate::limits::{PACKET_LENGTH_MAX, REFUSAL_LENGTH_MAX};
+use crate::limits::{PACKET_LENGTH_MAX, REFUSAL_LENGTH_MAX, WANTED_BACK_MAX};
 
 /// The version that each packet begins with.
 pub const PROTOCOL: u8 = 1;
+/// Which variants a process knows: told in the greeting, and the lower one of both sides counts. 2 has
+/// [`Reply::HeldAt`] and [`Reply::WantedBack`].
+pub const LEVEL: u8 = 2;
 
 /// What a process asks of the worker on its host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// The first message of a connection.
     Hello {
-        /// The asker's [`PROTOCOL`].
-        protocol: u8,
+        /// The asker's [`LEVEL`].
+        level: u8,
     },
-    /// Asks for the descriptor of a wholly cached version. Answered out of order, by [`Reply::Held`],
-    /// [`Reply::NotHeld`] or [`Reply::Refused`].
+    /// Asks for the descriptor of a wholly cached version. Answered out of order, by [`Reply::Held`] or
+    /// [`Reply::HeldAt`], [`Reply::NotHeld`] or [`Reply::Refused`].
     Hold {
         /// The asker's number, given back in the answer; unique among the unanswered ones of a connection.
         request: u64,
@@ -44,8 +48,8 @@ pub enum Request {
 pub enum Reply {
     /// The answer to [`Request::Hello`].
     Hello {
-        /// The worker's [`PROTOCOL`].
-        protocol: u8,
+        /// The level that counts on this connection: at most the asker's.
+        level: u8,
         /// The worker.
         worker: WorkerId,
     },
@@ -71,6 +75,23 @@ pub enum Reply {
         kind: ErrorKind,
         /// The sentence for a person.
         message: String,
+    },
+    /// As [`Held`](Self::Held), with what it takes to keep the hold while nobody reads the file.
+    HeldAt {
+        /// The asker's number.
+        request: u64,
+        /// Names the hold on this connection.
+        hold: u64,
+        /// Change time of the file when it was known to be right. With another one it may be wrong.
+        changed: Timestamp,
+        /// Whether the hold may stay when nobody reads the file.
+        may_rest: bool,
+    },
+    /// These holds may not stay any more when nobody reads their files: they are to be given back now, or when the last
+    /// reader is done. Holds that were given back meanwhile may be among them.
+    WantedBack {
+        /// Their numbers, at most [`WANTED_BACK_MAX`].
+        holds: Vec<u64>,
     },
 }
 
@@ -114,13 +135,16 @@ impl sealed::Sealed for Request {
 
 impl sealed::Sealed for Reply {
     fn has_descriptor(&self) -> bool {
-        matches!(self, Self::Held { .. })
+        matches!(self, Self::Held { .. } | Self::HeldAt { .. })
     }
 
     fn defect(&self) -> Option<&'static str> {
         match self {
             Self::Refused { message, .. } if message.len() > REFUSAL_LENGTH_MAX => {
                 Some("a refusal is too long")
+            }
+            Self::WantedBack { holds } if holds.len() > WANTED_BACK_MAX => {
+                Some("too many holds are wanted back at once")
             }
             _ => None,
         }
@@ -174,7 +198,7 @@ pub(crate) fn decode<M: Message>(packet: &[u8], with_descriptor: bool) -> Result
 pub(crate) mod tests {
     use forebay_types::{
         ByteCount, CapabilityKey, FileId, Fingerprint, Incarnation, LocalIdentity, MountId, Rights,
-        Timestamp, UnderStoreKey,
+        UnderStoreKey,
     };
 
     use super::*;
@@ -201,20 +225,25 @@ pub(crate) mod tests {
     #[test]
     fn the_bytes_of_messages_are_a_format() {
         let requests = [
-            (Request::Hello { protocol: 1 }, vec![1, 0, 1]),
+            (Request::Hello { level: 2 }, vec![1, 0, 2]),
             (Request::Release { hold: 300 }, vec![1, 2, 0xac, 2]),
         ];
         for (request, bytes) in requests {
             assert_eq!(encode(&request).expect("short"), bytes, "{request:?}");
         }
         let replies = [
-            (Reply::Hello { protocol: 1, worker: WorkerId::new(5) }, vec![1, 0, 1, 5]),
+            (Reply::Hello { level: 1, worker: WorkerId::new(5) }, vec![1, 0, 1, 5]),
             (Reply::Held { request: 1, hold: 2 }, vec![1, 1, 1, 2]),
             (Reply::NotHeld { request: 1, reason: NotHeldReason::OverBudget }, vec![1, 2, 1, 1]),
             (
                 Reply::Refused { request: 1, kind: ErrorKind::Stale, message: "no".into() },
                 vec![1, 3, 1, 11, 2, b'n', b'o'],
             ),
+            (
+                Reply::HeldAt { request: 1, hold: 2, changed: Timestamp::from_nanos(3), may_rest: true },
+                vec![1, 4, 1, 2, 6, 1],
+            ),
+            (Reply::WantedBack { holds: vec![7, 300] }, vec![1, 5, 2, 7, 0xac, 2]),
         ];
         for (reply, bytes) in replies {
             assert_eq!(encode(&reply).expect("short"), bytes, "{reply:?}");
@@ -260,11 +289,14 @@ pub(crate) mod tests {
         longer.fingerprint.length = ByteCount::new(FILE_LENGTH_MAX + 1);
         assert!(with(longer).is_err());
         assert!(with(version).is_ok());
-        let mut followed = encode(&Request::Hello { protocol: 1 }).expect("short");
+        let mut followed = encode(&Request::Hello { level: 1 }).expect("short");
         followed.push(0);
         assert!(decode::<Request>(&followed, false).is_err());
         assert!(decode::<Request>(&[], false).is_err());
         assert!(decode::<Reply>(&[1, 1, 1, 2], false).is_err(), "a hold without its descriptor");
+        assert!(decode::<Reply>(&[1, 4, 1, 2, 6, 1], false).is_err(), "another one");
+        let many = Reply::WantedBack { holds: vec![1; WANTED_BACK_MAX + 1] };
+        assert!(decode::<Reply>(&encode(&many).expect("short"), false).is_err());
         let newer = decode::<Request>(&[2, 0, 2], false).expect_err("another version");
         assert_eq!(newer.kind(), ErrorKind::Unsupported);
     }

@@ -120,6 +120,8 @@ pub struct Index {
     generation_next: u64,
     /// Counts uses, to tell which tier's victim was used earlier.
     clock: u64,
+    /// Holds may not rest any more that could before.
+    wants_back: bool,
     changes: ChangeLog,
     names: Names,
 }
@@ -133,6 +135,7 @@ impl Index {
             detached: BTreeMap::new(),
             generation_next: 1,
             clock: 0,
+            wants_back: false,
             changes: ChangeLog::default(),
             names: Names::default(),
         }

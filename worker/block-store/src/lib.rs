@@ -31,7 +31,7 @@ pub use recovery::RecoveryReport;
 pub use settings::{FreeFloor, StoreSettings, TierKind, TierSettings};
 pub use source::VersionSource;
 pub use statistics::StatisticsSnapshot;
-pub use store::{BlockStore, Fill, FillOutcome, FillStart, Hold, HoldId, ReadOutcome};
+pub use store::{BlockStore, Fill, FillOutcome, FillStart, Hold, HoldId, ReadOutcome, RestingHold};
 /// The index itself, for the simulator that drives it.
 #[doc(hidden)]
 pub use {

@@ -1,5 +1,7 @@
 //! The named maxima of the block store, and the defaults of its settings.
 
+use std::time::Duration;
+
 use forebay_types::ByteCount;
 
 /// Most bytes that one read returns; a longer request is answered in part.
@@ -14,6 +16,11 @@ pub const CHANGES_MAX: usize = 65_536;
 pub const CHANGES_PAGE_MAX: usize = 4_096;
 /// Share of a tier's capacity that may be held, in percent. Beyond it a version is served without a hold.
 pub const HELD_PERCENT_MAX: u64 = 80;
+/// A hold may rest while no more of its tier's capacity is held than this, in percent, so that there is room for the
+/// holds of others and for eviction.
+pub const RESTING_PERCENT_MAX: u64 = 60;
+/// How long a fill that finds no room waits for holds that were wanted back.
+pub const WANTED_BACK_PATIENCE: Duration = Duration::from_millis(500);
 /// How often a file may change under the verification for a hold before that is given up.
 pub const VERIFY_ATTEMPTS_MAX: u32 = 2;
 /// Longest header of an index file, in bytes: the longest URI, key, tag and version id fit twice.

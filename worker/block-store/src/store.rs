@@ -13,15 +13,17 @@ mod read;
 mod tests;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use forebay_types::{ByteCount, ClusterId, FileId, FileOffset, Incarnation};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing::{info, warn};
 
 pub use self::fill::{Fill, FillOutcome, FillStart};
-pub use self::hold::{Hold, HoldId};
+use self::hold::Listener;
+pub use self::hold::{Hold, HoldId, RestingHold};
 use self::open_versions::{OpenVersion, OpenVersions};
 use self::read::Fault;
 pub use self::read::ReadOutcome;
@@ -33,7 +35,7 @@ use crate::index::{
 };
 use crate::io::{free_space, open_for_changing, remove, write_all_at};
 use crate::layout::{FileKind, PageRecord, relative_path};
-use crate::limits::{CHANGES_PAGE_MAX, SPACE_SAMPLE_INTERVAL};
+use crate::limits::{CHANGES_PAGE_MAX, SPACE_SAMPLE_INTERVAL, WANTED_BACK_PATIENCE};
 use crate::page::PageIndex;
 use crate::recovery::{self, RecoveryReport};
 use crate::settings::{StoreSettings, TierSettings};
@@ -59,12 +61,16 @@ struct Inner {
     reservations: AtomicU64,
     holds: AtomicU64,
     statistics: Statistics,
+    /// Whom to tell that holds may not rest any more.
+    wants_back: OnceLock<Listener>,
 }
 
 #[derive(Debug)]
 struct State {
     index: Index,
     open: OpenVersions,
+    /// When holds were last wanted back.
+    wanted_back: Option<Instant>,
 }
 
 impl BlockStore {
@@ -110,11 +116,12 @@ impl BlockStore {
         let inner = Inner {
             cluster,
             directories,
-            state: Mutex::new(State { index, open: OpenVersions::default() }),
+            state: Mutex::new(State { index, open: OpenVersions::default(), wanted_back: None }),
             changed: Condvar::new(),
             reservations: AtomicU64::new(0),
             holds: AtomicU64::new(0),
             statistics,
+            wants_back: OnceLock::new(),
         };
         inner.perform(too_much);
         inner.look_at_free_space();
@@ -199,6 +206,13 @@ impl BlockStore {
     /// [`StoreError::Io`] when the file is there but cannot be opened.
     pub fn hold(&self, source: &VersionSource<'_>) -> Result<Option<Hold>, StoreError> {
         hold::hold(&self.inner, source)
+    }
+
+    /// Calls `listener` whenever holds may not rest any more that could before, as [`RestingHold::may_rest`] says: soon,
+    /// from any thread, perhaps once for many. It must be quick and
+    /// ask the store nothing. The first listener stays.
+    pub fn on_wants_back(&self, listener: impl Fn() + Send + Sync + 'static) {
+        let _ = self.inner.wants_back.set(Listener(Box::new(listener)));
     }
 
     /// Lets a version go. Whoever holds it keeps what it has; the room is given back when the last hold ends. Whether
@@ -294,7 +308,30 @@ impl Inner {
                 }
             }
         }
+        if some {
+            self.tell_wants_back();
+        }
         some
+    }
+
+    fn tell_wants_back(&self) {
+        self.tell_wants_back_of(&mut self.state.lock());
+    }
+
+    fn tell_wants_back_of(&self, state: &mut State) {
+        if state.index.take_wants_back()
+            && let Some(listener) = self.wants_back.get()
+        {
+            state.wanted_back = Some(Instant::now());
+            listener.0();
+        }
+    }
+
+    /// Waits until something left, if holds were wanted back a moment ago. Whether that is worth another attempt.
+    fn wait_for_resting(&self, state: &mut MutexGuard<'_, State>) -> bool {
+        self.tell_wants_back_of(state);
+        let until = state.wanted_back.map(|wanted| wanted + WANTED_BACK_PATIENCE);
+        until.is_some_and(|until| !self.changed.wait_until(state, until).timed_out())
     }
 
     fn remove_files(&self, location: Location, reason: Reason) {

@@ -44,13 +44,10 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// Processes of this host that are connected at once.
 pub const LOCAL_CONNECTIONS_MAX: usize = 1024;
-/// Holds of one of them.
-pub const HOLDS_PER_CONNECTION_MAX: usize = 1 << 20;
-/// Holds of all of them together may take this part of the descriptors that the process may have: there are two for
-/// each held version, and as many again are left for the rest of the process.
-pub const DESCRIPTORS_PER_HOLD: u64 = 4;
-/// Holds of all of them together are at least this many, however few descriptors there are.
-pub const HOLDS_PER_WORKER_MIN: usize = 64;
+/// Holds of all of them together; each takes some 100 bytes of the worker's memory, and no descriptor.
+pub const HOLDS_PER_WORKER_MAX: usize = 1 << 20;
+/// Shortest time between two looks which holds are wanted back.
+pub const WANTED_BACK_INTERVAL: Duration = Duration::from_millis(50);
 /// Time that one of them has to read an answer before it is given up.
 pub const LOCAL_SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// Unanswered hold requests of one of them; more wait in the socket.

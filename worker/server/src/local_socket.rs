@@ -1,32 +1,34 @@
 //! Passes descriptors of complete versions to the processes of this host, and keeps those versions held meanwhile.
 //!
-//! A hold belongs to the connection it was asked on: when that closes, however it does, all its holds end.
+//! A hold belongs to the connection it was asked on: when that closes, however it does, all its holds end. One may rest,
+//! that is stay while nobody reads its file, until the store wants it back.
 
 pub(crate) mod reactor;
 
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::sync::Arc;
 
-use forebay_block_store::Hold;
-use forebay_local::limits::REFUSAL_LENGTH_MAX;
-use forebay_local::{LocalError, LocalSocket, NotHeldReason, PROTOCOL, Reply, Request};
+use forebay_block_store::{Hold, RestingHold};
+use forebay_local::limits::{REFUSAL_LENGTH_MAX, WANTED_BACK_MAX};
+use forebay_local::{LEVEL, LocalError, LocalSocket, NotHeldReason, Reply, Request};
 use forebay_runtime::Stage;
 use forebay_types::{BlockCapability, PAGE_LENGTH, VersionDescriptor};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::WorkerCore;
 use crate::error::ReadError;
 use crate::limits::{
-    ACCEPT_PAUSE, ACCEPT_WARNING_INTERVAL, DESCRIPTORS_PER_HOLD, HOLD_REQUESTS_MAX, HOLDS_PER_CONNECTION_MAX,
-    HOLDS_PER_WORKER_MIN, LOCAL_CONNECTIONS_MAX, LOCAL_SEND_DEADLINE,
+    ACCEPT_PAUSE, ACCEPT_WARNING_INTERVAL, HOLD_REQUESTS_MAX, HOLDS_PER_WORKER_MAX, LOCAL_CONNECTIONS_MAX,
+    LOCAL_SEND_DEADLINE, WANTED_BACK_INTERVAL,
 };
 use crate::log_pace::LogPace;
 use crate::metrics::HoldOutcome;
@@ -38,31 +40,45 @@ pub(crate) struct LocalServer {
     core: Arc<WorkerCore>,
     connections: Arc<Semaphore>,
     holds: Arc<Semaphore>,
+    /// Changes when holds may not rest any more that could before.
+    wants_back: watch::Receiver<()>,
 }
 
 /// One connected process.
 struct Connection {
     server: Arc<LocalServer>,
     socket: AsyncFd<LocalSocket>,
-    holds: HashMap<u64, (Hold, OwnedSemaphorePermit)>,
-    greeted: bool,
+    holds: HashMap<u64, Given>,
+    /// Which messages it knows; 0 before its greeting.
+    level: u8,
 }
 
-/// What became of a request that took its time.
-enum Done {
-    Answered(u64, OwnedSemaphorePermit, Result<Result<Hold, NotHeldReason>, ReadError>),
-    Released,
+/// A hold that a process has.
+struct Given {
+    hold: RestingHold,
+    /// Whether the process was told that it may rest, and not otherwise since.
+    may_rest: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What became of a request for a hold.
+struct Done {
+    request: u64,
+    place: OwnedSemaphorePermit,
+    outcome: Result<Result<Hold, NotHeldReason>, ReadError>,
 }
 
 type Working = FuturesUnordered<BoxFuture<'static, Done>>;
 
 impl LocalServer {
     pub(crate) fn new(core: Arc<WorkerCore>) -> Arc<Self> {
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-        let holds_max = usize::try_from(limit / DESCRIPTORS_PER_HOLD).unwrap_or(usize::MAX);
-        let holds_max = holds_max.clamp(HOLDS_PER_WORKER_MIN, Semaphore::MAX_PERMITS);
+        let (tell, wants_back) = watch::channel(());
+        core.path.cache.store().on_wants_back(move || {
+            let _ = tell.send(());
+        });
         let places = |max| Arc::new(Semaphore::new(max));
-        Arc::new(Self { core, connections: places(LOCAL_CONNECTIONS_MAX), holds: places(holds_max) })
+        let (connections, holds) = (places(LOCAL_CONNECTIONS_MAX), places(HOLDS_PER_WORKER_MAX));
+        Arc::new(Self { core, connections, holds, wants_back })
     }
 
     /// Accepts connections until the stage stops.
@@ -110,8 +126,7 @@ impl LocalServer {
 
     async fn converse(self: &Arc<Self>, socket: LocalSocket, token: CancellationToken) {
         let Ok(socket) = register(socket) else { return };
-        let mut connection =
-            Connection { server: Arc::clone(self), socket, holds: HashMap::new(), greeted: false };
+        let mut connection = Connection { server: Arc::clone(self), socket, holds: HashMap::new(), level: 0 };
         let ended = tokio::select! {
             ended = connection.run() => ended,
             () = token.cancelled() => Ok(()),
@@ -122,39 +137,54 @@ impl LocalServer {
                 tracing::warn!(worker = %self.core.worker(), %error, "a connection of this host was closed");
             }
         }
-        let holds = std::mem::take(&mut connection.holds);
-        // Closing the last descriptor of a deleted file gives its room back, which takes time on a disk.
-        let _ = self.core.disk.run(move || drop(holds)).await;
     }
 }
 
 impl Connection {
     async fn run(&mut self) -> Result<(), LocalError> {
         let mut working = Working::new();
+        let mut wanted = pin!(wanted_back(self.server.wants_back.clone(), Instant::now()));
         loop {
             tokio::select! {
                 received = when_ready(&self.socket, false, LocalSocket::recv::<Request>),
                     if working.len() < HOLD_REQUESTS_MAX => self.take(received?.0, &mut working).await?,
                 Some(done) = working.next() => self.answer(done).await?,
+                wants_back = &mut wanted => {
+                    wanted.set(wanted_back(wants_back, Instant::now() + WANTED_BACK_INTERVAL));
+                    self.want_back().await?;
+                }
             }
         }
     }
 
+    /// Tells the process which of its holds may not rest any more.
+    async fn want_back(&mut self) -> Result<(), LocalError> {
+        let mut holds = Vec::new();
+        for (id, given) in &mut self.holds {
+            if given.may_rest && !given.hold.may_rest() {
+                given.may_rest = false;
+                holds.push(*id);
+            }
+        }
+        for holds in holds.chunks(WANTED_BACK_MAX) {
+            self.send(&Reply::WantedBack { holds: holds.to_vec() }, None).await?;
+        }
+        Ok(())
+    }
+
     async fn take(&mut self, request: Request, working: &mut Working) -> Result<(), LocalError> {
         match request {
-            Request::Hello { .. } => {
-                self.greeted = true;
+            Request::Hello { level } => {
+                self.level = level.clamp(1, LEVEL);
                 let worker = self.server.core.worker();
-                self.send(&Reply::Hello { protocol: PROTOCOL, worker }, None).await
+                self.send(&Reply::Hello { level: self.level, worker }, None).await
             }
-            _ if !self.greeted => Err(LocalError::Garbage("it came before the greeting")),
+            _ if self.level == 0 => Err(LocalError::Garbage("it came before the greeting")),
             Request::Hold { request, version, capability } => {
-                let has_room = self.holds.len() + working.len() < HOLDS_PER_CONNECTION_MAX;
-                let place = Arc::clone(&self.server.holds).try_acquire_owned();
-                if let (true, Ok(place)) = (has_room, place) {
+                if let Ok(place) = Arc::clone(&self.server.holds).try_acquire_owned() {
                     let core = Arc::clone(&self.server.core);
                     let held = async move {
-                        Done::Answered(request, place, hold(&core, version, &capability).await)
+                        Done { request, place, outcome: hold(&core, version, &capability).await }
                     };
                     working.push(held.boxed());
                     return Ok(());
@@ -164,31 +194,27 @@ impl Connection {
             }
             Request::Release { hold } => {
                 // One that is not known was never given: the asker is wrong, and nothing is lost.
-                if let Some(hold) = self.holds.remove(&hold) {
-                    if is_linked(&hold.0) {
-                        return Ok(());
-                    }
-                    let core = Arc::clone(&self.server.core);
-                    let released = async move {
-                        let _ = core.disk.run(move || drop(hold)).await;
-                        Done::Released
-                    };
-                    working.push(released.boxed());
-                }
+                self.holds.remove(&hold);
                 Ok(())
             }
         }
     }
 
     async fn answer(&mut self, done: Done) -> Result<(), LocalError> {
-        let Done::Answered(request, place, outcome) = done else { return Ok(()) };
+        let Done { request, place, outcome } = done;
         let metrics = Arc::clone(&self.server.core.metrics);
         let reply = match outcome {
             Ok(Ok(hold)) => {
                 let id = hold.id().get();
-                let sent = self.send(&Reply::Held { request, hold: id }, Some(&hold)).await;
+                let may_rest = hold.may_rest() && self.level > 1;
+                let reply = if self.level > 1 {
+                    Reply::HeldAt { request, hold: id, changed: hold.changed(), may_rest }
+                } else {
+                    Reply::Held { request, hold: id }
+                };
+                let sent = self.send(&reply, Some(&hold)).await;
                 metrics.hold_answered(HoldOutcome::Held);
-                self.holds.insert(id, (hold, place));
+                self.holds.insert(id, Given { hold: hold.rest(), may_rest, _place: place });
                 return sent;
             }
             Ok(Err(reason)) => {
@@ -214,6 +240,17 @@ impl Connection {
             .await
             .unwrap_or(Err(LocalError::Closed))
     }
+}
+
+/// Waits until holds are wanted back, and until it is time: each look goes through all of them.
+async fn wanted_back(mut wants_back: watch::Receiver<()>, not_before: Instant) -> watch::Receiver<()> {
+    if wants_back.changed().await.is_err() {
+        // The store is gone, and with it whoever would want something.
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep_until(not_before).await;
+    wants_back.mark_unchanged();
+    wants_back
 }
 
 /// Holds a version for whoever may read it.
@@ -247,12 +284,6 @@ async fn hold(
             Ok(Err(if is_complete { NotHeldReason::OverBudget } else { NotHeldReason::Incomplete }))
         }
     }
-}
-
-/// Whether the held file has its name still. Then closing it gives no room back, and takes less time than a thread
-/// takes to be woken.
-fn is_linked(hold: &Hold) -> bool {
-    rustix::fs::fstat(hold).is_ok_and(|file| file.st_nlink > 0)
 }
 
 fn cut(mut text: String) -> String {

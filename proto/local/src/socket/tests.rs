@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::limits::REFUSAL_LENGTH_MAX;
 use crate::message::tests::hold;
-use crate::message::{NotHeldReason, PROTOCOL, Reply, Request};
+use crate::message::{LEVEL, NotHeldReason, PROTOCOL, Reply, Request};
 
 fn pair(folder: &TempDir) -> (LocalSocket, LocalSocket) {
     let path = folder.path().join("sock");
@@ -29,7 +29,7 @@ fn folder() -> TempDir {
 #[test]
 fn messages_keep_their_borders_and_their_order() {
     let (worker, client) = pair(&folder());
-    let requests = [Request::Hello { protocol: PROTOCOL }, hold(), Request::Release { hold: u64::MAX }];
+    let requests = [Request::Hello { level: LEVEL }, hold(), Request::Release { hold: u64::MAX }];
     for request in &requests {
         client.send(request, None).expect("room");
     }
@@ -62,7 +62,7 @@ fn a_descriptor_comes_with_its_message_and_only_reads() {
     fs::write(folder.path().join("block"), b"bytes").expect("written");
     let file = File::open(folder.path().join("block")).expect("there");
     let held = Reply::Held { request: 1, hold: 2 };
-    worker.send(&Reply::Hello { protocol: PROTOCOL, worker: WorkerId::new(3) }, None).expect("room");
+    worker.send(&Reply::Hello { level: LEVEL, worker: WorkerId::new(3) }, None).expect("room");
     worker.send(&held, Some(file.as_fd())).expect("room");
     drop(file);
 
@@ -86,7 +86,7 @@ fn garbage_packets_are_errors_and_their_descriptors_are_closed() {
     let folder = folder();
     let (worker, client) = pair(&folder);
     let (mut read, write) = std::io::pipe().expect("a pipe");
-    let hello = encode(&Request::Hello { protocol: PROTOCOL }).expect("short");
+    let hello = encode(&Request::Hello { level: LEVEL }).expect("short");
 
     client.send_packet(&[0xff; 64], &[]).expect("room");
     assert!(matches!(worker.recv::<Request>(), Err(LocalError::Protocol { theirs: 0xff, .. })));

@@ -26,6 +26,8 @@ pub(crate) struct Held {
     pub(crate) records: u64,
     /// The change time that the data file must still have to be trusted; `None`: verify.
     pub(crate) trusted: Option<Timestamp>,
+    /// Whether it may stay while nobody uses it.
+    pub(crate) may_rest: bool,
 }
 
 impl Index {
@@ -37,8 +39,10 @@ impl Index {
         };
         let tier = &mut self.tiers[entry.tier().0];
         if entry.holds() == 0 && !tier.try_hold(entry.charge()) {
+            self.wants_back |= tier.set_crowded();
             return HoldDecision::TooMuchHeld;
         }
+        tier.granted_hold();
         entry.add_hold();
         entry.set_used(tick);
         tier.reshelve(file, entry);
@@ -47,7 +51,21 @@ impl Index {
             length: ByteCount::new(entry.geometry().length()),
             records: entry.records().expect("a complete version has its files"),
             trusted: entry.trusted(PageIndex::new(0), entry.geometry().page_count()),
+            may_rest: tier.may_rest(),
         })
+    }
+
+    /// Whether a hold of `key` may stay while nobody uses it: its version is still one, and its tier is not crowded.
+    pub(crate) fn may_rest(&self, key: GenerationKey) -> bool {
+        self.versions
+            .get(&key.file)
+            .filter(|entry| entry.generation() == key.generation)
+            .is_some_and(|entry| !self.tiers[entry.tier().0].is_crowded())
+    }
+
+    /// Whether holds may not rest any more that could when they were granted. Asking takes note.
+    pub(crate) const fn take_wants_back(&mut self) -> bool {
+        std::mem::replace(&mut self.wants_back, false)
     }
 
     /// One hold of `key` ended.

@@ -21,6 +21,7 @@ impl Index {
         if entry.may_be_evicted() {
             tier.leaves(entry.charge());
         }
+        self.wants_back |= entry.holds() > 0;
         self.detached.insert(location.key, Detached { entry, removals: 1 });
         Some(Action::Remove(location, reason))
     }

@@ -171,6 +171,8 @@ impl Index {
             return Room::Ready;
         }
         let to_evict = missing.saturating_sub(state.leaving());
+        self.wants_back |= self.tiers[tier.0].set_crowded();
+        let state = &self.tiers[tier.0];
         if state.leaving() > 0 && to_evict == 0 {
             return Room::Wait;
         }

@@ -313,6 +313,58 @@ fn no_more_than_four_fifths_of_a_tier_are_held() {
     assert!(matches!(index.hold(file(1)), HoldDecision::Granted(_)), "a second hold of one version is free");
 }
 
+fn may_rest(index: &mut Index, counter: u64) -> bool {
+    let HoldDecision::Granted(held) = index.hold(file(counter)) else { panic!("it is complete") };
+    index.release(held.location.key);
+    held.may_rest && index.may_rest(held.location.key)
+}
+
+#[test]
+fn a_hold_may_rest_until_somebody_has_to_leave_its_tier_and_again_an_epoch_later() {
+    let mut index = Index::new(vec![limits(TierKind::Disk, 10 * MIB)]);
+    for counter in 1..=4 {
+        fill(&mut index, &wanted(counter, 2 * MIB)).unwrap();
+    }
+    let HoldDecision::Granted(held) = index.hold(file(4)) else { panic!("it is complete") };
+    assert!(held.may_rest && index.may_rest(held.location.key) && !index.take_wants_back());
+    fill(&mut index, &wanted(5, 2 * MIB)).unwrap();
+    assert!(!index.may_rest(held.location.key) && index.take_wants_back());
+    assert!(!index.take_wants_back(), "it was said once");
+    index.release(held.location.key);
+    let opens = (0..20).map(|open| may_rest(&mut index, 3 + open % 3)).collect::<Vec<_>>();
+    // Four versions are there: once as many were opened and a fifth was, nobody had to leave for an epoch.
+    assert_eq!(opens.iter().position(|may_rest| *may_rest), Some(4));
+    assert!(opens[4..].iter().all(|may_rest| *may_rest));
+    fill(&mut index, &wanted(6, 2 * MIB)).unwrap();
+    assert!(!may_rest(&mut index, 6) && index.take_wants_back());
+}
+
+#[test]
+fn a_hold_of_what_left_or_of_a_tier_that_is_held_for_the_most_part_may_not_rest() {
+    let mut index = Index::new(vec![limits(TierKind::Disk, 10 * MIB)]);
+    for counter in 1..=4 {
+        fill(&mut index, &wanted(counter, 2 * MIB)).unwrap();
+    }
+    let hold = |index: &mut Index, counter| match index.hold(file(counter)) {
+        HoldDecision::Granted(held) => Some(held),
+        HoldDecision::TooMuchHeld => None,
+        HoldDecision::Incomplete => panic!("it is complete"),
+    };
+    let held = [1, 2, 3].map(|counter| hold(&mut index, counter).unwrap());
+    assert_eq!(held.map(|held| held.may_rest), [true, true, false]);
+    assert!(!index.take_wants_back());
+    let removed = index.detach(file(1), Reason::Freed).unwrap();
+    assert!(!index.may_rest(held[0].location.key) && index.take_wants_back());
+    delete(&mut index, removed);
+    assert!(index.may_rest(held[1].location.key));
+    // What was not held may go without a word.
+    fill(&mut index, &wanted(6, 1000)).unwrap();
+    index.detach(file(6), Reason::Freed).unwrap();
+    assert!(!index.take_wants_back());
+    assert_eq!(hold(&mut index, 4), None, "too much is held");
+    assert!(!index.may_rest(held[1].location.key) && index.take_wants_back());
+}
+
 #[test]
 fn nobody_is_evicted_for_one_who_cannot_fit_anyway() {
     let mut index = Index::new(vec![limits(TierKind::Disk, 4 * MIB)]);

@@ -4,7 +4,7 @@ use forebay_types::{ByteCount, FileId};
 
 use super::entry::Entry;
 use crate::eviction::{EvictionPolicy, Lru};
-use crate::limits::HELD_PERCENT_MAX;
+use crate::limits::{HELD_PERCENT_MAX, RESTING_PERCENT_MAX};
 use crate::settings::TierKind;
 
 /// Files of one version: data and index.
@@ -46,6 +46,10 @@ pub(super) struct TierState {
     evictable: u64,
     /// Versions and detached generations.
     versions: u64,
+    /// Somebody had to leave, or could not be held, a while ago: holds that nobody uses are in the way.
+    crowded: bool,
+    /// How many holds were granted since.
+    granted_since_crowded: u64,
     policy: Box<dyn EvictionPolicy>,
 }
 
@@ -62,6 +66,8 @@ impl TierState {
             held: 0,
             evictable: 0,
             versions: 0,
+            crowded: false,
+            granted_since_crowded: 0,
             policy: Box::new(Lru::default()),
         }
     }
@@ -145,6 +151,31 @@ impl TierState {
         }
         self.held += bytes;
         true
+    }
+
+    /// Somebody has to leave or could not be held. Whether that is news.
+    pub(super) const fn set_crowded(&mut self) -> bool {
+        self.granted_since_crowded = 0;
+        !std::mem::replace(&mut self.crowded, true)
+    }
+
+    /// A hold was granted. Once as many were as there are versions, all that is in use fits: about an epoch went by
+    /// in which nobody had to leave.
+    pub(super) const fn granted_hold(&mut self) {
+        self.granted_since_crowded += 1;
+        if self.granted_since_crowded > self.versions {
+            self.crowded = false;
+        }
+    }
+
+    pub(super) const fn is_crowded(&self) -> bool {
+        self.crowded
+    }
+
+    /// Whether a hold that is granted now may stay when nobody uses it.
+    pub(super) const fn may_rest(&self) -> bool {
+        let max = self.limits.capacity.get().saturating_mul(RESTING_PERCENT_MAX) / 100;
+        !self.crowded && self.held <= max
     }
 
     pub(super) const fn unhold(&mut self, bytes: u64) {

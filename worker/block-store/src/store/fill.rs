@@ -210,6 +210,7 @@ impl Inner {
                     self.perform(actions);
                 }
                 Reservation::Wait => self.changed.wait(&mut state),
+                Reservation::NoSpace if self.wait_for_resting(&mut state) => {}
                 Reservation::NoSpace => {
                     self.statistics.no_space.add(1);
                     return Err(StoreError::NoSpace { file });

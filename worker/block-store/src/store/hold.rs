@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use forebay_types::{ByteCount, FileId};
+use forebay_types::{ByteCount, FileId, Timestamp};
 
 use super::Inner;
 use super::open_versions::OpenVersion;
@@ -26,15 +26,27 @@ pub struct HoldId(u64);
 pub struct Hold {
     id: HoldId,
     length: ByteCount,
+    changed: Timestamp,
+    may_rest: bool,
     files: Arc<OpenVersion>,
-    guard: HoldGuard,
+    guard: RestingHold,
 }
 
-/// Ends the hold in the index when it is dropped.
+/// A hold without the descriptors, for whom somebody else has the file open, or does not need it now. The hold ends when
+/// this is dropped.
 #[derive(Debug)]
-struct HoldGuard {
+pub struct RestingHold {
     inner: Arc<Inner>,
     location: Location,
+}
+
+/// Somebody to be told.
+pub(super) struct Listener(pub(super) Box<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
+    }
 }
 
 impl HoldId {
@@ -70,9 +82,37 @@ impl Hold {
         self.length
     }
 
+    /// Change time of the file when it was known to be right. While it has this one, nobody has changed it since.
+    #[must_use]
+    pub const fn changed(&self) -> Timestamp {
+        self.changed
+    }
+
+    /// Whether the hold may stay when nobody reads the file for now. [`RestingHold::may_rest`] says later whether that
+    /// still is so.
+    #[must_use]
+    pub fn may_rest(&self) -> bool {
+        self.may_rest && self.guard.may_rest()
+    }
+
+    /// Goes on holding without the descriptors.
+    #[must_use]
+    pub fn rest(self) -> RestingHold {
+        self.guard
+    }
+
     /// Ends the hold, as dropping it does.
     pub fn release(self) {
         drop(self);
+    }
+}
+
+impl RestingHold {
+    /// Whether the hold may stay while nobody reads the file: what it holds still is the version, and nobody else has to
+    /// leave its tier.
+    #[must_use]
+    pub fn may_rest(&self) -> bool {
+        self.inner.state.lock().index.may_rest(self.location.key)
     }
 }
 
@@ -83,7 +123,7 @@ impl AsFd for Hold {
     }
 }
 
-impl Drop for HoldGuard {
+impl Drop for RestingHold {
     fn drop(&mut self) {
         self.inner.state.lock().index.release(self.location.key);
         self.inner.changed.notify_all();
@@ -98,35 +138,37 @@ pub(super) fn hold(inner: &Arc<Inner>, source: &VersionSource<'_>) -> Result<Opt
         HoldDecision::Incomplete => return Ok(None),
         HoldDecision::TooMuchHeld => {
             inner.statistics.holds_refused.add(1);
+            inner.tell_wants_back();
             return Ok(None);
         }
     };
-    let guard = HoldGuard { inner: Arc::clone(inner), location: held.location };
+    let guard = RestingHold { inner: Arc::clone(inner), location: held.location };
     let Some(files) = inner.open_or_let_go(held.location)? else { return Ok(None) };
-    match inner.ensure_verified(&held, &files) {
-        Ok(true) => {}
-        Ok(false) => return Ok(None),
+    let changed = match inner.ensure_verified(&held, &files) {
+        Ok(Some(changed)) => changed,
+        Ok(None) => return Ok(None),
         Err(fault) => {
             // Released first: unless somebody else holds the version, only the page is lost.
             drop(guard);
             inner.lose_page(held.location, fault);
             return Ok(None);
         }
-    }
+    };
     inner.statistics.holds_granted.add(1);
     let id = HoldId(inner.holds.fetch_add(1, Ordering::Relaxed) + 1);
-    Ok(Some(Hold { id, length: held.length, files, guard }))
+    Ok(Some(Hold { id, length: held.length, changed, may_rest: held.may_rest, files, guard }))
 }
 
 impl Inner {
-    /// Verifies a held version unless it is trusted. False when its file keeps changing under the verification.
-    fn ensure_verified(&self, held: &Held, files: &OpenVersion) -> Result<bool, Fault> {
+    /// Verifies a held version unless it is trusted; gives the change time that its file had when it was right. `None`
+    /// when the file keeps changing under the verification.
+    fn ensure_verified(&self, held: &Held, files: &OpenVersion) -> Result<Option<Timestamp>, Fault> {
         let first = PageIndex::new(0);
         let geometry = Geometry::new(held.length);
         let reader = Reader { files, location: held.location, geometry, records: held.records };
         let mut state = state_of(&files.data).map_err(|_| Fault::Io(first))?;
         if held.trusted == Some(state.changed) && state.length == held.length.get() {
-            return Ok(true);
+            return Ok(Some(state.changed));
         }
         let pages = PageRange { first, count: geometry.page_count() };
         let mut buffer = Vec::new();
@@ -138,9 +180,9 @@ impl Inner {
             state = state_of(&files.data).map_err(|_| Fault::Io(first))?;
             if state.changed == before.changed && state.length == held.length.get() {
                 self.state.lock().index.mark_verified(held.location.key, pages.iter(), state.changed);
-                return Ok(true);
+                return Ok(Some(state.changed));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
-use forebay_local::{LocalError, LocalSocket, NotHeldReason, PROTOCOL, Reply, Request};
+use forebay_local::{LEVEL, LocalError, LocalSocket, NotHeldReason, Reply, Request};
 use forebay_types::{ErrorKind, Rights, Timestamp, VersionDescriptor, WorkerId};
 use tokio::io::unix::AsyncFd;
 
@@ -16,10 +16,14 @@ struct Peer(AsyncFd<LocalSocket>);
 
 impl Peer {
     async fn greeted(house: &House) -> Self {
+        Self::greeted_at(house, LEVEL).await
+    }
+
+    async fn greeted_at(house: &House, level: u8) -> Self {
         let peer = Self::connect(house);
-        peer.send(&Request::Hello { protocol: PROTOCOL }).await;
+        peer.send(&Request::Hello { level }).await;
         let (reply, _) = peer.recv().await.expect("greeted");
-        assert_eq!(reply, Reply::Hello { protocol: PROTOCOL, worker: WorkerId::new(11) });
+        assert_eq!(reply, Reply::Hello { level: level.min(LEVEL), worker: WorkerId::new(11) });
         peer
     }
 
@@ -63,10 +67,14 @@ async fn a_hold_gives_a_descriptor_that_reads_the_right_bytes() {
     assert!(matches!(peer.hold(8, &version).await.0, Reply::NotHeld { .. }), "a part is not enough");
 
     worker.read(&version, 0, u64::MAX).await.expect("served");
-    let (Reply::Held { request: 9, hold }, Some(descriptor)) = peer.hold(9, &version).await else {
+    let (Reply::HeldAt { request: 9, hold, changed, may_rest: true }, Some(descriptor)) =
+        peer.hold(9, &version).await
+    else {
         panic!("complete, so it can be held")
     };
     let file = File::from(descriptor);
+    let stat = rustix::fs::fstat(&file).expect("a file");
+    assert_eq!(changed.nanos(), stat.st_ctime * 1_000_000_000 + stat.st_ctime_nsec as i64);
     let mut read = vec![0; bytes.len()];
     file.read_exact_at(&mut read, 0).expect("readable");
     assert!(read == bytes);
@@ -94,7 +102,7 @@ async fn holds_end_with_their_connection_and_those_of_others_go_on() {
     let mut kept = Vec::new();
     for (version, peer) in versions.iter().zip([&one, &one, &two]) {
         let (reply, descriptor) = peer.hold(1, version).await;
-        assert!(matches!(reply, Reply::Held { .. }));
+        assert!(matches!(reply, Reply::HeldAt { .. }));
         kept.push(descriptor);
     }
     let all = held_bytes(&worker);
@@ -129,6 +137,33 @@ async fn a_held_version_that_is_forgotten_is_readable_to_the_end() {
 }
 
 #[tokio::test]
+async fn what_is_held_of_a_version_that_is_forgotten_is_wanted_back_and_nothing_else() {
+    let house = House::new().await;
+    let worker = house.start().await;
+    let mut held = Vec::new();
+    let (peer, older) = (Peer::greeted(&house).await, Peer::greeted_at(&house, 1).await);
+    for counter in 1..=3 {
+        let name = format!("f{counter}");
+        house.write(&name, &content(MIB, 2));
+        let version = house.version(&name, counter).await;
+        worker.read(&version, 0, MIB).await.expect("served");
+        let (Reply::HeldAt { hold, may_rest: true, .. }, _) = peer.hold(counter, &version).await else {
+            panic!("there is room")
+        };
+        held.push((hold, version));
+    }
+    let (_, forgotten) = &held[1];
+    let (reply, _) = older.hold(1, forgotten).await;
+    assert!(matches!(reply, Reply::Held { .. }), "it knows no other answer: {reply:?}");
+    house.master.script.lock().tell_to_forget(vec![forgotten.file.into()]);
+    let (wanted, _) = peer.recv().await.expect("told");
+    assert_eq!(wanted, Reply::WantedBack { holds: vec![held[1].0] });
+    // Nothing came that an older process would not understand.
+    assert!(matches!(older.hold(2, &held[0].1).await.0, Reply::Held { request: 2, .. }));
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn nobody_holds_without_the_right_to_read_and_an_empty_file_can_be_held() {
     let house = House::new().await;
     let worker = house.start().await;
@@ -144,7 +179,7 @@ async fn nobody_holds_without_the_right_to_read_and_an_empty_file_can_be_held() 
     );
     assert!(descriptor.is_none());
     let (reply, descriptor) = peer.hold(2, &version).await;
-    assert!(matches!(reply, Reply::Held { request: 2, .. }) && descriptor.is_some());
+    assert!(matches!(reply, Reply::HeldAt { request: 2, .. }) && descriptor.is_some());
     worker.stop().await;
 }
 
@@ -159,6 +194,6 @@ async fn who_does_not_greet_or_sends_garbage_is_cut_off_and_others_are_served() 
     sound.send(&Request::Release { hold: 12_345 }).await;
     house.write("empty", b"");
     let version = house.version("empty", 1).await;
-    assert!(matches!(sound.hold(1, &version).await.0, Reply::Held { .. }), "an unknown hold is no offence");
+    assert!(matches!(sound.hold(1, &version).await.0, Reply::HeldAt { .. }), "an unknown hold is no offence");
     worker.stop().await;
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::sync::{Arc, LazyLock};
 
-use forebay_local::{LocalSocket, PROTOCOL, Request};
+use forebay_local::{LEVEL, LocalSocket, Request};
 use forebay_runtime::Shutdown;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -88,7 +88,7 @@ async fn a_socket_that_nobody_can_connect_to_is_warned_of_once_a_minute() {
     // A connected socket accepts nothing, and is ready for good while nobody reads what came.
     let socket = LocalSocket::connect(&house.folder.path().join("worker/worker.sock")).expect("listens");
     let socket = register(socket).expect("a socket");
-    let hello = Request::Hello { protocol: PROTOCOL };
+    let hello = Request::Hello { level: LEVEL };
     when_ready(&socket, true, |socket| socket.send(&hello, None)).await.expect("sent");
     let _ = socket.readable().await.expect("answered");
     let core = Arc::clone(worker.worker.blocks.core.get().expect("it serves"));

@@ -57,6 +57,39 @@ fn the_least_recently_used_leave_and_held_ones_never() {
 }
 
 #[test]
+fn holds_that_rest_are_wanted_back_before_there_is_no_room() {
+    let mut fixture = Fixture::new(TierKind::Disk, 6 * MIB);
+    fixture.settings.tiers[0].whole_file_max = ByteCount::new(5 * MIB);
+    let store = fixture.open();
+    let mut resting = Vec::new();
+    for content in (1..=3).map(|counter| Content::new(counter, MIB)) {
+        content.put_all(&store);
+        let hold = store.hold(&content.source()).unwrap().unwrap();
+        assert!(hold.may_rest());
+        resting.push(hold.rest());
+    }
+    // Whoever has them gives back what is wanted, on a thread of its own.
+    let resting = Arc::new(Mutex::new(resting));
+    let (tell, told) = std::sync::mpsc::channel();
+    store.on_wants_back(move || tell.send(()).unwrap());
+    let giver = {
+        let resting = Arc::clone(&resting);
+        std::thread::spawn(move || {
+            while told.recv().is_ok() {
+                resting.lock().retain(RestingHold::may_rest);
+            }
+        })
+    };
+    // Nothing but what rests could make room for it.
+    let large = Content::new(4, 5 * MIB);
+    large.put_all(&store);
+    assert!(large.is_complete(&store) && resting.lock().is_empty());
+    assert_eq!(store.statistics().no_space, 0);
+    drop(store);
+    giver.join().unwrap();
+}
+
+#[test]
 fn a_version_larger_than_the_room_is_refused() {
     let mut fixture = Fixture::new(TierKind::Disk, 4 * MIB);
     fixture.settings.tiers[0].whole_file_max = ByteCount::new(2 * MIB);
