@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use forebay_integration_tests::{Cluster, Radosgw, S3Client, wait_until, write_file};
+use forebay_integration_tests::{Cluster, FaultProxy, Radosgw, S3Client, wait_until, write_file};
 use tempfile::TempDir;
 
 use crate::comparison::{Effort, Row, Side};
@@ -15,55 +15,65 @@ use crate::files::open_each;
 const BY_LISTING: &str = "plain paged listing";
 /// Who fills the bucket.
 const WRITERS: usize = 8;
+/// How long the server lets each request wait in the rows where it is far away; a page of S3 takes about as long.
+const DISTANCE: Duration = Duration::from_millis(50);
 const WITHIN: Duration = Duration::from_secs(120);
 
 /// A bucket of one large directory, and a cluster that mounts it again and again.
 struct Large {
     bucket: String,
     keys: usize,
+    /// Where the server is reached.
+    endpoint: String,
     cluster: Cluster,
     mounts: AtomicUsize,
 }
 
 /// Runs the suite.
 pub(crate) fn run(effort: Effort, keys: Option<usize>) -> Vec<Row> {
-    let large = Large::new(keys.unwrap_or(effort.pick(50_000, 3000)));
+    let mut large = Large::new(keys.unwrap_or(effort.pick(50_000, 3000)));
+    let mut rows = listings(effort, &large, "");
+    // The server is on the same cores: what it takes of them is seen beside a client that lists without us.
+    rows.push(large.percentile_row(effort, "", true));
+    let proxy = FaultProxy::start(&large.endpoint);
+    proxy.delay(DISTANCE);
+    large.endpoint = proxy.endpoint();
+    rows.extend(listings(effort, &large, ", server 50 ms away"));
+    rows.extend(opens(effort));
+    rows
+}
+
+/// How the directory is listed by us and by a plain client, where the server is as far away as `distance` says.
+fn listings(effort: Effort, large: &Large, distance: &str) -> Vec<Row> {
     let keys = large.keys as f64;
-    let mut rows = vec![
-        Row::measure(effort, "first names of a large directory", "1/s", "plain first page", |side| {
+    let case = |case: &str| format!("{case}{distance}");
+    vec![
+        Row::measure(effort, &case("first names of a large directory"), "1/s", "plain first page", |side| {
             1.0 / match side {
                 Side::Ours => seconds(large.mount(), |folder| drop(first_name(folder))),
                 Side::Baseline => seconds((), |()| drop(large.page(None))),
             }
         }),
-        Row::measure(effort, "load --metadata-only of a large directory", "names/s", BY_LISTING, |side| {
-            keys / match side {
-                Side::Ours => seconds(large.mount(), |folder| large.load_metadata(&folder)),
-                Side::Baseline => seconds((), |()| large.list()),
-            }
-        }),
-        Row::measure(effort, "all names of a large directory", "names/s", BY_LISTING, |side| {
+        Row::measure(
+            effort,
+            &case("load --metadata-only of a large directory"),
+            "names/s",
+            BY_LISTING,
+            |side| {
+                keys / match side {
+                    Side::Ours => seconds(large.mount(), |folder| large.load_metadata(&folder)),
+                    Side::Baseline => seconds((), |()| large.list()),
+                }
+            },
+        ),
+        Row::measure(effort, &case("all names of a large directory"), "names/s", BY_LISTING, |side| {
             keys / match side {
                 Side::Ours => seconds(large.mount(), |folder| assert_eq!(names(folder), large.keys)),
                 Side::Baseline => seconds((), |()| large.list()),
             }
         }),
-    ];
-    // With a 99th percentile of twice as long the ratio is 0.5. The server is on the same cores: what it takes of them is
-    // seen beside a client that lists without us.
-    let name = "99th percentile of a question about a name, during load --metadata-only";
-    for (beside, is_listed) in [("the same at rest", false), ("the same while a plain client lists", true)] {
-        rows.push(Row::measure(effort, name, "1/s", beside, |side| {
-            let folder = large.mount();
-            match side {
-                Side::Ours => large.percentile_during(|| large.load_metadata(&folder)),
-                Side::Baseline if is_listed => large.percentile_during(|| large.list()),
-                Side::Baseline => large.percentile_during(|| ()),
-            }
-        }));
-    }
-    rows.extend(opens(effort));
-    rows
+        large.percentile_row(effort, distance, false),
+    ]
 }
 
 /// Opens that a grant covers, beside opens of what never changes, which need none.
@@ -111,7 +121,8 @@ impl Large {
             }
         });
         let cluster = Cluster::builder().fuse().start();
-        Self { bucket, keys, cluster, mounts: AtomicUsize::new(0) }
+        let endpoint = server.endpoint().to_owned();
+        Self { bucket, keys, endpoint, cluster, mounts: AtomicUsize::new(0) }
     }
 
     /// Mounts the directory at a path of its own; gives where it is seen.
@@ -127,7 +138,7 @@ impl Large {
             });
         }
         let (uri, at) = (format!("s3://{}/large", self.bucket), format!("/m{number}"));
-        let mounted = self.cluster.mount_s3(&uri, &at, Radosgw::shared().endpoint(), &[]);
+        let mounted = self.cluster.mount_s3(&uri, &at, &self.endpoint, &[]);
         assert_eq!(mounted.code, 0, "{}", mounted.stderr);
         let folder = self.cluster.fuse().join(&at[1..]);
         wait_until("the mount is seen", WITHIN, || folder.exists());
@@ -135,11 +146,11 @@ impl Large {
     }
 
     fn page(&self, after: Option<&str>) -> (usize, Option<String>) {
-        S3Client::new(Radosgw::shared().endpoint()).list_page(&self.bucket, "large/", after)
+        S3Client::new(&self.endpoint).list_page(&self.bucket, "large/", after)
     }
 
     fn list(&self) {
-        let mut client = S3Client::new(Radosgw::shared().endpoint());
+        let mut client = S3Client::new(&self.endpoint);
         let (mut count, mut after) = client.list_page(&self.bucket, "large/", None);
         while let Some(token) = after.take() {
             let (more, next) = client.list_page(&self.bucket, "large/", Some(&token));
@@ -153,6 +164,22 @@ impl Large {
         let at = format!("/{}", folder.file_name().expect("a mount").display());
         let loaded = self.cluster.run(&["load", "--metadata-only", &at]);
         assert_eq!(loaded.code, 0, "{}", loaded.stderr);
+    }
+
+    /// How long questions take while a job loads the names: beside a machine at rest, or one on which a plain client
+    /// lists. With a 99th percentile of twice as long the ratio is 0.5.
+    fn percentile_row(&self, effort: Effort, distance: &str, is_listed: bool) -> Row {
+        let case =
+            format!("99th percentile of a question about a name, during load --metadata-only{distance}");
+        let beside = if is_listed { "the same while a plain client lists" } else { "the same at rest" };
+        Row::measure(effort, &case, "1/s", beside, |side| {
+            let folder = self.mount();
+            match side {
+                Side::Ours => self.percentile_during(|| self.load_metadata(&folder)),
+                Side::Baseline if is_listed => self.percentile_during(|| self.list()),
+                Side::Baseline => self.percentile_during(|| ()),
+            }
+        })
     }
 
     fn percentile_during(&self, work: impl FnOnce() + Send) -> f64 {
