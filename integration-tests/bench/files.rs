@@ -64,10 +64,57 @@ pub(crate) fn random(file: &Path, buffer: &mut Aligned, length: usize, count: us
     per_second(count, begun)
 }
 
+/// The same by so many threads, each of which reads its part of the pieces. Gives reads/s of all together.
+pub(crate) fn random_by_many(file: &Path, length: usize, count: usize, readers: usize, seed: u64) -> f64 {
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for reader in 0..readers as u64 {
+            scope.spawn(move || {
+                random(file, &mut Aligned::new(length), length, count / readers, seed + reader)
+            });
+        }
+    });
+    per_second(count / readers * readers, begun)
+}
+
+/// Reads a file from its begin to its end by so many threads, each all of it. Gives MiB/s of all together.
+pub(crate) fn sequential_by_many(files: &[&Path], readers: usize) -> f64 {
+    let begun = Instant::now();
+    let total: u64 = std::thread::scope(|scope| {
+        let read = |reader: usize| {
+            let file = files[reader % files.len()];
+            sequential(file, &mut Aligned::new(MIB));
+            std::fs::metadata(file).expect("there").len()
+        };
+        let readers: Vec<_> = (0..readers).map(|reader| scope.spawn(move || read(reader))).collect();
+        readers.into_iter().map(|reader| reader.join().expect("read")).sum()
+    });
+    total as f64 / MIB as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// Goes through all directories below a folder, as `find` does. Gives names/s.
+pub(crate) fn find(folder: &Path) -> f64 {
+    let (begun, mut folders, mut names) = (Instant::now(), vec![folder.to_owned()], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("listed").map(|entry| entry.expect("read")) {
+            names += 1;
+            if entry.file_type().expect("told").is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    per_second(names, begun)
+}
+
 /// Adds a file up through a mapping. Gives MiB/s.
 pub(crate) fn mapped(file: &Path) -> f64 {
+    mapped_of(|| File::open(file).expect("a file that can be opened"))
+}
+
+/// The same of a file that is opened by somebody.
+pub(crate) fn mapped_of(open: impl FnOnce() -> File) -> f64 {
     let begun = Instant::now();
-    let mapping = map(&File::open(file).expect("a file that can be opened"));
+    let mapping = map(&open());
     let words = mapping.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().expect("eight bytes")));
     black_box(words.fold(0_u64, u64::wrapping_add));
     per_second(mapping.len(), begun) / MIB as f64

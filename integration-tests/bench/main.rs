@@ -5,9 +5,9 @@
 
 mod comparison;
 mod files;
-mod load_case;
+mod load_suite;
+mod local_suite;
 mod machine;
-mod read_suite;
 mod truth_suite;
 
 use std::process::ExitCode;
@@ -17,9 +17,9 @@ use comparison::{Effort, Report};
 const USAGE: &str = "\
 usage: cargo xtask bench SUITE [--quick] [--keys N] [--json FILE]
 
-  SUITE        read: files through FUSE beside the same files in their own directory, and loading them
-               beside a plain download
-  truth        what it costs to show what the under-stores hold: large directories beside plain listings, opens under
+  SUITE        local: cached files through FUSE and by the SDK beside the same files in their own directory
+               load: loading objects beside a plain download of them
+               truth: what it costs to show what the under-stores hold: large directories beside plain listings, opens under
                grants, and questions about names while a large directory is listed
                all: every suite
   --quick      less data and fewer turns: whether it works, not how fast it is
@@ -42,9 +42,11 @@ fn main() -> ExitCode {
     };
     let (suite, effort) = (&arguments.suite[..], arguments.effort);
     let mut rows = Vec::new();
-    if matches!(suite, "read" | "all") {
-        rows.extend(read_suite::run(effort));
-        rows.extend(load_case::run(effort));
+    if matches!(suite, "local" | "all") {
+        rows.extend(local_suite::run(effort));
+    }
+    if matches!(suite, "load" | "all") {
+        rows.extend(load_suite::run(effort));
     }
     if matches!(suite, "truth" | "all") {
         rows.extend(truth_suite::run(effort, arguments.keys));
@@ -68,7 +70,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
             "--quick" => effort = Effort::Quick,
             "--keys" => keys = Some(words.next()?.parse().ok()?),
             "--json" => json = Some(words.next()?),
-            "read" | "truth" | "all" if suite.is_none() => suite = Some(word),
+            "local" | "load" | "truth" | "all" if suite.is_none() => suite = Some(word),
             _ => return None,
         }
     }
@@ -85,8 +87,8 @@ mod tests {
 
     #[test]
     fn a_suite_its_effort_and_a_file_are_understood_in_any_order() {
-        let arguments = parsed(&["--json", "out", "read", "--quick"]).expect("right");
-        assert_eq!((&arguments.suite[..], arguments.effort), ("read", Effort::Quick));
+        let arguments = parsed(&["--json", "out", "local", "--quick"]).expect("right");
+        assert_eq!((&arguments.suite[..], arguments.effort), ("local", Effort::Quick));
         assert_eq!(arguments.json.as_deref(), Some("out"));
         assert_eq!(parsed(&["all"]).expect("right").effort, Effort::Full);
         assert_eq!(parsed(&["truth", "--keys", "7"]).expect("right").keys, Some(7));
@@ -97,9 +99,9 @@ mod tests {
         for words in [
             &[][..],
             &["write"],
-            &["read", "all"],
-            &["read", "--json"],
-            &["read", "--fast"],
+            &["local", "all"],
+            &["local", "--json"],
+            &["local", "--fast"],
             &["truth", "--keys", "x"],
         ] {
             assert!(parsed(words).is_none(), "{words:?}");

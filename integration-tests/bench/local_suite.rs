@@ -1,7 +1,13 @@
-//! The suite `read`: cached files through FUSE, beside the same files in the directory that they come from.
+//! The suite `local`: cached files through FUSE and by the SDK, beside the same files in the directory that they come
+//! from.
 //!
 //! Cache and directory lie on one file system. Before a case with the page cache dropped, everything that the kernel
 //! knows of files is dropped, names too; before a hot one both sides are gone through once.
+
+mod elsewhere;
+mod many;
+mod readers;
+mod sdk;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,9 +17,10 @@ use rustix::fs::getxattr;
 use tempfile::TempDir;
 
 use crate::comparison::{Effort, Row, Side};
-use crate::files::{Aligned, mapped, open_each, random, read_each, sequential, stat_each};
+use crate::files::{Aligned, mapped, open_each, random, random_by_many, read_each, sequential, stat_each};
 
 const MIB: usize = 1 << 20;
+const JOBS: usize = 8;
 const SMALL_LENGTH: usize = 110_000;
 const DIRECTORY: &str = "native directory";
 /// Random but the same in each run.
@@ -63,7 +70,14 @@ pub(crate) fn run(effort: Effort) -> Vec<Row> {
         bench.large_file();
         bench.small_files();
         rows.append(&mut bench.rows);
+        if matches!(tier, Tier::Disk) {
+            rows.extend(sdk::rows(effort, &cluster, &native.large));
+            rows.extend(readers::rows(effort, &cluster, &native));
+        }
     }
+    rows.extend(elsewhere::rows(effort, source.path(), &native));
+    drop(source);
+    rows.extend(many::rows(effort));
     rows
 }
 
@@ -81,7 +95,7 @@ fn write_all(folder: &Path, effort: Effort) -> Files {
 
 fn cluster(source: &Path, tier: Tier) -> Cluster {
     let uri = format!("file://{}", source.display());
-    let builder = Cluster::builder().mount("/data", &uri).fuse();
+    let builder = Cluster::builder().mount("/data", &uri).fuse().argument("--host-id").argument(sdk::HOST);
     match tier {
         Tier::Disk => builder.ram("0").tier("4GiB").start(),
         Tier::Ram => builder.ram("2GiB").tier("1GiB").start(),
@@ -125,6 +139,9 @@ impl Bench<'_> {
             let small_reads = if state == PageCache::Hot { many } else { few };
             self.row("fuse random 4 KiB", "reads/s", state, |files| {
                 random(&files.large, &mut buffer, 4 << 10, small_reads, SEED)
+            });
+            self.row("fuse random 4 KiB, 8 readers", "reads/s", state, |files| {
+                random_by_many(&files.large, 4 << 10, small_reads, JOBS, SEED)
             });
             self.row("fuse random 128 KiB", "reads/s", state, |files| {
                 random(&files.large, &mut buffer, 128 << 10, few, SEED)
