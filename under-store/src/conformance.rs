@@ -73,6 +73,7 @@ pub async fn run(
     let suite = Suite { store, writer, abilities };
     suite.an_empty_store_is_an_empty_directory().await?;
     suite.a_directory_is_listed_one_level_deep().await?;
+    suite.a_first_page_tells_of_its_directory_where_there_are_owners().await?;
     suite.a_long_listing_comes_in_pages_and_whole().await?;
     suite.a_page_token_serves_its_own_listing().await?;
     suite.hidden_and_illegal_keys_are_counted().await?;
@@ -134,8 +135,9 @@ impl Suite<'_> {
         let (mut entries, mut skipped, mut token, mut passed) = (Vec::new(), 0, None, None);
         loop {
             let page = done(rule, self.store.list(&key(directory), token).await)?;
-            let ListedPage { entries: of_page, next, skipped: of_page_skipped, passed: of_page_passed } =
-                page;
+            let ListedPage {
+                entries: of_page, next, skipped: of_page_skipped, passed: of_page_passed, ..
+            } = page;
             let late = of_page.iter().find(|entry| {
                 passed
                     .as_ref()

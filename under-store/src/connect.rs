@@ -9,6 +9,16 @@ use crate::error::UnderStoreError;
 use crate::options::resolve_options;
 use crate::port::UnderStore;
 
+/// Whether files and directories of the under-store at `uri` have an owner and a mode, which
+/// [`ObjectStatus`](crate::ObjectStatus) then tells. Known without asking it.
+#[must_use]
+pub const fn has_owners(uri: &UnderStoreUri) -> bool {
+    match uri.scheme() {
+        UnderStoreScheme::File => true,
+        UnderStoreScheme::S3 => false,
+    }
+}
+
 /// The under-store at `uri`. Nothing is asked of it yet; [`UnderStore::check`] does.
 ///
 /// `options` are a mount's, with references such as `env:NAME` already replaced; `environment` fills what they leave

@@ -136,7 +136,14 @@ impl UnderStore for FileUnderStore {
             Some(Some(open)) if open.is_of(&place) => Some(open),
             Some(_) => return Err(UnderStoreError::ForeignPageToken { object }),
         };
-        let work = move || open.map_or_else(|| OpenListing::begin(place), Ok)?.page();
+        let work = move || {
+            if let Some(open) = open {
+                return open.page();
+            }
+            let open = OpenListing::begin(place)?;
+            let directory = open.status()?;
+            Ok(ListedPage { directory, ..open.page()? })
+        };
         self.pool.run(&object, work).await
     }
 

@@ -27,7 +27,7 @@ mod s3;
 pub mod conformance;
 pub mod limits;
 
-pub use connect::connect;
+pub use connect::{connect, has_owners};
 pub use error::UnderStoreError;
 pub use options::{is_secret, known_options, resolve_options};
 pub use port::{ListedObject, ListedPage, ObjectStatus, PageToken, ReadStream, UnderStore};

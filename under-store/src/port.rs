@@ -125,6 +125,9 @@ pub struct ListedPage {
     /// Every entry up to here was in this page or in an earlier one. `None` where that is not known, as of an under-store
     /// that lists in no order.
     pub passed: Option<ListingPosition>,
+    /// Of the first page: what the listed directory itself is, where the under-store
+    /// [has owners](crate::has_owners).
+    pub directory: Option<ObjectStatus>,
 }
 
 /// The place in a listing where its next page begins. It belongs to the under-store and directory that gave it, is used

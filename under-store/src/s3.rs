@@ -142,7 +142,7 @@ impl S3UnderStore {
             return Err(UnderStoreError::NotFound { object });
         }
         let FoldedPage { entries, skipped, next, passed, .. } = page;
-        Ok(ListedPage { entries, next: next.map(PageToken::new), skipped, passed })
+        Ok(ListedPage { entries, next: next.map(PageToken::new), skipped, passed, directory: None })
     }
 
     /// The range of the version that is at the key now or, if it is another one by now and the server has told its id,

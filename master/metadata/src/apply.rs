@@ -117,6 +117,7 @@ fn run(command: &Command, state: &mut Transition<'_, '_>) -> Result<Result<Succe
         Command::BeginMetadataLoad(command) => command.apply(state),
         Command::AdvanceMetadataLoad(command) => command.apply(state),
         Command::EndMetadataLoad(command) => command.apply(state),
+        Command::DescribeMount(command) => command.apply(state),
     }
 }
 

@@ -9,6 +9,7 @@ mod advance_job;
 mod apply_listing;
 mod begin_load;
 mod change_mount;
+mod describe_mount;
 mod end_job;
 mod expire_sessions;
 mod extend_load;
@@ -25,6 +26,7 @@ pub use advance_job::AdvanceJob;
 pub use apply_listing::{ApplyListing, ListedEntry};
 pub use begin_load::BeginLoad;
 pub use change_mount::ChangeMount;
+pub use describe_mount::DescribeMount;
 pub use end_job::EndJob;
 pub use expire_sessions::ExpireSessions;
 pub(crate) use expire_sessions::next_session;
@@ -81,6 +83,8 @@ pub enum Command {
     AdvanceMetadataLoad(AdvanceMetadataLoad),
     /// Number 18.
     EndMetadataLoad(EndMetadataLoad),
+    /// Number 19.
+    DescribeMount(DescribeMount),
 }
 
 impl Command {
@@ -105,6 +109,7 @@ impl Command {
             Self::BeginMetadataLoad(_) => "begin_metadata_load",
             Self::AdvanceMetadataLoad(_) => "advance_metadata_load",
             Self::EndMetadataLoad(_) => "end_metadata_load",
+            Self::DescribeMount(_) => "describe_mount",
         }
     }
 }

@@ -31,8 +31,8 @@ mod tests;
 pub use apply::{Applied, AppliedBatch, Outcome, apply, apply_all};
 pub use command::{
     AdmitWorker, AdvanceJob, AdvanceMetadataLoad, ApplyListing, BeginLoad, BeginMetadataLoad, ChangeMount,
-    Command, EndJob, EndMetadataLoad, ExpireSessions, ExtendLoad, ForgetDirectory, Format, ListedEntry,
-    Mount, Reap, SupersedeVersion, Unmount,
+    Command, DescribeMount, EndJob, EndMetadataLoad, ExpireSessions, ExtendLoad, ForgetDirectory, Format,
+    ListedEntry, Mount, Reap, SupersedeVersion, Unmount,
 };
 pub use effect::{ChangedName, ChangedNames, Effect};
 pub use mount::{Coherence, Freshness, MountMode, MountOptions, OnOutage, OptionValue};

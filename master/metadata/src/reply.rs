@@ -316,6 +316,12 @@ pub enum Rejection {
         /// How many were said to be before those that came.
         found: u64,
     },
+    /// The directory of a mount was to be described, and it is none.
+    #[error("nothing is mounted at {directory}")]
+    NotAMountPoint {
+        /// The directory.
+        directory: InodeId,
+    },
 }
 
 /// Why bytes are no proposal or reply, or cannot become one.
@@ -358,6 +364,7 @@ impl Rejection {
             | Self::MountOverlaps { .. }
             | Self::InvalidOption { .. }
             | Self::NotInAMount { .. }
+            | Self::NotAMountPoint { .. }
             | Self::InvalidEntry { .. }
             | Self::JobNotOpen { .. }
             | Self::PathsOutOfOrder { .. } => ErrorKind::InvalidArgument,

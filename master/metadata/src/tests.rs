@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use forebay_types::{ErrorKind, FileId, LogIndex, Timestamp};
 use proptest::prelude::*;
 
-use crate::command::{ApplyListing, Command, Reap};
+use crate::command::{ApplyListing, Command, DescribeMount, Reap};
 use crate::store::{MemoryStore, StateReader, StateWriter, StoreError, Table};
 use crate::testing::{World, directory, file, format, mount, name, stamp, symlink, tagged};
 use crate::{Proposal, Reply, Success, apply, apply_all, query, snapshot};
@@ -24,6 +24,7 @@ enum Step {
     List { at: String, lag: u64, entries: Vec<(usize, usize)>, removals: Vec<usize>, complete: bool },
     Supersede { at: String, tag: Option<usize> },
     Forget { at: String },
+    Describe { at: String, lag: u64, mode: u32 },
     Reap { limit: u32 },
 }
 
@@ -54,6 +55,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         8 => list,
         3 => (any_path(), proptest::option::of(0..TAGS.len())).prop_map(|(at, tag)| Step::Supersede { at, tag }),
         1 => any_path().prop_map(|at| Step::Forget { at }),
+        2 => (any_path(), 0..4_u64, 0..3_u32).prop_map(|(at, lag, mode)| Step::Describe { at, lag, mode }),
         1 => (1..4_u32).prop_map(|limit| Step::Reap { limit }),
     ]
 }
@@ -91,6 +93,20 @@ impl Pair {
             Step::Forget { at } => {
                 let Some(id) = self.world.at(at) else { return };
                 (self.world.forget(id), self.model.forget(at, index))
+            }
+            Step::Describe { at, lag, mode } => {
+                let Some(root) = self.world.at(at) else { return };
+                let begun_at = (index - 1).saturating_sub(*lag);
+                let command = DescribeMount {
+                    root,
+                    begun_at: LogIndex::new(begun_at),
+                    mode: Some(*mode),
+                    uid: None,
+                    gid: None,
+                    modified: Timestamp::default(),
+                };
+                let expected = self.model.describe(at, *mode, begun_at, index);
+                (self.world.apply(Command::DescribeMount(command)), expected)
             }
             Step::Reap { limit } => (self.world.apply(Command::Reap(Reap { limit: *limit })), Ok(())),
             Step::Supersede { at, tag } => {
@@ -142,7 +158,8 @@ impl Pair {
             let id = self.world.at(path).unwrap_or_else(|| panic!("{path} is missing"));
             let inode = query::attributes(self.world.reader(), id).unwrap().unwrap();
             match entry {
-                Seen::Directory { loaded, children } => {
+                Seen::Directory { loaded, children, mode } => {
+                    assert_eq!(inode.mode, *mode, "{path}");
                     assert_eq!(query::is_loaded(self.world.reader(), id).unwrap(), *loaded, "{path}");
                     assert_eq!(self.world.names(id), *children, "{path}");
                     found += children.len();

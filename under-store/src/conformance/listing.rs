@@ -30,6 +30,23 @@ impl Suite<'_> {
         })
     }
 
+    pub(super) async fn a_first_page_tells_of_its_directory_where_there_are_owners(&self) -> Outcome {
+        let rule = "the first page tells what its directory is, where the under-store has owners";
+        self.writer.put(b"told/a", content(1, 1)).await;
+        for at in ["", "told"] {
+            let page = done(rule, self.store.list(&key(at), None).await)?;
+            let has_owners = crate::has_owners(self.store.uri());
+            let expected = self.stat(rule, at.as_bytes()).await?.filter(|_| has_owners);
+            let shown = page.directory.as_ref();
+            ensure(rule, shown == expected.as_ref(), || {
+                format!("{at:?} is {shown:?} to a listing and {expected:?} alone")
+            })?;
+            let is_told = shown.is_some_and(|shown| shown.mode.is_some() && shown.uid.is_some());
+            ensure(rule, is_told == has_owners, || format!("{at:?} is {shown:?}"))?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn a_directory_is_listed_one_level_deep(&self) -> Outcome {
         let rule = "a directory is listed one level deep, and stat agrees with it";
         for (at, length) in

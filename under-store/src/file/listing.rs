@@ -1,7 +1,7 @@
 //! A directory of the machine read page by page through one open descriptor, in constant memory.
 
 use forebay_types::EntryName;
-use rustix::fs::{AtFlags, Dir, FileType, OFlags, readlinkat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, fstat, readlinkat, statat};
 use rustix::io::Errno;
 
 use super::own_mounts::{self, MountRoot};
@@ -9,7 +9,7 @@ use super::place::{Place, local_error};
 use super::status;
 use crate::error::UnderStoreError;
 use crate::limits::LISTING_PAGE_MAX;
-use crate::port::{ListedObject, ListedPage, PageToken};
+use crate::port::{ListedObject, ListedPage, ObjectStatus, PageToken};
 
 /// A listing under way: what a page token of this adapter holds. The kernel's place in the directory stays right while
 /// others create and delete in it: each entry that is there all the time is given once.
@@ -43,6 +43,12 @@ impl OpenListing {
         Ok(())
     }
 
+    /// What the directory is that was opened, whatever stands at its place by now.
+    pub(super) fn status(&self) -> Result<Option<ObjectStatus>, UnderStoreError> {
+        let look = || status::of(&fstat(self.directory.fd()?)?, || Err(Errno::INVAL));
+        look().map_err(|errno| local_error(self.place.object(), "look at", errno))
+    }
+
     /// Whether it is a listing of `place`.
     pub(super) fn is_of(&self, place: &Place) -> bool {
         self.place == *place
@@ -55,7 +61,8 @@ impl OpenListing {
 
     /// The next page of at most `length` entries.
     pub(super) fn page_of(mut self, length: usize) -> Result<ListedPage, UnderStoreError> {
-        let mut page = ListedPage { entries: Vec::new(), next: None, skipped: 0, passed: None };
+        let mut page =
+            ListedPage { entries: Vec::new(), next: None, skipped: 0, passed: None, directory: None };
         while page.entries.len() < length {
             match self.next_entry() {
                 Ok(Step::Entry(entry)) => page.entries.push(entry),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::command::{
-    AdmitWorker, AdvanceJob, AdvanceMetadataLoad, BeginLoad, BeginMetadataLoad, ChangeMount, EndJob,
-    EndMetadataLoad, ExpireSessions, ExtendLoad, ForgetDirectory, Mount, SupersedeVersion, Unmount,
+    AdmitWorker, AdvanceJob, AdvanceMetadataLoad, BeginLoad, BeginMetadataLoad, ChangeMount, DescribeMount,
+    EndJob, EndMetadataLoad, ExpireSessions, ExtendLoad, ForgetDirectory, Mount, SupersedeVersion, Unmount,
 };
 use crate::reply::{decode_reply, encode_reply};
 use crate::{CodecError, Coherence, Freshness, MountMode, MountOptions, OnOutage, OptionValue, Rejection};
@@ -119,6 +119,14 @@ fn commands() -> Vec<Command> {
         Command::BeginMetadataLoad(BeginMetadataLoad { load }),
         Command::AdvanceMetadataLoad(AdvanceMetadataLoad { advance, directories_done: 300 }),
         Command::EndMetadataLoad(EndMetadataLoad { end, directories_done: 300 }),
+        Command::DescribeMount(DescribeMount {
+            root: directory,
+            begun_at: LogIndex::new(1),
+            mode: Some(0o700),
+            uid: Some(2),
+            gid: None,
+            modified: Timestamp::from_nanos(4),
+        }),
     ]
 }
 
@@ -127,7 +135,7 @@ fn proposal(command: Command) -> Proposal {
 }
 
 /// Written once by this code. A change here would make each log that exists unreadable.
-const PINNED: [&str; 19] = [
+const PINNED: [&str; 20] = [
     concat!(
         "010401010201000707070707070707070707070707070701070707070707070707070707070707070707070707070707",
         "0707070707070707",
@@ -150,6 +158,7 @@ const PINNED: [&str; 19] = [
     "010401010201100101016400",
     "01040101020111ac020101020304050607010101640177ac02",
     "01040101020112ac02040101020304050607010101640177010172ac02",
+    "01040101020113ac020101c00301020008",
 ];
 
 #[test]

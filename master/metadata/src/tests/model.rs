@@ -13,7 +13,7 @@ type Outcome = Result<(), ErrorKind>;
 pub(super) enum Seen {
     File { tag: String, version: u64 },
     Symlink,
-    Directory { loaded: bool, children: Vec<String> },
+    Directory { loaded: bool, children: Vec<String>, mode: Option<u32> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +34,8 @@ struct Directory {
     origin: Origin,
     loaded: bool,
     voided_at: u64,
+    /// Of a mount's directory, once it was told.
+    mode: Option<u32>,
     children: BTreeMap<String, Node>,
     gone: BTreeMap<String, u64>,
 }
@@ -54,7 +56,8 @@ fn parts(path: &str) -> Vec<&str> {
 
 impl Directory {
     fn new(origin: Origin) -> Self {
-        Self { origin, loaded: false, voided_at: 0, children: BTreeMap::new(), gone: BTreeMap::new() }
+        let (children, gone) = (BTreeMap::new(), BTreeMap::new());
+        Self { origin, loaded: false, voided_at: 0, mode: None, children, gone }
     }
 
     fn at(&mut self, path: &[&str]) -> Option<&mut Self> {
@@ -85,7 +88,7 @@ impl Directory {
     fn walk(&self, path: &str, see: &mut impl FnMut(&str, Seen)) {
         let children = self.children.keys().cloned().collect();
         let loaded = self.loaded || self.origin == Origin::Bare;
-        see(if path.is_empty() { "/" } else { path }, Seen::Directory { loaded, children });
+        see(if path.is_empty() { "/" } else { path }, Seen::Directory { loaded, children, mode: self.mode });
         for (name, node) in &self.children {
             let path = format!("{path}/{name}");
             match &node.body {
@@ -182,6 +185,23 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn describe(&mut self, at: &str, mode: u32, begun_at: u64, index: u64) -> Outcome {
+        let path = parts(at);
+        let Some((last, above)) = path.split_last() else { return Err(ErrorKind::InvalidArgument) };
+        let parent = self.root.at(above).expect("the path exists");
+        let node = parent.children.get_mut(*last).expect("the path exists");
+        match &mut node.body {
+            Body::Directory(directory) if matches!(directory.origin, Origin::Mount(_)) => {
+                if node.changed_at <= begun_at && directory.mode != Some(mode) {
+                    directory.mode = Some(mode);
+                    node.changed_at = index;
+                }
+                Ok(())
+            }
+            _ => Err(ErrorKind::InvalidArgument),
+        }
     }
 
     pub(super) fn forget(&mut self, at: &str, index: u64) -> Outcome {

@@ -101,7 +101,7 @@ impl UnderStore for Trickster {
     }
 
     async fn list(&self, _: &UnderStoreKey, _: Option<PageToken>) -> Result<ListedPage, UnderStoreError> {
-        Ok(ListedPage { entries: Vec::new(), next: None, passed: None, skipped: 0 })
+        Ok(ListedPage { entries: Vec::new(), next: None, passed: None, skipped: 0, directory: None })
     }
 
     async fn stat(&self, _: &UnderStoreKey) -> Result<Option<ObjectStatus>, UnderStoreError> {
