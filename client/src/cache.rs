@@ -5,5 +5,5 @@ mod grants;
 mod packed;
 
 pub use directories::{Directories, Remembered, RememberedPage, Term};
-pub use grants::{Grants, Standing};
+pub use grants::{About, Grants, Standing};
 pub(crate) use packed::PackedEntry;

@@ -325,6 +325,7 @@ pub(crate) fn opened_file() -> Entry {
         cached: ByteCount::ZERO,
         under_store_uri: String::new(),
         directory: InodeId::ROOT,
+        own_grant: false,
     }
 }
 

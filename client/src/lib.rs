@@ -34,7 +34,7 @@ mod worker_channels;
 mod doubles;
 
 pub use backup::Backup;
-pub use cache::Standing;
+pub use cache::{About, Standing};
 /// For the simulator that drives them.
 #[doc(hidden)]
 pub use cache::{Directories, Grants, Remembered, RememberedPage, Term};

@@ -17,7 +17,7 @@ use tonic::Request;
 use tonic::transport::Channel;
 
 use crate::answer::error_of;
-use crate::cache::Standing;
+use crate::cache::{About, Standing};
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::limits::{LIST_ANSWER_DEADLINE, REFRESH_ANSWER_DEADLINE};
@@ -128,7 +128,11 @@ impl Client {
         self.learn_failure(parent, &answer);
         let answer = answer?;
         let validity = Validity::from_nanos(answer.valid_nanos, answer.granted_nanos);
-        let valid = self.valid(parent, asked, validity);
+        let about = match &answer.entry {
+            Some(entry) => About::entry(InodeId::new(entry.inode), parent).with_own_grant(entry.own_grant),
+            None => About::names(parent),
+        };
+        let valid = self.valid(about, asked, validity);
         self.learn_name(parent, name, answer.entry.as_ref(), (asked.into_std(), validity));
         let entry: Option<Entry> =
             answer.entry.map(TryInto::try_into).transpose().map_err(defect("Lookup"))?;
@@ -227,7 +231,7 @@ impl Client {
         self.learn_failure(directory, &answer);
         let answer = answer?;
         let validity = Validity::from_nanos(answer.valid_nanos, answer.granted_nanos);
-        let valid = self.valid(directory, asked, validity);
+        let valid = self.valid(About::names(directory), asked, validity);
         self.learn_page(directory, after, &answer, asked.into_std());
         let entries: Result<_, _> = answer.entries.into_iter().map(TryInto::try_into).collect();
         Ok(ListingPage {
@@ -384,16 +388,10 @@ impl Client {
         })
     }
 
-    /// What may be done with an answer that was asked for at `asked` and is remembered: that an entry lies in a
-    /// directory as it was told, or, without an entry, what names the directory has and has not.
+    /// What may be done with an answer that was asked for at `asked` and is remembered.
     #[must_use]
-    pub fn standing(
-        &self,
-        entry: Option<InodeId>,
-        directory: InodeId,
-        asked: std::time::Instant,
-    ) -> Standing {
-        self.0.grants.standing(entry, directory, asked, Instant::now().into_std())
+    pub fn standing(&self, about: About, asked: std::time::Instant) -> Standing {
+        self.0.grants.standing(about, asked, Instant::now().into_std())
     }
 
     /// The entry of an answer, and for how long it may be used; remembers it, under its name where that is known.
@@ -412,13 +410,14 @@ impl Client {
             }
         }
         let (entry, validity): (Entry, Validity) = answer.try_into().map_err(defect(rpc))?;
-        let valid = self.valid(entry.directory, asked, validity);
+        let about = About::entry(entry.inode, entry.directory).with_own_grant(entry.own_grant);
+        let valid = self.valid(about, asked, validity);
         Ok((entry, valid))
     }
 
-    /// For how long, counted from `asked`, an answer about a directory may be used without a grant; takes the grant.
-    fn valid(&self, directory: InodeId, asked: Instant, validity: Validity) -> Duration {
-        self.0.grants.grant(directory, asked.into_std(), validity, Instant::now().into_std());
+    /// For how long, counted from `asked`, an answer may be used without a grant; takes the grant.
+    fn valid(&self, about: About, asked: Instant, validity: Validity) -> Duration {
+        self.0.grants.grant(about, asked.into_std(), validity, Instant::now().into_std());
         validity.alone
     }
 

@@ -12,8 +12,8 @@ mod session;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use forebay_client::{Entry, Standing};
-use forebay_types::{ErrorKind, InodeId};
+use forebay_client::{About, Entry, Standing};
+use forebay_types::ErrorKind;
 
 use crate::answers::{Answers, Failure};
 use crate::attributes::Appearance;
@@ -101,19 +101,13 @@ impl<N: Namespace> Shared<N> {
 
     /// For how long what a node remembers may be used from now on without asking.
     fn left(&self, view: &NodeView, now: Instant) -> Duration {
-        self.left_of(Some(view.facts.inode), view.facts.directory, view.validity, now)
+        self.left_of(view.facts.about(), view.validity, now)
     }
 
-    /// The same for an answer: about an entry of a directory, or about the directory's names.
-    fn left_of(
-        &self,
-        entry: Option<InodeId>,
-        directory: InodeId,
-        validity: Validity,
-        now: Instant,
-    ) -> Duration {
+    /// The same for an answer.
+    fn left_of(&self, about: About, validity: Validity, now: Instant) -> Duration {
         let by_itself = validity.left(now);
-        match self.namespace.standing(entry, directory, validity.asked) {
+        match self.namespace.standing(about, validity.asked) {
             Standing::Void => Duration::ZERO,
             Standing::Granted(until) if self.ttl.is_the_masters() => {
                 by_itself.max(until.saturating_duration_since(now))
@@ -124,14 +118,8 @@ impl<N: Namespace> Shared<N> {
 
     /// The same for the kernel, which must be told when a change is heard of. Where it cannot be, it asks every few
     /// seconds.
-    fn ttl_of(
-        &self,
-        entry: Option<InodeId>,
-        directory: InodeId,
-        validity: Validity,
-        now: Instant,
-    ) -> Duration {
-        let left = self.left_of(entry, directory, validity, now);
+    fn ttl_of(&self, about: About, validity: Validity, now: Instant) -> Duration {
+        let left = self.left_of(about, validity, now);
         if self.can_forget.get() { left } else { left.min(validity.left(now)) }
     }
 
@@ -199,9 +187,4 @@ enum Judged {
     Current { view: NodeView, entry: Box<Entry> },
     /// It is not, and is to be served as it was.
     Superseded,
-}
-
-/// A validity that allows the kernel to remember nothing.
-const fn already_over(now: Instant) -> Validity {
-    Validity { asked: now, until: now }
 }

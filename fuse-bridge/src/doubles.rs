@@ -26,6 +26,7 @@ pub(crate) fn directory(inode: u64) -> Entry {
         cached: ByteCount::ZERO,
         under_store_uri: String::new(),
         directory: InodeId::ROOT,
+        own_grant: false,
     }
 }
 

@@ -142,6 +142,12 @@ impl Page {
         usize::try_from(offset.wrapping_sub(self.first)).is_ok_and(|index| index < self.entries.len())
     }
 
+    /// For how long an entry holds as the page has it. Of the directory of a mount a listing of what it lies in does not say
+    /// how it is now.
+    pub(crate) fn validity_of(&self, named: &Named) -> Validity {
+        if named.entry.own_grant { Validity::already_over(self.validity.asked) } else { self.validity }
+    }
+
     /// The entries from `offset` on, each with the offset after it.
     pub(crate) fn from(&self, offset: u64) -> impl Iterator<Item = (u64, &Named)> {
         let skipped = offset.max(FIRST_NAME).saturating_sub(self.first);

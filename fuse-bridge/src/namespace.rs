@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use forebay_client::{Change, Entry, Named, Standing};
+use forebay_client::{About, Change, Entry, Named, Standing};
 use forebay_types::{
     BlockCapability, ByteCount, EntryName, ErrorKind, FileOffset, InodeId, ListingPosition, VersionDescriptor,
 };
@@ -100,9 +100,8 @@ pub trait Namespace: Send + Sync + Debug + 'static {
     /// by themselves.
     fn follow_changes(&self) -> Self::Changes;
 
-    /// What may be done with an answer that was asked for at `asked`: that an entry lies in a directory as it was
-    /// told, or, without an entry, what names there are and are not.
-    fn standing(&self, entry: Option<InodeId>, directory: InodeId, asked: Instant) -> Standing;
+    /// What may be done with an answer that was asked for at `asked`.
+    fn standing(&self, about: About, asked: Instant) -> Standing;
 
     /// What is remembered of directories, in bytes.
     fn remembered(&self) -> ByteCount;

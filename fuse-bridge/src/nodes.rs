@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use forebay_client::Entry;
+use forebay_client::{About, Entry};
 use forebay_types::{BlockCapability, EntryKind, InodeId, VersionDescriptor};
 use parking_lot::{Mutex, MutexGuard};
 use prometheus::IntGauge;
@@ -49,6 +49,8 @@ pub(crate) struct Facts {
     pub(crate) content: Content,
     /// Whether it comes from an under-store that could be named. The name itself is asked for when it is wanted.
     pub(crate) has_under_store: bool,
+    /// Whether it has a grant of its own.
+    pub(crate) own_grant: bool,
 }
 
 /// A copy of a node, so that no lock is held while it is used.
@@ -136,6 +138,11 @@ impl Content {
 }
 
 impl Facts {
+    /// What an answer is about that says this.
+    pub(crate) const fn about(&self) -> About {
+        About::entry(self.inode, self.directory).with_own_grant(self.own_grant)
+    }
+
     /// The version, where it is a file.
     pub(crate) const fn version(&self) -> Option<&Arc<FileVersion>> {
         match &self.content {
@@ -189,6 +196,7 @@ impl<B> NodeTable<B> {
             attributes: self.appearance.attributes(entry),
             content,
             has_under_store: !entry.under_store_uri.is_empty(),
+            own_grant: entry.own_grant,
         }
     }
 

@@ -44,6 +44,11 @@ impl TtlRule {
 }
 
 impl Validity {
+    /// One that allows the kernel to remember nothing.
+    pub(crate) const fn already_over(asked: Instant) -> Self {
+        Self { asked, until: asked }
+    }
+
     /// What is left at `now`, for the kernel.
     pub(crate) fn left(self, now: Instant) -> Duration {
         self.until.saturating_duration_since(now)

@@ -21,7 +21,7 @@ use forebay_types::{EntryKind, EntryName, InodeId, ListingPosition};
 use parking_lot::Mutex;
 
 use self::directory::{Answer, Directory, Position, name_of, position_of, twin_of};
-use crate::cache::{Grants, Standing};
+use crate::cache::{About, Grants, Standing};
 use crate::limits::{ANSWERS_LOOKED_AT_MAX, DEPTH_MAX};
 
 /// What is remembered of an entry.
@@ -32,6 +32,8 @@ pub trait Remembered {
     fn kind(&self) -> EntryKind;
     /// Whether it comes from an under-store. Only mounts appear in a directory that does not.
     fn is_of_under_store(&self) -> bool;
+    /// Whether it has a grant of its own, so that nothing that is told of its directory says how it is.
+    fn own_grant(&self) -> bool;
     /// What it takes in memory beside its own size.
     fn heap_bytes(&self) -> usize;
 }
@@ -109,12 +111,18 @@ impl Term {
 }
 
 impl Judge<'_> {
-    /// Whether an answer may be used: about an entry of a directory, or about the directory's names.
-    fn allows(self, entry: Option<InodeId>, directory: InodeId, term: Term) -> bool {
+    /// Whether an answer about an entry of a directory may be used.
+    fn allows_entry(self, entry: &impl Remembered, directory: InodeId, term: Term) -> bool {
+        let about = About::entry(entry.inode(), directory).with_own_grant(entry.own_grant());
+        self.allows(about, term)
+    }
+
+    /// Whether an answer may be used.
+    fn allows(self, about: About, term: Term) -> bool {
         if self.now.saturating_duration_since(term.asked) >= self.age_max {
             return false;
         }
-        match self.grants.standing(entry, directory, term.asked, self.now) {
+        match self.grants.standing(about, term.asked, self.now) {
             Standing::Void => false,
             Standing::Granted(_) => true,
             Standing::Unknown => self.now < term.until,
@@ -156,11 +164,11 @@ impl<T: Remembered> Directories<T> {
         let known = state.known(directory)?;
         let found = known.find(name);
         if let Some(Answer { term, what: Some(entry) }) = found {
-            let is_good = judge.allows(Some(entry.inode()), directory, *term);
+            let is_good = judge.allows_entry(&**entry, directory, *term);
             return is_good.then(|| (Some(Arc::clone(entry)), *term));
         }
         let mut missing = [found.map(|answer| answer.term), known.whole()].into_iter().flatten();
-        let is_good = |term: &Term| known.lies_in_mount && judge.allows(None, directory, *term);
+        let is_good = |term: &Term| known.lies_in_mount && judge.allows(About::names(directory), *term);
         missing.find(is_good).map(|term| (None, term))
     }
 
@@ -171,7 +179,7 @@ impl<T: Remembered> Directories<T> {
         let place = state.places.get(&inode)?.clone();
         let known = state.known(place.directory)?;
         let Answer { term, what: Some(entry) } = known.at(&place.position)? else { return None };
-        judge.allows(Some(inode), place.directory, *term).then(|| (Arc::clone(entry), *term))
+        judge.allows_entry(&**entry, place.directory, *term).then(|| (Arc::clone(entry), *term))
     }
 
     /// The entries of a directory that stand after `after`, up to `limit` of them; `None` if the master is to be asked.
@@ -189,7 +197,7 @@ impl<T: Remembered> Directories<T> {
         }
         let known = state.known(directory)?;
         let term = known.whole().filter(|_| known.lies_in_mount)?;
-        if !judge.allows(None, directory, term) {
+        if !judge.allows(About::names(directory), term) {
             return None;
         }
         let (page, complete) = known.page(after, limit);
@@ -276,7 +284,9 @@ impl<T: Remembered> Directories<T> {
         let last = entries.last().map(|(position, _)| Arc::clone(position));
         let mut is_whole = true;
         for (position, entry) in entries {
-            let answer = Answer { term, what: Some(entry) };
+            // Of how it is now a listing of its directory says nothing.
+            let until = if entry.own_grant() { term.asked } else { term.until };
+            let answer = Answer { term: Term { until, ..term }, what: Some(entry) };
             is_whole &= state.put(directory, &position, answer, self.bytes_max, judge);
         }
         state.meet(directory).listed(after, last, complete, term, is_whole);
@@ -341,7 +351,7 @@ impl<T: Remembered> State<T> {
         let known = self.directories.get(&place.directory).and_then(|known| known.at(&place.position));
         known.is_some_and(|answer| {
             let standing =
-                judge.grants.standing(Some(directory), place.directory, answer.term.asked, judge.now);
+                judge.grants.standing(About::entry(directory, place.directory), answer.term.asked, judge.now);
             standing == Standing::Void
         })
     }
@@ -449,7 +459,11 @@ impl<T: Remembered> State<T> {
                 return true;
             }
             let Some((position, entry, term)) = known.next_by_hand() else { break };
-            if !judge.allows(entry, directory, term) {
+            let is_good = match entry {
+                Some(entry) => judge.allows_entry(&*entry, directory, term),
+                None => judge.allows(About::names(directory), term),
+            };
+            if !is_good {
                 self.drop_at(directory, &position);
             }
         }

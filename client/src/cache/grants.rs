@@ -25,6 +25,53 @@ pub enum Standing {
     Unknown,
 }
 
+/// What an answer is about, and so by which grant it may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The entry that was told of; nothing where it is what names the directory has and has not.
+    pub entry: Option<InodeId>,
+    /// The directory that it lies in.
+    pub directory: InodeId,
+    /// The entry has a grant of its own.
+    pub own_grant: bool,
+}
+
+/// The answers that a grant is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Scope {
+    /// All about what lies in a directory.
+    Directory(InodeId),
+    /// Those about one entry, which are none of these.
+    Entry(InodeId),
+}
+
+impl About {
+    /// What names a directory has and has not.
+    #[must_use]
+    pub const fn names(directory: InodeId) -> Self {
+        Self { entry: None, directory, own_grant: false }
+    }
+
+    /// That an entry lies in a directory as it was told.
+    #[must_use]
+    pub const fn entry(entry: InodeId, directory: InodeId) -> Self {
+        Self { entry: Some(entry), directory, own_grant: false }
+    }
+
+    /// The same of an entry that may have a grant of its own.
+    #[must_use]
+    pub const fn with_own_grant(self, own_grant: bool) -> Self {
+        Self { own_grant, ..self }
+    }
+
+    const fn scope(self) -> Scope {
+        match self.entry {
+            Some(entry) if self.own_grant => Scope::Entry(entry),
+            _ => Scope::Directory(self.directory),
+        }
+    }
+}
+
 /// The grants of one client.
 #[derive(Debug, Default)]
 pub struct Grants {
@@ -46,11 +93,11 @@ struct State {
     entries: HashMap<InodeId, Instant>,
     /// When the last question for changes was asked that was answered: all that changed before was heard of.
     heard_of_all_before: Option<Instant>,
-    /// Until when the answers about a directory may be used.
-    granted: HashMap<InodeId, Grant>,
+    /// Until when answers may be used.
+    granted: HashMap<Scope, Grant>,
 }
 
-/// For how long the answers about one directory may be used.
+/// For how long the answers of one scope may be used.
 #[derive(Clone, Copy, Debug)]
 struct Grant {
     /// All of them.
@@ -91,18 +138,19 @@ impl Grant {
 }
 
 impl Grants {
-    /// Takes up what an answer about a directory that was asked for at `asked` allows.
-    pub fn grant(&self, directory: InodeId, asked: Instant, validity: Validity, now: Instant) {
+    /// Takes up what an answer that was asked for at `asked` allows: for all answers about its directory, unless it has a
+    /// grant of its own.
+    pub fn grant(&self, about: About, asked: Instant, validity: Validity, now: Instant) {
         if validity.granted.is_zero() {
             return;
         }
-        let until = asked + validity.granted;
+        let (scope, until) = (about.scope(), asked + validity.granted);
         let mut state = self.state.lock();
         if state.vouched_until.is_none() {
             return;
         }
         let heard = state.heard_of_all_before;
-        if state.granted.len() >= GRANTS_MAX && !state.granted.contains_key(&directory) {
+        if state.granted.len() >= GRANTS_MAX && !state.granted.contains_key(&scope) {
             state.granted.retain(|_, grant| !grant.is_over(now));
             // To ask again costs less than to find out who would.
             if state.granted.len() >= GRANTS_MAX {
@@ -110,7 +158,7 @@ impl Grants {
             }
         }
         let newest = NewGrant { asked, answered: now, until };
-        match state.granted.entry(directory) {
+        match state.granted.entry(scope) {
             Entry::Vacant(vacant) => drop(vacant.insert(Grant { until: None, newest })),
             // Nothing is gained from one that says less.
             Entry::Occupied(granted) if granted.get().newest.until >= until => {}
@@ -118,15 +166,9 @@ impl Grants {
         }
     }
 
-    /// What may be done with an answer that was asked for at `asked`: that an entry lies in a directory as it was told,
-    /// or, without an entry, what names there are and are not.
-    pub fn standing(
-        &self,
-        entry: Option<InodeId>,
-        directory: InodeId,
-        asked: Instant,
-        now: Instant,
-    ) -> Standing {
+    /// What may be done with an answer that was asked for at `asked`.
+    pub fn standing(&self, about: About, asked: Instant, now: Instant) -> Standing {
+        let About { entry, directory, .. } = about;
         let state = self.state.lock();
         let of_it = match entry {
             Some(entry) => state.entries.get(&entry),
@@ -136,7 +178,7 @@ impl Grants {
         if changed.into_iter().flatten().any(|heard| asked <= *heard) {
             return Standing::Void;
         }
-        let granted = state.granted.get(&directory);
+        let granted = state.granted.get(&about.scope());
         let until = granted.and_then(|grant| grant.until(asked, state.heard_of_all_before));
         match (state.vouched_until, until) {
             (Some(vouched), Some(until)) if now < vouched && now < until => Standing::Granted(until),
@@ -242,8 +284,9 @@ mod tests {
     #[test]
     fn an_answer_holds_as_long_as_it_was_granted_and_the_changes_are_followed() {
         let (grants, clock) = following();
-        grants.grant(DIRECTORY, clock.at(10), MINUTE, clock.at(11));
-        let standing = |millis| grants.standing(Some(FILE), DIRECTORY, clock.at(10), clock.at(millis));
+        grants.grant(About::names(DIRECTORY), clock.at(10), MINUTE, clock.at(11));
+        let standing =
+            |millis| grants.standing(About::entry(FILE, DIRECTORY), clock.at(10), clock.at(millis));
         assert_eq!(standing(3_999), Standing::Granted(clock.at(60_010)));
         assert_eq!(standing(4_000), Standing::Unknown, "nobody vouches any more");
         grants.heard(&nothing(), clock.at(58_000), VOUCHED, clock.at(59_000));
@@ -254,10 +297,11 @@ mod tests {
     #[test]
     fn a_later_answer_about_the_directory_prolongs_the_earlier_ones_once_all_is_heard_that_changed_before() {
         let (grants, clock) = following();
-        grants.grant(DIRECTORY, clock.at(10), MINUTE, clock.at(11));
+        grants.grant(About::names(DIRECTORY), clock.at(10), MINUTE, clock.at(11));
         grants.heard(&nothing(), clock.at(58_000), VOUCHED, clock.at(58_001));
-        grants.grant(DIRECTORY, clock.at(59_000), MINUTE, clock.at(59_001));
-        let standing = |asked, now| grants.standing(Some(FILE), DIRECTORY, clock.at(asked), clock.at(now));
+        grants.grant(About::names(DIRECTORY), clock.at(59_000), MINUTE, clock.at(59_001));
+        let standing =
+            |asked, now| grants.standing(About::entry(FILE, DIRECTORY), clock.at(asked), clock.at(now));
         let (first, second) = (clock.at(60_010), clock.at(119_000));
         assert_eq!(standing(59_000, 59_002), Standing::Granted(second));
         assert_eq!(standing(10, 59_002), Standing::Granted(first), "as before");
@@ -265,10 +309,10 @@ mod tests {
         grants.heard(&nothing(), clock.at(59_001), VOUCHED, clock.at(60_011));
         assert_eq!(standing(10, 60_012), Standing::Granted(second));
         // One that says less takes nothing away, and what was confirmed stays with the next one.
-        grants.grant(DIRECTORY, clock.at(60_013), MINUTE, clock.at(60_014));
+        grants.grant(About::names(DIRECTORY), clock.at(60_013), MINUTE, clock.at(60_014));
         assert_eq!(standing(10, 60_015), Standing::Granted(second));
         let short = Validity { granted: Duration::from_secs(1), ..MINUTE };
-        grants.grant(DIRECTORY, clock.at(60_016), short, clock.at(60_017));
+        grants.grant(About::names(DIRECTORY), clock.at(60_016), short, clock.at(60_017));
         assert_eq!(standing(10, 60_018), Standing::Granted(second));
     }
 
@@ -276,9 +320,10 @@ mod tests {
     fn an_answer_that_overtook_the_one_with_the_grant_counts_once_all_is_heard_that_had_changed() {
         let (grants, clock) = following();
         let second = Validity { alone: Duration::from_secs(1), granted: Duration::from_secs(1) };
-        grants.grant(DIRECTORY, clock.at(500), second, clock.at(501));
-        grants.grant(DIRECTORY, clock.at(10), MINUTE, clock.at(900));
-        let standing = |asked, now| grants.standing(Some(FILE), DIRECTORY, clock.at(asked), clock.at(now));
+        grants.grant(About::names(DIRECTORY), clock.at(500), second, clock.at(501));
+        grants.grant(About::names(DIRECTORY), clock.at(10), MINUTE, clock.at(900));
+        let standing =
+            |asked, now| grants.standing(About::entry(FILE, DIRECTORY), clock.at(asked), clock.at(now));
         let granted = Standing::Granted(clock.at(60_010));
         assert_eq!(standing(500, 901), Standing::Unknown, "it may be older than what came with the grant");
         assert_eq!((standing(10, 901), standing(900, 901)), (granted, granted));
@@ -291,9 +336,10 @@ mod tests {
     #[test]
     fn what_is_heard_to_have_changed_voids_the_answers_from_before_and_no_others() {
         let (grants, clock) = following();
-        grants.grant(DIRECTORY, clock.at(10), MINUTE, clock.at(11));
+        grants.grant(About::names(DIRECTORY), clock.at(10), MINUTE, clock.at(11));
         grants.heard(&file_changed(), clock.at(20), VOUCHED, clock.at(30));
-        let standing = |entry, asked| grants.standing(Some(entry), DIRECTORY, clock.at(asked), clock.at(40));
+        let standing =
+            |entry, asked| grants.standing(About::entry(entry, DIRECTORY), clock.at(asked), clock.at(40));
         assert_eq!(standing(FILE, 10), Standing::Void);
         assert_eq!(standing(FILE, 30), Standing::Void, "it may have been answered before");
         let granted = Standing::Granted(clock.at(60_010));
@@ -309,8 +355,8 @@ mod tests {
     #[test]
     fn that_a_name_is_missing_is_void_after_any_change_of_a_name_in_its_directory() {
         let (grants, clock) = following();
-        grants.grant(DIRECTORY, clock.at(10), MINUTE, clock.at(11));
-        let missing = |asked| grants.standing(None, DIRECTORY, clock.at(asked), clock.at(40));
+        grants.grant(About::names(DIRECTORY), clock.at(10), MINUTE, clock.at(11));
+        let missing = |asked| grants.standing(About::names(DIRECTORY), clock.at(asked), clock.at(40));
         assert_eq!(missing(10), Standing::Granted(clock.at(60_010)));
         grants.heard(&file_changed(), clock.at(20), VOUCHED, clock.at(30));
         assert_eq!((missing(10), missing(31)), (Standing::Void, Standing::Granted(clock.at(60_010))));
@@ -319,22 +365,49 @@ mod tests {
     #[test]
     fn without_a_feed_nothing_is_granted_and_what_was_answered_before_it_does_not_count() {
         let (grants, clock) = (Grants::default(), Clock(Instant::now()));
-        grants.grant(DIRECTORY, clock.at(0), MINUTE, clock.at(1));
-        assert_eq!(grants.standing(Some(FILE), DIRECTORY, clock.at(0), clock.at(2)), Standing::Unknown);
+        grants.grant(About::names(DIRECTORY), clock.at(0), MINUTE, clock.at(1));
+        assert_eq!(
+            grants.standing(About::entry(FILE, DIRECTORY), clock.at(0), clock.at(2)),
+            Standing::Unknown
+        );
         grants.begin(clock.at(3), VOUCHED, clock.at(4));
-        grants.grant(DIRECTORY, clock.at(5), MINUTE, clock.at(6));
-        assert_eq!(grants.standing(Some(FILE), DIRECTORY, clock.at(0), clock.at(7)), Standing::Void);
+        grants.grant(About::names(DIRECTORY), clock.at(5), MINUTE, clock.at(6));
+        assert_eq!(grants.standing(About::entry(FILE, DIRECTORY), clock.at(0), clock.at(7)), Standing::Void);
         assert!(matches!(
-            grants.standing(Some(FILE), DIRECTORY, clock.at(5), clock.at(7)),
+            grants.standing(About::entry(FILE, DIRECTORY), clock.at(5), clock.at(7)),
             Standing::Granted(_)
         ));
     }
 
     #[test]
+    fn an_entry_with_a_grant_of_its_own_stands_by_that_and_falls_with_its_directory() {
+        let (grants, clock) = following();
+        let mounted = About::entry(FILE, DIRECTORY).with_own_grant(true);
+        let standing = |about, asked, now| grants.standing(about, clock.at(asked), clock.at(now));
+        grants.grant(About::names(DIRECTORY), clock.at(10), MINUTE, clock.at(11));
+        assert_eq!(standing(mounted, 10, 12), Standing::Unknown, "that of its directory says nothing of it");
+        let second = Validity { granted: Duration::from_secs(1), ..MINUTE };
+        grants.grant(mounted, clock.at(20), second, clock.at(21));
+        assert_eq!(standing(mounted, 20, 22), Standing::Granted(clock.at(1_020)));
+        assert_eq!(standing(mounted, 20, 1_020), Standing::Unknown);
+        let beside = standing(About::entry(OTHER, DIRECTORY), 10, 1_020);
+        assert_eq!(beside, Standing::Granted(clock.at(60_010)), "nor does its own of what lies beside it");
+        grants.heard(&file_changed(), clock.at(1_030), VOUCHED, clock.at(1_040));
+        assert_eq!(standing(mounted, 20, 1_050), Standing::Void);
+        grants.grant(mounted, clock.at(1_050), MINUTE, clock.at(1_051));
+        let all = DirectoryChange { directory: DIRECTORY, names: ChangedNames::All };
+        grants.heard(&News::Changes(vec![all]), clock.at(1_060), VOUCHED, clock.at(1_070));
+        assert_eq!(standing(mounted, 1_050, 1_080), Standing::Void);
+    }
+
+    #[test]
     fn a_strict_answer_grants_nothing() {
         let (grants, clock) = following();
-        grants.grant(DIRECTORY, clock.at(10), Validity::default(), clock.at(11));
-        assert_eq!(grants.standing(Some(FILE), DIRECTORY, clock.at(10), clock.at(11)), Standing::Unknown);
+        grants.grant(About::names(DIRECTORY), clock.at(10), Validity::default(), clock.at(11));
+        assert_eq!(
+            grants.standing(About::entry(FILE, DIRECTORY), clock.at(10), clock.at(11)),
+            Standing::Unknown
+        );
     }
 
     #[test]
@@ -345,9 +418,12 @@ mod tests {
             grants.heard(&News::Changes(vec![all]), clock.at(10), VOUCHED, clock.at(20));
         }
         assert!(grants.state.lock().directories.len() <= CHANGES_REMEMBERED_MAX);
-        assert_eq!(grants.standing(Some(FILE), DIRECTORY, clock.at(20), clock.at(21)), Standing::Void);
+        assert_eq!(
+            grants.standing(About::entry(FILE, DIRECTORY), clock.at(20), clock.at(21)),
+            Standing::Void
+        );
         for id in 0..=GRANTS_MAX as u64 {
-            grants.grant(InodeId::new(id), clock.at(30), MINUTE, clock.at(31));
+            grants.grant(About::names(InodeId::new(id)), clock.at(30), MINUTE, clock.at(31));
         }
         assert!(grants.state.lock().granted.len() <= GRANTS_MAX);
     }

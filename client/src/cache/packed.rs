@@ -11,6 +11,7 @@ pub(crate) struct PackedEntry {
     inode: InodeId,
     kind: EntryKind,
     is_of_under_store: bool,
+    own_grant: bool,
     message: Box<[u8]>,
 }
 
@@ -24,6 +25,7 @@ impl PackedEntry {
             inode: InodeId::new(entry.inode),
             kind: EntryKind::try_from(entry.kind())?,
             is_of_under_store: !entry.under_store_uri.is_empty(),
+            own_grant: entry.own_grant,
             message: entry.packed(),
         })
     }
@@ -48,6 +50,10 @@ impl Remembered for PackedEntry {
 
     fn is_of_under_store(&self) -> bool {
         self.is_of_under_store
+    }
+
+    fn own_grant(&self) -> bool {
+        self.own_grant
     }
 
     fn heap_bytes(&self) -> usize {

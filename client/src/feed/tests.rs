@@ -7,6 +7,7 @@ use forebay_proto::ChangedName;
 use forebay_types::{EntryName, Incarnation, LogIndex};
 
 use super::*;
+use crate::About;
 use crate::Standing;
 use crate::doubles::{Master, Nobody, Serving, connect};
 
@@ -56,7 +57,7 @@ async fn open(client: &Client) -> impl Fn() -> Standing {
     let asked = std::time::Instant::now();
     client.open(FILE).await.unwrap();
     let client = client.clone();
-    move || client.standing(Some(FILE), DIRECTORY, asked)
+    move || client.standing(About::entry(FILE, DIRECTORY), asked)
 }
 
 /// The same, once it was heard that nothing changed before the answer came.

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use forebay_client::About;
 use forebay_types::ErrorKind;
 use fuser::{
     FileHandle, FileType, FopenFlags, INodeNo, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyOpen,
@@ -137,14 +138,16 @@ impl<N: Namespace> Shared<N> {
             let name = OsStr::from_bytes(named.name.as_bytes());
             // Only what fits is counted, and before the kernel hears of it.
             let place = Place { parent: directory.node, name: named.name.as_bytes() };
-            let id = match self.nodes.remember(&facts, place, page.validity, page.validity.asked) {
+            let validity = page.validity_of(named);
+            let id = match self.nodes.remember(&facts, place, validity, validity.asked) {
                 Ok(id) => id,
                 // The kernel would hear of none of those that are counted already, and so forget none. It gets them,
                 // and is told of this one when it asks for what follows.
                 Err(_) if is_any_counted => return Ok(()),
                 Err(clash) => return Err(clash.into()),
             };
-            let ttl = self.ttl_of(Some(facts.inode), directory.inode, page.validity, now);
+            let about = About::entry(facts.inode, directory.inode).with_own_grant(facts.own_grant);
+            let ttl = self.ttl_of(about, validity, now);
             if reply.add(attributes.ino, next, name, &ttl, &attributes, GENERATION) {
                 self.nodes.forget(id, 1);
                 return Ok(());

@@ -5,11 +5,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use forebay_client::About;
 use forebay_types::limits::NAME_LENGTH_MAX;
 use forebay_types::{EntryName, ErrorKind, NameError};
 use fuser::{FileAttr, Generation, ReplyAttr, ReplyData, ReplyEntry, ReplyStatfs};
 
-use super::{Judged, Shared, already_over};
+use super::{Judged, Shared};
 use crate::answers::Failure;
 use crate::attributes::nothing;
 use crate::errno;
@@ -17,6 +18,7 @@ use crate::metrics::{Operation, Question};
 use crate::namespace::{Namespace, NamespaceError, Room};
 use crate::node_id::NodeId;
 use crate::nodes::{Clash, Content, NodeView, Place};
+use crate::ttl::Validity;
 
 /// A node id means the same for ever, so there are no generations of it.
 pub(super) const GENERATION: Generation = Generation(0);
@@ -73,7 +75,7 @@ impl<N: Namespace> Shared<N> {
             if !directory.facts.has_under_store {
                 return Ok((nothing(), Duration::ZERO));
             }
-            let ttl = self.ttl_of(None, directory.facts.inode, validity, Instant::now());
+            let ttl = self.ttl_of(About::names(directory.facts.inode), validity, Instant::now());
             return Ok((nothing(), ttl));
         };
         let facts = self.nodes.facts(&entry);
@@ -81,7 +83,7 @@ impl<N: Namespace> Shared<N> {
         // What was remembered may be superseded: an open that finds it so must look again.
         let told = if found.asked < begun { found.asked } else { Instant::now() };
         let id = self.nodes.remember(&facts, place, validity, told)?;
-        let ttl = self.ttl_of(Some(facts.inode), facts.directory, validity, Instant::now());
+        let ttl = self.ttl_of(facts.about(), validity, Instant::now());
         Ok((facts.attributes.of_node(id), ttl))
     }
 
@@ -108,7 +110,7 @@ impl<N: Namespace> Shared<N> {
             }
             match shared.judge(&view, pid, asked, answer).await? {
                 Judged::Current { view, .. } => Ok(view),
-                Judged::Superseded => Ok(NodeView { validity: already_over(asked), ..view }),
+                Judged::Superseded => Ok(NodeView { validity: Validity::already_over(asked), ..view }),
             }
         };
         let shared = Arc::clone(self);
@@ -123,7 +125,7 @@ impl<N: Namespace> Shared<N> {
 
     /// For how long the kernel may remember what a node shows.
     fn ttl(&self, view: &NodeView) -> Duration {
-        self.ttl_of(Some(view.facts.inode), view.facts.directory, view.validity, Instant::now())
+        self.ttl_of(view.facts.about(), view.validity, Instant::now())
     }
 
     pub(super) fn readlink(&self, node: NodeId, reply: ReplyData) {

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use bytes::Bytes;
-use forebay_client::{Change, Entry, Standing};
+use forebay_client::{About, Change, Entry, Standing};
 use forebay_types::{BlockCapability, ByteCount, EntryName, FileOffset, VersionDescriptor};
 
 use super::*;
@@ -77,7 +77,7 @@ impl Namespace for Shelf {
         unreachable!("a listing follows nothing")
     }
 
-    fn standing(&self, _: Option<InodeId>, _: InodeId, _: Instant) -> Standing {
+    fn standing(&self, _: About, _: Instant) -> Standing {
         unreachable!("a listing remembers nothing")
     }
 

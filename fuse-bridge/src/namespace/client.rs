@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use forebay_client::{Attributes, Change, Client, ClientError, Entry, Hold, Reader, RestingHold, Standing};
+use forebay_client::{
+    About, Attributes, Change, Client, ClientError, Entry, Hold, Reader, RestingHold, Standing,
+};
 use forebay_types::{
     BlockCapability, ByteCount, EntryName, ErrorKind, FileOffset, InodeId, ListingPosition, VersionDescriptor,
 };
@@ -34,8 +36,8 @@ impl Namespace for Client {
         self.follow_changes()
     }
 
-    fn standing(&self, entry: Option<InodeId>, directory: InodeId, asked: Instant) -> Standing {
-        self.standing(entry, directory, asked)
+    fn standing(&self, about: About, asked: Instant) -> Standing {
+        self.standing(about, asked)
     }
 
     fn remembered(&self) -> ByteCount {

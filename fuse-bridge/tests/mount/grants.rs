@@ -1,6 +1,7 @@
 //! What is granted is used without asking, by us and by the kernel, until a change is told.
 
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -38,6 +39,14 @@ fn changed(directory: InodeId, names: &[&str]) -> Change {
 
 fn length(fixture: &Fixture, path: &str) -> u64 {
     std::fs::metadata(fixture.path(path)).expect("there").len()
+}
+
+fn mode(fixture: &Fixture, path: &str) -> u32 {
+    std::fs::metadata(fixture.path(path)).expect("there").permissions().mode() & 0o7777
+}
+
+fn attributes(fixture: &Fixture) -> u64 {
+    fixture.tree.counts.attributes.load(Ordering::SeqCst)
 }
 
 fn lookups(fixture: &Fixture) -> u64 {
@@ -78,6 +87,21 @@ fn the_kernel_is_told_of_a_changed_name_and_of_no_other() {
     assert!((1..=2).contains(&(lookups(&fixture) - before)));
     eventually("it is counted", || fixture.metric("forebay_fuse_notices_total{kind=\"name\"}") == 1);
     eventually("it is measured", || fixture.metric("forebay_fuse_change_delay_seconds_count") == 1);
+}
+
+#[test]
+fn how_a_mounts_directory_is_the_kernel_asks_for_after_a_listing_of_what_it_lies_in() {
+    let (fixture, _) = granted();
+    fixture.tree.edit("dir", |entry| (entry.own_grant, entry.mode) = (true, Some(0o755)));
+    let (asked, mode) = (|| lookups(&fixture) + attributes(&fixture), || mode(&fixture, "dir"));
+    assert_eq!(std::fs::read_dir(fixture.path("")).expect("listed").count(), 1);
+    let before = asked();
+    assert_eq!(mode(), 0o755);
+    assert!(asked() > before, "what the listing showed of it is not used");
+    // Nobody is told of a change, and none is needed where nothing is granted.
+    fixture.tree.edit("dir", |entry| entry.mode = Some(0o700));
+    assert_eq!(std::fs::read_dir(fixture.path("")).expect("listed").count(), 1);
+    assert_eq!(mode(), 0o700);
 }
 
 #[test]

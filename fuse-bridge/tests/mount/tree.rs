@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use forebay_client::{Change, Entry, Named, Standing};
+use forebay_client::{About, Change, Entry, Named, Standing};
 use forebay_fuse::{
     Changes, Described, Found, HeldFile, Listed, Namespace, NamespaceError, ReadSource, RestingFile, Room,
     VersionReader,
@@ -343,13 +343,16 @@ impl Namespace for Tree {
         self.changes.lock().take().unwrap_or_else(|| TreeChanges(mpsc::unbounded_channel().1))
     }
 
-    fn standing(&self, entry: Option<InodeId>, directory: InodeId, asked: Instant) -> Standing {
+    fn standing(&self, about: About, asked: Instant) -> Standing {
+        let About { entry, directory, own_grant } = about;
         let state = self.state.lock();
         let changed = entry.map_or_else(|| state.renamed.get(&directory), |entry| state.changed.get(&entry));
         if changed.is_some_and(|changed| asked <= *changed) {
             return Standing::Void;
         }
         match state.granted {
+            // What is granted here is granted for directories.
+            _ if own_grant => Standing::Unknown,
             Duration::ZERO => Standing::Unknown,
             granted => Standing::Granted(asked + granted),
         }
@@ -486,6 +489,7 @@ fn bare(inode: InodeId, kind: EntryKind) -> Entry {
         cached: ByteCount::ZERO,
         under_store_uri: String::new(),
         directory: InodeId::ROOT,
+        own_grant: false,
     }
 }
 

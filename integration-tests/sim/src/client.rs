@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use forebay_client::{Directories, Grants, Remembered, Standing, Term};
+use forebay_client::{About, Directories, Grants, Remembered, Standing, Term};
 use forebay_proto::Validity;
 use forebay_types::{EntryKind, ErrorKind, InodeId};
 
@@ -116,8 +116,11 @@ impl Client {
     fn left(&self, world: &World, directory: InodeId, known: &Known) -> Duration {
         let now = self.now(world);
         let by_itself = known.until.saturating_duration_since(now);
-        let entry = known.entry.as_ref().map(|entry| entry.inode);
-        match self.grants.standing(entry, directory, known.asked, now) {
+        let about = match &known.entry {
+            Some(entry) => About::entry(entry.inode, directory),
+            None => About::names(directory),
+        };
+        match self.grants.standing(about, known.asked, now) {
             Standing::Void => Duration::ZERO,
             Standing::Granted(until) => by_itself.max(until.saturating_duration_since(now)),
             Standing::Unknown => by_itself,
@@ -127,7 +130,7 @@ impl Client {
     /// Takes an answer up: what it grants, and what is to be remembered.
     fn take<T>(&self, world: &World, directory: InodeId, asked: Instant, answer: &Answer<T>) -> Instant {
         let Validity { alone, granted } = answer.validity;
-        self.grants.grant(directory, asked, answer.validity, self.now(world));
+        self.grants.grant(About::names(directory), asked, answer.validity, self.now(world));
         if answer.is_outage {
             let until = asked + alone.max(granted);
             let mut outages = self.outages.borrow_mut();

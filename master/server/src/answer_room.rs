@@ -105,6 +105,7 @@ mod tests {
             cached: ByteCount::new(u64::MAX),
             under_store_uri: "u".repeat(9000),
             directory: InodeId::new(u64::MAX),
+            own_grant: true,
         }
     }
 

@@ -192,9 +192,7 @@ impl Checks {
             }
             None => Check::default(),
         };
-        let failing = check
-            .failed_at
-            .is_some_and(|failed| now.saturating_duration_since(failed) < limits::OUTAGE_RETRY_AFTER);
+        let failing = check.is_failing(now);
         let over = if failing { Verdict::OverAndFailing } else { Verdict::Over };
         let Some(listed_at) = check.listed_at else {
             return over;
@@ -208,6 +206,11 @@ impl Checks {
             Some(remaining) if age > due_at_last(bound) && !failing => Verdict::Aging(remaining),
             Some(remaining) => Verdict::Fresh(remaining),
         }
+    }
+
+    /// Whether a listing of a directory, or a question about it, failed a moment ago.
+    pub fn is_failing(&self, directory: InodeId, now: BootInstant) -> bool {
+        self.directories.get(&directory).is_some_and(|check| check.is_failing(now))
     }
 
     /// How long ago the last listing of a directory began that succeeded, where one is remembered.
@@ -241,6 +244,11 @@ impl Checks {
 impl Check {
     fn last(&self) -> Option<BootInstant> {
         self.listed_at.max(self.failed_at)
+    }
+
+    fn is_failing(&self, now: BootInstant) -> bool {
+        let since = |failed| now.saturating_duration_since(failed);
+        self.failed_at.is_some_and(|failed| since(failed) < limits::OUTAGE_RETRY_AFTER)
     }
 
     const fn is_dear(&self, bound: Duration) -> bool {

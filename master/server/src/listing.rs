@@ -8,6 +8,7 @@ mod fetching;
 mod file;
 mod outage;
 mod pages;
+mod root;
 mod single;
 mod vanished;
 mod waiting;
@@ -29,6 +30,7 @@ use self::outage::{
 };
 pub use self::pages::Finish;
 use self::pages::Listing;
+pub(crate) use self::root::{ask_root, is_root_with_owner, of as question_of_root, root_of};
 pub(crate) use self::single::{Single, ask_single};
 pub(crate) use self::waiting::Goal;
 use self::waiting::{Waited, wait_for};

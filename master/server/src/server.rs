@@ -173,6 +173,7 @@ impl Master {
             checks: Mutex::new(Checks::default()),
             listings: Listings::default(),
             single_names: SingleNames::default(),
+            roots: SingleNames::default(),
             feed: Feed::new(identity.incarnation, applied),
             jobs: Jobs::default(),
             clock,

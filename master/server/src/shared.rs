@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) checks: Mutex<Checks>,
     pub(crate) listings: Listings,
     pub(crate) single_names: SingleNames,
+    /// The directories of mounts, by themselves and their names.
+    pub(crate) roots: SingleNames,
     pub(crate) feed: Feed,
     pub(crate) jobs: Jobs,
     pub(crate) clock: Arc<dyn Clock>,

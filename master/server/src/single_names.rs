@@ -161,6 +161,14 @@ impl SingleNames {
         self.state.lock().under_way.remove(of);
     }
 
+    /// A listing has compared it, too.
+    pub fn note(&self, of: &SingleName, compared: Compared) {
+        let mut state = self.state.lock();
+        if state.compared.get(of).is_none_or(|known| known.began < compared.began) {
+            state.remember(of, compared);
+        }
+    }
+
     /// How a name was last compared, where that is remembered.
     pub fn compared(&self, of: &SingleName) -> Option<Compared> {
         self.state.lock().compared.get(of).copied()
@@ -260,6 +268,16 @@ mod tests {
         assert_eq!(names.compared(&of), Some(second));
         names.void(&of, second);
         assert_eq!(names.compared(&of), None);
+    }
+
+    #[test]
+    fn the_latest_comparison_counts_whoever_made_it() {
+        let (names, of) = (SingleNames::default(), name(1));
+        let [first, second] = [1, 2].map(|at_second| Compared { began: at(at_second), changed_at: None });
+        for (compared, latest) in [(second, second), (first, second)] {
+            names.note(&of, compared);
+            assert_eq!(names.compared(&of), Some(latest));
+        }
     }
 
     #[test]

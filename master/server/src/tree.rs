@@ -1,6 +1,8 @@
 //! Answers about the namespace, each within its mount's freshness, with the right to read what is a file.
 
 mod by_key;
+mod describing;
+mod root;
 mod single;
 #[cfg(test)]
 mod tests;
@@ -10,9 +12,7 @@ use std::time::Duration;
 
 use forebay_metadata::{Freshness, Inode, MountRecord, StateReader, query};
 use forebay_proto::{Entry, Named, Validity};
-use forebay_types::{
-    ByteCount, EntryKind, EntryName, ErrorKind, InodeId, ListingPosition, MountId, NamespacePath,
-};
+use forebay_types::{EntryKind, EntryName, ErrorKind, InodeId, ListingPosition, MountId, NamespacePath};
 
 use crate::answer_room::{AnswerRoom, entry_length};
 use crate::error::MasterError;
@@ -23,6 +23,8 @@ use crate::listing::{
     list_if_due, list_now, renew_in_background,
 };
 use crate::shared::Shared;
+use describing::Describing;
+use root::as_its_source;
 use single::{Name, answer_single, fresh_for_single};
 
 pub(crate) use by_key::{go_through, go_through_names, list_by_key};
@@ -47,6 +49,21 @@ pub(crate) async fn lookup_of_many(
 }
 
 async fn lookup_once(
+    shared: &Arc<Shared>,
+    parent: InodeId,
+    name: &EntryName,
+    is_single: bool,
+) -> Result<(Option<Entry>, Validity), MasterError> {
+    match look_up(shared, parent, name, is_single).await? {
+        (Some(entry), valid) => {
+            let (entry, valid) = as_its_source(shared, (entry, valid)).await?;
+            Ok((Some(entry), valid))
+        }
+        missing => Ok(missing),
+    }
+}
+
+async fn look_up(
     shared: &Arc<Shared>,
     parent: InodeId,
     name: &EntryName,
@@ -136,7 +153,7 @@ pub(crate) async fn attributes(
             look_at(shared, state, inode, mount)
         };
         let seen = shared.query(look).await?;
-        described_within(shared, seen, inode).await
+        as_its_source(shared, described_within(shared, seen, inode).await?).await
     })
     .await
 }
@@ -323,7 +340,7 @@ fn look_at(
     mount: Option<MountRecord>,
 ) -> Result<Seen<Entry>, MasterError> {
     let parent = existing(state, inode.parent)?;
-    // The root, and a mount's own root, are there for as long as the mount is.
+    // The root, and a mount's own root, are there for as long as the mount is; how that is, is asked for beside this.
     if parent.mount.is_none() || inode.mount != parent.mount {
         let entry = Describing { shared, state, mount }.entry(&inode)?;
         return Ok(Seen::Answer(entry, SYNTHETIC));
@@ -506,47 +523,4 @@ fn living(state: &dyn StateReader, inode: InodeId) -> Result<(Inode, Option<Moun
 /// The mount of an inode. Without its mount the inode only waits to be reaped: nobody can come to it any more.
 fn mounted(state: &dyn StateReader, inode: &Inode, mount: MountId) -> Result<MountRecord, MasterError> {
     query::mount(state, mount)?.ok_or(MasterError::NoInode(inode.id))
-}
-
-/// Makes entries from inodes; reads each mount once.
-struct Describing<'a> {
-    shared: &'a Shared,
-    state: &'a dyn StateReader,
-    mount: Option<MountRecord>,
-}
-
-impl<'a> Describing<'a> {
-    const fn new(shared: &'a Shared, state: &'a dyn StateReader) -> Self {
-        Self { shared, state, mount: None }
-    }
-
-    fn entry(&mut self, inode: &Inode) -> Result<Entry, MasterError> {
-        if let Some(id) = inode.mount
-            && self.mount.as_ref().is_none_or(|mount| mount.id != id)
-        {
-            self.mount = query::mount(self.state, id)?;
-        }
-        let mount = self.mount.as_ref().filter(|mount| Some(mount.id) == inode.mount);
-        let version = inode.version();
-        let cached = version
-            .as_ref()
-            .map_or(ByteCount::ZERO, |version| self.shared.registry.lock().locations.cached(version.file));
-        let sign = |version| {
-            let capability = self.shared.capabilities.sign(&version, self.shared.clock.now());
-            (version, capability)
-        };
-        Ok(Entry {
-            inode: inode.id,
-            kind: inode.kind(),
-            mode: inode.mode,
-            uid: inode.uid,
-            gid: inode.gid,
-            modified: inode.modified,
-            version: version.map(sign),
-            symlink_target: inode.symlink_target().unwrap_or_default().to_vec(),
-            cached,
-            under_store_uri: mount.map_or_else(String::new, |mount| mount.uri.display_key(&inode.key)),
-            directory: inode.parent,
-        })
-    }
 }

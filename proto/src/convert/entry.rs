@@ -33,6 +33,9 @@ pub struct Entry {
     pub under_store_uri: String,
     /// The directory that it lies in; of the root, the root.
     pub directory: InodeId,
+    /// It is a mount's directory that is as its source is: an answer about it has a validity and a grant of its own, and in a
+    /// listing of the directory that it lies in it is as it was last known.
+    pub own_grant: bool,
 }
 
 /// An entry under its name, as listings have it.
@@ -88,6 +91,7 @@ impl From<Entry> for v1::Entry {
             cached_bytes: entry.cached.get(),
             under_store_uri: entry.under_store_uri,
             directory: entry.directory.get(),
+            own_grant: entry.own_grant,
         }
     }
 }
@@ -116,6 +120,7 @@ impl TryFrom<v1::Entry> for Entry {
             cached: ByteCount::new(entry.cached_bytes),
             under_store_uri: entry.under_store_uri,
             directory: InodeId::new(entry.directory),
+            own_grant: entry.own_grant,
         })
     }
 }

@@ -26,7 +26,7 @@ pub(super) async fn ls(global: &GlobalArguments, found: &Found) -> Result<(), Fa
     let mut documents = Vec::new();
     while let Some(page) = pages.next().await? {
         for Named { name, entry } in page {
-            let name = name.as_bytes();
+            let (name, entry) = (name.as_bytes(), current(client, entry).await);
             if global.output == OutputFormat::Json {
                 documents.push(listed(name, &entry));
             } else if let ControlFlow::Break(()) = print_listed(&line(name, &entry))? {
@@ -38,6 +38,15 @@ pub(super) async fn ls(global: &GlobalArguments, found: &Found) -> Result<(), Fa
         OutputFormat::Json => print_json(&json!({ "entries": documents })),
         OutputFormat::Text => Ok(()),
     }
+}
+
+/// An entry of a listing as it is now. Of the directory of a mount a listing shows how it was last known, and that is told
+/// where nothing else can be.
+async fn current(client: &Client, listed: Entry) -> Entry {
+    if !listed.own_grant {
+        return listed;
+    }
+    client.attributes(listed.inode).await.map_or(listed, |now| now.entry)
 }
 
 fn listed(name: &[u8], entry: &Entry) -> Value {

@@ -122,14 +122,14 @@ impl<T: Remembered> Directory<T> {
     }
 
     /// The answer that comes next in turn: its place, and what it is about.
-    pub(super) fn next_by_hand(&mut self) -> Option<(Position, Option<InodeId>, Term)> {
+    pub(super) fn next_by_hand(&mut self) -> Option<(Position, Option<Arc<T>>, Term)> {
         let from = self.hand.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let next = self.answers.range::<[u8], _>((from, Bound::Unbounded)).next();
         let (position, answer) = next.or_else(|| self.answers.first_key_value())?;
-        let inode = answer.what.as_ref().map(|entry| entry.inode());
+        let what = answer.what.clone();
         let (position, term) = (Arc::clone(position), answer.term);
         self.hand = Some(Arc::clone(&position));
-        Some((position, inode, term))
+        Some((position, what, term))
     }
 
     /// The entries that a page should show, and does not.

@@ -18,6 +18,7 @@ struct Thing {
     kind: EntryKind,
     content: u32,
     is_of_under_store: bool,
+    own_grant: bool,
 }
 
 impl Remembered for Thing {
@@ -33,13 +34,17 @@ impl Remembered for Thing {
         self.is_of_under_store
     }
 
+    fn own_grant(&self) -> bool {
+        self.own_grant
+    }
+
     fn heap_bytes(&self) -> usize {
         300
     }
 }
 
 fn file(inode: u64, content: u32) -> Thing {
-    Thing { inode, kind: EntryKind::File, content, is_of_under_store: true }
+    Thing { inode, kind: EntryKind::File, content, is_of_under_store: true, own_grant: false }
 }
 
 fn directory(inode: u64) -> Thing {
@@ -85,7 +90,7 @@ impl Memory {
     }
 
     fn learn_in(&self, parent: InodeId, of: &str, what: Option<Thing>, asked: u64) {
-        self.grants.grant(parent, self.at(asked), MINUTE, self.at(asked));
+        self.grants.grant(About::names(parent), self.at(asked), MINUTE, self.at(asked));
         self.directories.learn(parent, &name(of), what, self.term(asked), self.at(asked));
     }
 
@@ -94,7 +99,7 @@ impl Memory {
     }
 
     fn learn_page(&self, after: Option<&str>, names: &[(&str, Thing)], complete: bool, asked: u64) {
-        self.grants.grant(DIRECTORY, self.at(asked), MINUTE, self.at(asked));
+        self.grants.grant(About::names(DIRECTORY), self.at(asked), MINUTE, self.at(asked));
         let entries = names.iter().map(|(of, thing)| (name(of), thing.clone())).collect();
         let (after, page) = (after.map(place), (entries, complete));
         let (term, now) = (self.term(asked), self.at(asked));
@@ -149,6 +154,26 @@ impl Memory {
     fn hear_nothing(&self, now: u64) {
         self.grants.heard(&News::Changes(Vec::new()), self.at(now), VOUCHED, self.at(now));
     }
+}
+
+#[test]
+fn a_mounts_directory_stands_by_its_own_grant_and_a_listing_of_what_it_lies_in_does_not_say_how_it_is() {
+    let memory = Memory::with_directory();
+    let mounted = Thing { own_grant: true, ..directory(7) };
+    memory.learn_page(None, &[("a", file(3, 0)), ("m", mounted.clone())], true, 10);
+    assert_eq!(memory.list(None, 10, 20), Some((vec!["a".to_owned(), "m".to_owned()], true)));
+    assert_eq!(memory.lookup("a", 20), Some(Some(file(3, 0))));
+    assert_eq!(memory.lookup("m", 20), None, "the directory is granted, and it is not");
+    // An answer about itself is used as long as that one says.
+    let about = About::entry(InodeId::new(7), DIRECTORY).with_own_grant(true);
+    let second = Validity { alone: Duration::ZERO, granted: Duration::from_secs(1) };
+    memory.grants.grant(about, memory.at(30), second, memory.at(30));
+    let term = Term::new(memory.at(30), second);
+    memory.directories.learn(DIRECTORY, &name("m"), Some(mounted.clone()), term, memory.at(30));
+    assert_eq!(memory.lookup("m", 1_029), Some(Some(mounted)));
+    assert_eq!(memory.lookup("m", 1_030), None);
+    assert_eq!(memory.lookup("a", 1_030), Some(Some(file(3, 0))));
+    memory.check_counts();
 }
 
 #[test]

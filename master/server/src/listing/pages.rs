@@ -24,6 +24,7 @@ use crate::difference::difference;
 use crate::error::MasterError;
 use crate::limits;
 use crate::listing::fetching::{Fetched, Pages};
+use crate::listing::root;
 use crate::shared::Shared;
 
 /// How a listing ended that did not fail.
@@ -80,6 +81,12 @@ impl Listing<'_> {
         let (mut is_whole, mut whole_cost) = (false, Duration::ZERO);
         while let Some(Fetched { asked, mut page, is_last, cost }) = pages.next().await? {
             (is_whole, whole_cost) = (is_last, cost);
+            // Before what is in it: nobody is to see that as long as an older mode lets them in.
+            if let Some(status) = page.directory.take()
+                && root::is_root_with_owner(self.directory, self.mount)
+            {
+                root::take_from_listing(self.shared, self.directory, &status, (begun_at, began)).await?;
+            }
             if comparison.passed.is_none()
                 && let Some(first) = split_off_first(&mut page)
             {
@@ -246,7 +253,7 @@ fn split_off_first(page: &mut ListedPage) -> Option<ListedPage> {
     }
     let rest = page.entries.split_off(limits::FIRST_ENTRIES);
     let entries = std::mem::replace(&mut page.entries, rest);
-    Some(ListedPage { entries, next: None, skipped: 0, passed: Some(last) })
+    Some(ListedPage { entries, next: None, skipped: 0, passed: Some(last), directory: None })
 }
 
 impl Comparison {

@@ -21,7 +21,7 @@ use crate::freshness::{Verdict, is_within};
 use crate::limits;
 use crate::request_cap::Urgency;
 use crate::shared::Shared;
-use crate::single_names::{Asking, Compared, Ended, Failure, Question, SingleName, Wished};
+use crate::single_names::{Asking, Compared, Ended, Failure, Question, SingleName, SingleNames, Wished};
 
 /// What of a single name is known within its freshness.
 #[derive(Debug)]
@@ -66,14 +66,26 @@ pub(crate) async fn ask_single(
     if shared.checks.lock().take_to_measure(id, freshness, asked) {
         renew_in_background(shared, place);
     }
-    let of = (id, name.clone());
+    wish(shared, place, mount, &(id, name.clone()), Asked::Name, is_young_enough).await
+}
+
+/// Waits until something is compared by a question that `is_young_enough`.
+pub(super) async fn wish(
+    shared: &Arc<Shared>,
+    place: &Place,
+    mount: &MountRecord,
+    of: &SingleName,
+    asked: Asked,
+    is_young_enough: impl Fn(BootInstant) -> bool,
+) -> Result<Single, MasterError> {
+    let (id, freshness) = (place.directory.id, mount.options.freshness);
     loop {
-        let (asking, is_too_old) = match shared.single_names.wish(&of, is_young_enough) {
+        let (asking, is_too_old) = match asked.questions(shared).wish(of, &is_young_enough) {
             Wished::UnderWay(asking) => (asking, false),
             Wished::TooOld(asking) => (asking, true),
             Wished::Known(compared) => return Ok(Single::Compared(compared)),
             Wished::ToBegin(asking) => {
-                begin(shared, place, mount, &of);
+                begin(shared, place, mount, of, asked);
                 (asking, false)
             }
         };
@@ -95,7 +107,7 @@ pub(crate) async fn ask_single(
     }
 }
 
-fn known(covered: Covered) -> Result<Single, MasterError> {
+pub(super) fn known(covered: Covered) -> Result<Single, MasterError> {
     match covered {
         Covered::Whole(remaining) => Ok(Single::Known(remaining)),
         Covered::Part(_) => unreachable!("no listing was waited for"),
@@ -124,9 +136,10 @@ async fn wait_for(mut asking: Asking, patience: Duration) -> Option<Ended> {
 }
 
 /// Begins to ask for a name.
-fn begin(shared: &Arc<Shared>, place: &Place, mount: &MountRecord, of: &SingleName) {
+fn begin(shared: &Arc<Shared>, place: &Place, mount: &MountRecord, of: &SingleName, asked: Asked) {
     let (shared, directory, mount) = (Arc::clone(shared), place.directory.clone(), mount.clone());
-    let mut asker = Asker { shared: Arc::clone(&shared), directory, mount, of: of.clone(), is_over: false };
+    let mut asker =
+        Asker { shared: Arc::clone(&shared), directory, mount, of: of.clone(), asked, is_over: false };
     let cancelled = shared.background.token();
     shared.background.spawn(async move {
         tokio::select! {
@@ -137,12 +150,33 @@ fn begin(shared: &Arc<Shared>, place: &Place, mount: &MountRecord, of: &SingleNa
     });
 }
 
+/// What is asked for alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// A name of a directory.
+    Name,
+    /// The directory that a mount is shown at.
+    Root,
+}
+
+impl Asked {
+    /// Where it is known who asks.
+    fn questions(self, shared: &Shared) -> &SingleNames {
+        match self {
+            Self::Name => &shared.single_names,
+            Self::Root => &shared.roots,
+        }
+    }
+}
+
 /// Asks for one name. Those who wait when it is dropped before the end learn of that.
-struct Asker {
-    shared: Arc<Shared>,
-    directory: Inode,
-    mount: MountRecord,
-    of: SingleName,
+pub(super) struct Asker {
+    pub(super) shared: Arc<Shared>,
+    /// Where the name lies, or what is asked for itself.
+    pub(super) directory: Inode,
+    pub(super) mount: MountRecord,
+    pub(super) of: SingleName,
+    asked: Asked,
     is_over: bool,
 }
 
@@ -150,7 +184,7 @@ impl Drop for Asker {
     fn drop(&mut self) {
         // Once it is over another one may ask for the same name.
         if !self.is_over {
-            self.shared.single_names.given_up(&self.of);
+            self.asked.questions(&self.shared).given_up(&self.of);
         }
     }
 }
@@ -165,7 +199,10 @@ impl Asker {
         match &ended {
             Ok(_) => {
                 self.shared.under_stores.note_well(self.mount.id);
-                self.shared.checks.lock().answered(self.directory.id, now);
+                // Who looks at the directory of a mount need not use what is in it.
+                if self.asked == Asked::Name {
+                    self.shared.checks.lock().answered(self.directory.id, now);
+                }
             }
             Err(Failure { is_outage: true, message, .. }) => {
                 self.shared.checks.lock().failed(self.directory.id, self.mount.options.freshness, now);
@@ -174,15 +211,19 @@ impl Asker {
             Err(_) => {}
         }
         self.is_over = true;
-        self.shared.single_names.ended(&self.of, ended);
+        self.asked.questions(&self.shared).ended(&self.of, ended);
     }
 
     async fn ask(&self) -> Ended {
         for _ in 0..limits::SINGLE_NAME_ATTEMPTS_MAX {
-            match self.compare().await {
+            let compared = match self.asked {
+                Asked::Name => self.compare().await,
+                Asked::Root => self.compare_root().await,
+            };
+            match compared {
                 Ok(None) => {}
                 Ok(compared) => return Ok(compared),
-                Err(error) if is_for_a_listing(&error) => return Ok(None),
+                Err(error) if self.asked == Asked::Name && is_for_a_listing(&error) => return Ok(None),
                 Err(error) => {
                     let is_outage = is_outage(&error);
                     return Err(Failure { kind: error.kind(), message: error.to_string(), is_outage });

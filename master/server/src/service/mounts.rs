@@ -17,6 +17,7 @@ use crate::error::MasterError;
 use crate::limits;
 use crate::mount_states::MountState;
 use crate::shared::Shared;
+use crate::tree;
 use crate::under_stores::Failure;
 
 /// The service.
@@ -53,7 +54,10 @@ impl v1::mounts_server::Mounts for MountsService {
             }),
         };
         let (mount, already, changed) = match self.0.propose(Some(stamp), command).await? {
-            Success::Mounted { mount, already, .. } => (mount, already, false),
+            Success::Mounted { mount, already, .. } => {
+                self.describe(mount).await;
+                (mount, already, false)
+            }
             Success::MountChanged { mount, changed } => {
                 // What was seen of it before a maintenance says nothing of it after that.
                 if changed && mode.is_some() {
@@ -127,6 +131,20 @@ impl MountsService {
             mode: mode.unwrap_or(MountMode::Normal),
         };
         Ok(Mount { path, uri, options })
+    }
+
+    /// Sees to it that the directory of a new mount is as its source is. Until that is known nobody but root may enter it,
+    /// and whoever asks has it asked for again.
+    async fn describe(&self, mount: forebay_types::MountId) {
+        let root = self.0.query(|state| Ok(query::mount(state, mount)?.map(|mount| mount.root)));
+        let described = match root.await {
+            Ok(Some(root)) => tree::attributes(&self.0, root).await.map(drop),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = described {
+            tracing::debug!(%mount, %error, "who owns the source of a mount could not be told yet");
+        }
     }
 
     /// Waits until all live workers have said that they know the mounts as they are now, but not for long; gives how

@@ -6,7 +6,9 @@ use forebay_metadata::store::{MemoryStore, StateWriter};
 use forebay_metadata::{
     ApplyListing, Command, Format, ListedEntry, Mount, MountOptions, Proposal, Success, Unmount, apply,
 };
-use forebay_types::{ClusterId, ErrorKind, Fingerprint, Incarnation, LogIndex, Timestamp, UnderStoreUri};
+use forebay_types::{
+    ByteCount, ClusterId, ErrorKind, Fingerprint, Incarnation, LogIndex, Timestamp, UnderStoreUri,
+};
 
 use super::*;
 
