@@ -38,7 +38,7 @@ pub use http::http_get;
 pub use mapped_reader::{MappedReads, read_mapped_until};
 pub use mapping::map;
 pub use modes::{READ_MODES, in_both_modes};
-pub use nobody::Nobody;
+pub use nobody::{Nobody, by_nobody};
 pub use page_cache::drop_page_cache;
 pub use process::{Process, ReadyLine};
 pub use radosgw::Radosgw;

@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
@@ -11,6 +11,19 @@ use crate::binary::{clean, forebay};
 
 /// The user `nobody`, and the group of each Debian that has no rights.
 const ID: u32 = 65_534;
+
+/// What a program of the machine tells that user of a path.
+///
+/// # Panics
+/// When not run by root.
+#[must_use]
+pub fn by_nobody(program: &str, path: &Path) -> Output {
+    as_nobody(Command::new("setpriv"))
+        .arg(program)
+        .arg(path)
+        .output()
+        .expect("setpriv is part of each Debian")
+}
 
 /// A folder of that user with a copy of the binary, which may lie where only root can look.
 #[derive(Debug)]
@@ -41,8 +54,7 @@ impl Nobody {
     /// The binary as this user; arguments are to be added.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = clean(Command::new("setpriv"));
-        command.args([format!("--reuid={ID}"), format!("--regid={ID}"), "--clear-groups".to_owned()]);
+        let mut command = as_nobody(clean(Command::new("setpriv")));
         command.arg(self.binary());
         command
     }
@@ -50,6 +62,11 @@ impl Nobody {
     fn binary(&self) -> PathBuf {
         self.dir().join("forebay")
     }
+}
+
+fn as_nobody(mut setpriv: Command) -> Command {
+    setpriv.args([format!("--reuid={ID}"), format!("--regid={ID}"), "--clear-groups".to_owned()]);
+    setpriv
 }
 
 impl Default for Nobody {

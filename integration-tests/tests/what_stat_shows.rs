@@ -3,10 +3,9 @@
 use std::fs::{self, File, Metadata, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
-use forebay_integration_tests::{Cluster, READ_MODES, Rclone, content, wait_until, write_file};
+use forebay_integration_tests::{Cluster, READ_MODES, Rclone, by_nobody, content, wait_until, write_file};
 
 const WITHIN: Duration = Duration::from_secs(10);
 /// A moment that is not now. Of objects, whole seconds are told.
@@ -78,16 +77,15 @@ fn an_object_has_the_owner_and_mode_of_the_mount_point_and_the_time_of_its_last_
         assert_eq!((object.atime(), object.ctime()), (changed, changed));
         let directory = fs::metadata(root.join("sub")).expect("there");
         assert_eq!(facts(&directory), (0o040_000 | directory_mode, owner, group, 0, 0), "{options}");
+        let mount = fs::metadata(&root).expect("there");
+        assert_eq!((mount.mode(), mount.uid(), mount.gid()), (directory.mode(), owner, group), "{options}");
+        assert!(mount.mtime() > changed, "when it was mounted");
     }
 }
 
 /// What a user without rights reads of a file, and what `cat` says.
 fn read_by_nobody(path: &Path) -> (Vec<u8>, String) {
-    let output = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "cat"])
-        .arg(path)
-        .output()
-        .expect("setpriv is part of each Debian");
+    let output = by_nobody("cat", path);
     (output.stdout, String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
@@ -120,22 +118,98 @@ fn access_is_as_the_modes_of_the_source_say() {
     }
 }
 
+/// Whether a user without rights may list a directory; it is refused for no other reason.
+fn may_list(path: &Path) -> bool {
+    let listed = by_nobody("ls", path);
+    let said = String::from_utf8_lossy(&listed.stderr);
+    assert!(listed.status.success() || said.contains("Permission denied"), "{said}");
+    listed.status.success()
+}
+
 #[test]
-fn the_directory_of_a_mount_is_the_namespaces_and_open_whatever_its_source_is() {
+fn the_directory_of_a_mount_is_as_its_source_is_and_as_private() {
     let source = tempfile::tempdir().expect("a folder");
     write_file(&source.path().join("f"), 1, 1000);
     set_mode(&source.path().join("f"), 0o644);
-    set_modified(source.path(), LONG_AGO);
     chown(source.path(), Some(12), Some(34)).expect("only root may give a folder away");
     set_mode(source.path(), 0o700);
+    set_modified(source.path(), LONG_AGO);
     let cluster = show(source.path(), "uid=5,gid=6");
     set_mode(cluster.dir(), 0o755);
     let directory = cluster.fuse().join("data");
-    let shown = fs::metadata(&directory).expect("there");
-    assert_eq!((shown.mode(), shown.uid(), shown.gid()), (0o040_755, 5, 6));
-    assert!(shown.modified().expect("told") > UNIX_EPOCH + LONG_AGO, "when it was mounted");
-    assert!(read_by_nobody(&source.path().join("f")).1.contains("Permission denied"));
-    assert_eq!(read_by_nobody(&directory.join("f")).0, content(1, 1000));
+    let [shown, of_source] = [&*directory, source.path()].map(|path| fs::metadata(path).expect("there"));
+    assert_eq!(facts(&shown), facts(&of_source));
+    // Neither its names, nor what is known to be in it, nor whether something is.
+    assert!(!may_list(&directory));
+    for name in ["f", "missing"] {
+        let (read, said) = read_by_nobody(&directory.join(name));
+        assert!(read.is_empty() && said.contains("Permission denied"), "{name}: {said}");
+    }
+    assert_eq!(fs::read(directory.join("f")).expect("root may"), content(1, 1000));
+    assert!(!may_list(&directory) && read_by_nobody(&directory.join("f")).0.is_empty(), "cached as it is");
+    let told = cluster.json(&["fs", "stat", "/data"]);
+    assert_eq!([&told["mode"], &told["uid"], &told["gid"]], [0o700, 12, 34], "{told}");
+    let listed = cluster.json(&["fs", "ls", "/"]);
+    assert_eq!(listed["entries"][0]["mtime"], told["mtime"]);
+}
+
+#[test]
+fn a_change_of_who_may_enter_the_source_of_a_mount_is_seen_within_its_freshness() {
+    let source = tempfile::tempdir().expect("a folder");
+    write_file(&source.path().join("f"), 1, 1000);
+    set_mode(&source.path().join("f"), 0o644);
+    set_mode(source.path(), 0o700);
+    let uri = format!("file://{}", source.path().display());
+    let cluster = Cluster::builder().fuse().start();
+    set_mode(cluster.dir(), 0o755);
+    let mounted = cluster.run(&["mount", &uri, "/data", "--freshness", "2s"]);
+    assert_eq!(mounted.code, 0, "{}", mounted.stderr);
+    let data = cluster.fuse().join("data");
+    assert!(!may_list(&data), "from its first moment on");
+    for is_open in [true, false, true] {
+        set_mode(source.path(), if is_open { 0o755 } else { 0o700 });
+        wait_until("it is seen", WITHIN, || may_list(&data) == is_open);
+        assert_eq!(read_by_nobody(&data.join("f")).0 == content(1, 1000), is_open);
+    }
+    // Another directory in its place is the source from then on.
+    let away = source.path().with_extension("away");
+    fs::rename(source.path(), &away).expect("renamed");
+    fs::create_dir(source.path()).expect("made");
+    set_mode(source.path(), 0o700);
+    wait_until("it is seen", WITHIN, || !may_list(&data));
+    fs::remove_dir_all(away).expect("our own");
+}
+
+#[test]
+fn what_a_refresh_finds_of_the_source_of_a_mount_is_seen_by_the_kernel_whatever_the_freshness() {
+    let source = tempfile::tempdir().expect("a folder");
+    set_mode(source.path(), 0o755);
+    let uri = format!("file://{}", source.path().display());
+    let cluster = Cluster::builder().fuse().start();
+    set_mode(cluster.dir(), 0o755);
+    let mounted = cluster.run(&["mount", &uri, "/data", "--freshness", "1h"]);
+    assert_eq!(mounted.code, 0, "{}", mounted.stderr);
+    let data = cluster.fuse().join("data");
+    assert!(may_list(&data));
+    set_mode(source.path(), 0o700);
+    let refreshed = cluster.run(&["fs", "refresh", "/data"]);
+    assert_eq!(refreshed.code, 0, "{}", refreshed.stderr);
+    wait_until("it is seen", WITHIN, || !may_list(&data));
+}
+
+#[test]
+fn a_mount_that_was_not_looked_at_is_closed_to_others_until_it_is() {
+    let source = tempfile::tempdir().expect("a folder");
+    set_mode(source.path(), 0o755);
+    let uri = format!("file://{}", source.path().display());
+    let cluster = Cluster::builder().fuse().start();
+    set_mode(cluster.dir(), 0o755);
+    for (mode, is_open) in [("no-access", false), ("normal", true)] {
+        let mounted = cluster.run(&["mount", &uri, "/data", "--mode", mode]);
+        assert_eq!(mounted.code, 0, "{}", mounted.stderr);
+        let data = cluster.fuse().join("data");
+        wait_until("it is seen", WITHIN, || may_list(&data) == is_open);
+    }
 }
 
 #[test]
