@@ -125,7 +125,11 @@ impl<N: Namespace> Shared<N> {
 
     /// For how long the kernel may remember what a node shows.
     fn ttl(&self, view: &NodeView) -> Duration {
-        self.ttl_of(view.facts.about(), view.validity, Instant::now())
+        let now = Instant::now();
+        let ttl = self.ttl_of(view.facts.about(), view.validity, now);
+        // The kernel has no name of what it mounted, which it could be told to ask for again.
+        let is_told = view.id != NodeId::ROOT || !view.facts.own_grant;
+        if is_told { ttl } else { ttl.min(view.validity.left(now)) }
     }
 
     pub(super) fn readlink(&self, node: NodeId, reply: ReplyData) {

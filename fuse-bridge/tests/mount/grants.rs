@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -22,14 +23,17 @@ fn granted() -> (Fixture, InodeId) {
 }
 
 fn granted_with(options: FuseOptions) -> (Fixture, InodeId) {
-    let tree = Tree::new();
+    granted_over(&Tree::new(), options)
+}
+
+fn granted_over(tree: &Arc<Tree>, options: FuseOptions) -> (Fixture, InodeId) {
     tree.write("dir/f", content(1000, 1));
     tree.write("dir/g", content(1000, 2));
     tree.edit("dir", |entry| entry.under_store_uri = "s3://bucket/dir".to_owned());
     tree.set_valid(ALONE);
     tree.set_granted(Duration::from_secs(3600));
     let directory = tree.inode("dir");
-    (Fixture::with(&tree, options), directory)
+    (Fixture::with(tree, options), directory)
 }
 
 fn changed(directory: InodeId, names: &[&str]) -> Change {
@@ -102,6 +106,25 @@ fn how_a_mounts_directory_is_the_kernel_asks_for_after_a_listing_of_what_it_lies
     fixture.tree.edit("dir", |entry| entry.mode = Some(0o700));
     assert_eq!(std::fs::read_dir(fixture.path("")).expect("listed").count(), 1);
     assert_eq!(mode(), 0o700);
+}
+
+#[test]
+fn how_the_directory_is_that_was_mounted_the_kernel_asks_for_itself_since_it_cannot_be_told() {
+    let tree = Tree::new();
+    tree.edit_root(|entry| entry.own_grant = true);
+    tree.set_granted_own(Duration::from_secs(3600));
+    let (fixture, _) = granted_over(&tree, FuseOptions::default());
+    fixture.tree.edit("dir", |entry| (entry.own_grant, entry.mode) = (true, Some(0o755)));
+    for of in [0o755, 0o700, 0o750] {
+        fixture.tree.edit_root(|entry| entry.mode = Some(of));
+        assert_eq!(mode(&fixture, ""), of);
+    }
+    // Of one that has a name it is told, and so remembers it.
+    assert_eq!(mode(&fixture, "dir"), 0o755);
+    fixture.tree.edit("dir", |entry| entry.mode = Some(0o700));
+    assert_eq!(mode(&fixture, "dir"), 0o755);
+    fixture.tree.tell(vec![changed(InodeId::ROOT, &["dir"])]);
+    eventually("the new mode is seen", || mode(&fixture, "dir") == 0o700);
 }
 
 #[test]

@@ -63,6 +63,7 @@ struct State {
     valid: Duration,
     /// Answers may be used for so much longer while no change is heard of.
     granted: Duration,
+    granted_own: Duration,
     /// How long ago the master was asked for names that are told now.
     age: Duration,
     /// When each entry was last changed; answers from before are void.
@@ -153,6 +154,7 @@ impl Tree {
             next: 1,
             valid: Duration::from_secs(3600),
             granted: Duration::ZERO,
+            granted_own: Duration::ZERO,
             age: Duration::ZERO,
             changed: BTreeMap::new(),
             renamed: BTreeMap::new(),
@@ -171,12 +173,22 @@ impl Tree {
         self.state.lock().valid = valid;
     }
 
-    /// Grants what is answered for so long.
     /// Names that are told from now on were asked for so long ago.
     pub(crate) fn set_age(&self, age: Duration) {
         self.state.lock().age = age;
     }
 
+    /// For how long answers about entries with a grant of their own are granted.
+    pub(crate) fn set_granted_own(&self, granted: Duration) {
+        self.state.lock().granted_own = granted;
+    }
+
+    /// Says how the root is.
+    pub(crate) fn edit_root(&self, change: impl FnOnce(&mut Entry)) {
+        change(self.state.lock().entries.get_mut(&InodeId::ROOT).expect("always there"));
+    }
+
+    /// Grants what is answered for so long.
     pub(crate) fn set_granted(&self, granted: Duration) {
         self.state.lock().granted = granted;
     }
@@ -350,9 +362,7 @@ impl Namespace for Tree {
         if changed.is_some_and(|changed| asked <= *changed) {
             return Standing::Void;
         }
-        match state.granted {
-            // What is granted here is granted for directories.
-            _ if own_grant => Standing::Unknown,
+        match if own_grant { state.granted_own } else { state.granted } {
             Duration::ZERO => Standing::Unknown,
             granted => Standing::Granted(asked + granted),
         }
