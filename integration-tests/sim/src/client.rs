@@ -72,6 +72,11 @@ impl Remembered for Entry {
         true
     }
 
+    fn own_grant(&self) -> bool {
+        // Whatever has one has owner and mode, and nothing here has.
+        false
+    }
+
     fn heap_bytes(&self) -> usize {
         100
     }
