@@ -198,6 +198,20 @@ fn what_a_refresh_finds_of_the_source_of_a_mount_is_seen_by_the_kernel_whatever_
 }
 
 #[test]
+fn how_the_source_of_a_mount_is_is_known_once_the_command_returns() {
+    let source = tempfile::tempdir().expect("a folder");
+    set_mode(source.path(), 0o750);
+    let uri = format!("file://{}", source.path().display());
+    let cluster = Cluster::builder().start();
+    let mounted = cluster.run(&["mount", &uri, "/data"]);
+    assert_eq!(mounted.code, 0, "{}", mounted.stderr);
+    let away = source.path().with_extension("away");
+    fs::rename(source.path(), &away).expect("renamed");
+    assert_eq!(cluster.json(&["fs", "stat", "/data"])["mode"], 0o750);
+    fs::rename(&away, source.path()).expect("renamed");
+}
+
+#[test]
 fn a_mount_that_was_not_looked_at_is_closed_to_others_until_it_is() {
     let source = tempfile::tempdir().expect("a folder");
     set_mode(source.path(), 0o755);

@@ -95,17 +95,17 @@ fn the_kernel_is_told_of_a_changed_name_and_of_no_other() {
 
 #[test]
 fn how_a_mounts_directory_is_the_kernel_asks_for_after_a_listing_of_what_it_lies_in() {
-    let (fixture, _) = granted();
-    fixture.tree.edit("dir", |entry| (entry.own_grant, entry.mode) = (true, Some(0o755)));
-    let (asked, mode) = (|| lookups(&fixture) + attributes(&fixture), || mode(&fixture, "dir"));
-    assert_eq!(std::fs::read_dir(fixture.path("")).expect("listed").count(), 1);
-    let before = asked();
-    assert_eq!(mode(), 0o755);
-    assert!(asked() > before, "what the listing showed of it is not used");
-    // Nobody is told of a change, and none is needed where nothing is granted.
-    fixture.tree.edit("dir", |entry| entry.mode = Some(0o700));
-    assert_eq!(std::fs::read_dir(fixture.path("")).expect("listed").count(), 1);
-    assert_eq!(mode(), 0o700);
+    let hour = Duration::from_secs(3600);
+    for own_grant in [false, true] {
+        let (fixture, _) = granted();
+        fixture.tree.set_valid(hour);
+        fixture.tree.edit("dir", |entry| (entry.own_grant, entry.mode) = (own_grant, Some(0o755)));
+        assert_eq!(std::fs::read_dir(fixture.path("")).expect("listed").count(), 1);
+        let before = lookups(&fixture) + attributes(&fixture);
+        assert_eq!(mode(&fixture, "dir"), 0o755);
+        let asked = lookups(&fixture) + attributes(&fixture) - before;
+        assert_eq!(asked > 0, own_grant, "what the listing showed of a mount's directory is not used");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use forebay_metadata::{ChangeMount, MountMode, OnOutage};
+use forebay_metadata::{ChangeMount, DescribeMount, MountMode, OnOutage};
 use forebay_proto::Entry;
 
 use super::bucket::Bucket;
@@ -120,6 +120,25 @@ async fn a_listing_of_it_says_how_it_is_too_before_it_shows_what_is_in_it() {
     let changed = ChangedName { name: name("data"), before: Some(world.data().await) };
     let names = ChangedNames::These(vec![changed]);
     assert_eq!(changes, [DirectoryChange { directory: InodeId::ROOT, names }]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_older_look_brings_after_a_newer_one_is_not_believed() {
+    let world = World::bounded().await;
+    world.chmod(0o700);
+    let (entry, _) = world.shown().await;
+    // As a page of a listing does that began before the question and reaches the log after it.
+    let old = DescribeMount {
+        root: entry.inode,
+        begun_at: world.applied().await,
+        mode: Some(0o755),
+        uid: entry.uid,
+        gid: entry.gid,
+        modified: entry.modified,
+    };
+    world.shared.propose(None, Command::DescribeMount(old)).await.expect("taken over");
+    assert_eq!((world.mode().await, world.requests()), (Some(0o700), 2));
+    assert_eq!((world.mode().await, world.requests()), (Some(0o700), 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
