@@ -53,6 +53,17 @@ fn mount_options() -> MountOptions {
     }
 }
 
+fn description() -> DescribeMount {
+    DescribeMount {
+        root: InodeId::new(300),
+        begun_at: LogIndex::new(1),
+        mode: Some(0o700),
+        uid: Some(2),
+        gid: None,
+        modified: Timestamp::from_nanos(4),
+    }
+}
+
 /// One of each command, in the order of their numbers.
 fn commands() -> Vec<Command> {
     let path = || crate::testing::path("/d");
@@ -119,14 +130,7 @@ fn commands() -> Vec<Command> {
         Command::BeginMetadataLoad(BeginMetadataLoad { load }),
         Command::AdvanceMetadataLoad(AdvanceMetadataLoad { advance, directories_done: 300 }),
         Command::EndMetadataLoad(EndMetadataLoad { end, directories_done: 300 }),
-        Command::DescribeMount(DescribeMount {
-            root: directory,
-            begun_at: LogIndex::new(1),
-            mode: Some(0o700),
-            uid: Some(2),
-            gid: None,
-            modified: Timestamp::from_nanos(4),
-        }),
+        Command::DescribeMount(description()),
     ]
 }
 
