@@ -8,7 +8,9 @@ mod fill;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use forebay_block_store::{ChangeCursor, Changes, Index, PageIndex, PageRange, TierKind, TierLimits};
+use forebay_block_store::{
+    ChangeCursor, Changes, Demand, Eviction, Index, PageIndex, PageRange, TierKind, TierLimits,
+};
 use forebay_types::{ByteCount, ErrorKind, PAGE_LENGTH, VersionDescriptor, WorkerId};
 
 use crate::executor::Node;
@@ -40,7 +42,7 @@ impl Worker {
             free_bytes_floor: ByteCount::ZERO,
             free_inodes_floor: 0,
         };
-        let mut index = Index::new(vec![limits]);
+        let mut index = Index::new(vec![limits], eviction(world, number));
         let actions = world.disks[usize::from(number)].recover(&mut index);
         let cursor = Cell::new(index.cursor());
         let worker = Rc::new(Self { number, index: RefCell::new(index), cursor });
@@ -120,6 +122,7 @@ impl Worker {
         world: &Rc<World>,
         version: &VersionDescriptor,
         page: u32,
+        demand: Demand,
     ) -> Result<PageBytes, ErrorKind> {
         let mount = world.mount_number(version.mount).ok_or(ErrorKind::NotFound)?;
         let key = String::from_utf8_lossy(version.key.as_bytes()).into_owned();
@@ -133,7 +136,7 @@ impl Worker {
         if bytes.tag != tag && world.plan.planted != Some(Planted::MixedBytes) {
             return Err(ErrorKind::Stale);
         }
-        fill::store(world, self, version, page, bytes).await;
+        fill::store(world, self, version, (page, bytes), demand).await;
         Ok(bytes)
     }
 
@@ -146,7 +149,7 @@ impl Worker {
     ) -> Option<PageBytes> {
         let range = PageRange { first: PageIndex::new(page), count: 1 };
         let found = self.index.borrow().lookup(version.file, range).filter(|found| found.readable == 1)?;
-        self.index.borrow_mut().touch(version.file);
+        self.index.borrow_mut().touch(version.file, PageIndex::new(page));
         let key = found.location.key;
         disk::wait(world).await;
         match world.disks[usize::from(self.number)].read(key, page) {
@@ -178,7 +181,7 @@ impl Worker {
                 self.missing(version, pages.clone()).into_iter().filter(|page| Some(*page) != lie).collect();
             missing.get_or_insert(bytes(open.len()));
             for page in &open {
-                self.fetch(world, version, *page).await?;
+                self.fetch(world, version, *page, Demand::Load).await?;
                 fetched += PAGE_LENGTH;
             }
             if open.is_empty() {
@@ -221,7 +224,7 @@ pub(crate) async fn read(
     let worker = world.worker(node).ok_or(ErrorKind::Unavailable)?;
     match worker.read_cached(world, version, page).await {
         Some(bytes) => Ok(bytes),
-        None => worker.fetch(world, version, page).await,
+        None => worker.fetch(world, version, page, Demand::Read).await,
     }
 }
 
@@ -234,6 +237,13 @@ pub(crate) async fn load(
 ) -> Result<(u64, u64), ErrorKind> {
     let worker = world.worker(node).ok_or(ErrorKind::Unavailable)?;
     worker.load(world, version, range).await
+}
+
+/// Each worker of a run evicts by another policy, and by the same one in each of its lives.
+fn eviction(world: &World, number: u8) -> Eviction {
+    let all = Eviction::ALL;
+    let chosen = (world.plan.seed + u64::from(number)) % all.len() as u64;
+    all[usize::try_from(chosen).expect("below their number")]
 }
 
 const fn capacity() -> ByteCount {

@@ -56,6 +56,12 @@ pub enum StoreError {
         /// The version that was being filled.
         file: FileId,
     },
+    /// The eviction policy lets nothing leave for a read of the version; it is served without being cached.
+    #[error("{file} is not worth that anything leaves for it")]
+    Declined {
+        /// The version.
+        file: FileId,
+    },
     /// The version is longer than any tier keeps whole; it is served without being cached.
     #[error("{file} has {length}, more than any tier keeps of one file ({max})")]
     TooLarge {
@@ -130,7 +136,7 @@ impl StoreError {
             | Self::PageLength { .. } => ErrorKind::InvalidArgument,
             Self::UnknownFormat { .. } => ErrorKind::Unsupported,
             Self::InUse { .. } => ErrorKind::Busy,
-            Self::NoSpace { .. } => ErrorKind::NoSpace,
+            Self::NoSpace { .. } | Self::Declined { .. } => ErrorKind::NoSpace,
             Self::TooLarge { .. } | Self::IdentityTooLong { .. } => ErrorKind::LimitExceeded,
             Self::Directory { .. } | Self::Io { .. } => ErrorKind::Io,
         }

@@ -13,6 +13,7 @@ mod changes;
 mod entry;
 mod hold;
 mod names;
+mod promises;
 mod query;
 mod remove;
 mod reserve;
@@ -20,6 +21,8 @@ mod tier;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod traces;
 
 use std::collections::BTreeMap;
 
@@ -29,6 +32,7 @@ use self::changes::ChangeLog;
 use self::entry::{Detached, Entry};
 use self::names::Names;
 use self::tier::TierState;
+use crate::eviction::{Eviction, EvictionPolicy};
 use crate::layout::{Generation, GenerationKey, record_offset};
 use crate::page::{PageIndex, PageSet};
 use crate::source::IdentityDigest;
@@ -36,7 +40,7 @@ use crate::source::IdentityDigest;
 pub use self::changes::{CachedVersion, ChangeCursor, Changes};
 pub(crate) use self::hold::{Held, HoldDecision};
 pub use self::query::{Lookup, Presence, TierUsage};
-pub use self::reserve::{Reservation, Slot, Wanted};
+pub use self::reserve::{Demand, Reservation, Slot, Wanted};
 pub use self::tier::TierLimits;
 
 /// The position of a tier in the index, fastest first.
@@ -128,9 +132,18 @@ pub struct Index {
 
 impl Index {
     /// An empty index over `tiers`, fastest first.
-    pub fn new(tiers: Vec<TierLimits>) -> Self {
+    pub fn new(tiers: Vec<TierLimits>, eviction: Eviction) -> Self {
+        Self::with_policies(tiers, |tier| eviction.policy(tier.capacity))
+    }
+
+    /// An empty index whose tiers evict by what `policy` makes for each.
+    pub(crate) fn with_policies(
+        tiers: Vec<TierLimits>,
+        policy: impl Fn(&TierLimits) -> Box<dyn EvictionPolicy>,
+    ) -> Self {
+        let state = |limits: TierLimits| TierState::new(limits, policy(&limits));
         Self {
-            tiers: tiers.into_iter().map(TierState::new).collect(),
+            tiers: tiers.into_iter().map(state).collect(),
             versions: BTreeMap::new(),
             detached: BTreeMap::new(),
             generation_next: 1,
@@ -153,7 +166,7 @@ impl Index {
         let tier = &mut self.tiers[found.location.tier.0];
         let mut entry = Entry::restored(found, tier.limits().kind, tick);
         tier.charge(entry.charge());
-        tier.version_added();
+        tier.came(file, found.length);
         tier.reshelve(file, &mut entry);
         self.insert(file, entry);
         true
@@ -232,12 +245,12 @@ impl Index {
         }
     }
 
-    /// Marks `file` as used just now.
-    pub fn touch(&mut self, file: FileId) {
+    /// Marks `file` as used just now, from `page` on.
+    pub fn touch(&mut self, file: FileId, page: PageIndex) {
         let (tick, file) = (self.tick(), self.names.kept(file));
         if let Some(entry) = self.versions.get_mut(&file) {
             entry.set_used(tick);
-            self.tiers[entry.tier().0].touch(file, entry);
+            self.tiers[entry.tier().0].touch(file, page);
         }
     }
 

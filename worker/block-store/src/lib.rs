@@ -24,7 +24,8 @@ mod store;
 pub mod limits;
 
 pub use error::StoreError;
-pub use index::{CachedVersion, ChangeCursor, Changes, Presence, TierUsage};
+pub use eviction::{Eviction, UnknownEviction};
+pub use index::{CachedVersion, ChangeCursor, Changes, Demand, Presence, TierUsage};
 pub use page::{PageIndex, PageRange, PageSet};
 pub use ram_tier::{RamTier, RamTierError, prepare_ram_tier};
 pub use recovery::RecoveryReport;

@@ -21,6 +21,18 @@ pub const HELD_PERCENT_MAX: u64 = 80;
 pub const RESTING_PERCENT_MAX: u64 = 60;
 /// How long a fill that finds no room waits for holds that were wanted back.
 pub const WANTED_BACK_PATIENCE: Duration = Duration::from_millis(500);
+/// Most names that a policy remembers of what it evicted; and never more than it has versions.
+pub const GHOSTS_MAX: usize = 1 << 20;
+/// Most versions of which a policy remembers when they were asked for and not let in.
+pub const NEWCOMERS_MAX: usize = 1 << 16;
+/// Stored versions of a tier of which a sample measures how long they wait to be used again: about so many.
+pub const PACE_SAMPLE: usize = 1 << 10;
+/// Most versions of that sample, those included that are not stored.
+pub const PACE_VERSIONS_MAX: usize = 1 << 14;
+/// Most versions of a tier for which room is kept while the rest of them comes.
+pub const PROMISES_MAX: usize = 256;
+/// Reservations and uses after which room that was kept and not used meanwhile is given to others.
+pub const PROMISE_PATIENCE: u64 = 1024;
 /// How often a file may change under the verification for a hold before that is given up.
 pub const VERIFY_ATTEMPTS_MAX: u32 = 2;
 /// Longest header of an index file, in bytes: the longest URI, key, tag and version id fit twice.

@@ -6,6 +6,7 @@ use forebay_types::limits::FILE_LENGTH_MAX;
 use forebay_types::{ByteCount, ClusterId};
 
 use crate::error::StoreError;
+use crate::eviction::Eviction;
 use crate::io::FileSystemSize;
 use crate::limits::{
     FREE_BYTES_FLOOR_DEFAULT, FREE_INODES_FLOOR_DEFAULT, FREE_PARTS_FLOOR, TIERS_MAX, WHOLE_FILE_MAX_DEFAULT,
@@ -58,6 +59,8 @@ pub struct StoreSettings {
     pub cluster: ClusterId,
     /// The directories. RAM is preferred to disk, and within a kind the earlier one.
     pub tiers: Vec<TierSettings>,
+    /// Who leaves when a tier is full.
+    pub eviction: Eviction,
     /// Deletes whatever the directories hold, another cluster's cache included.
     pub format: bool,
 }

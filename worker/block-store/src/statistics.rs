@@ -35,6 +35,8 @@ counters! {
     duplicate_fills,
     /// Fills and creations that failed because there was no room.
     no_space,
+    /// Fills that were not worth that anything leaves for them.
+    declined_fills,
     /// Bytes that were read out.
     read_bytes,
     /// Bytes whose checksum was verified.

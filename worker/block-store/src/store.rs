@@ -30,8 +30,8 @@ pub use self::read::ReadOutcome;
 use crate::directory::TierDirectory;
 use crate::error::StoreError;
 use crate::index::{
-    Action, CachedVersion, ChangeCursor, Changes, Index, Location, Presence, Reason, TierIndex, TierLimits,
-    TierUsage,
+    Action, CachedVersion, ChangeCursor, Changes, Demand, Index, Location, Presence, Reason, TierIndex,
+    TierLimits, TierUsage,
 };
 use crate::io::{free_space, open_for_changing, remove, write_all_at};
 use crate::layout::{FileKind, PageRecord, relative_path};
@@ -89,7 +89,7 @@ impl BlockStore {
     /// a later format. Never because of bad cache contents: they are dropped, and the report counts them.
     pub fn open(settings: StoreSettings) -> Result<(Self, RecoveryReport), StoreError> {
         settings.validate()?;
-        let StoreSettings { cluster, mut tiers, format } = settings;
+        let StoreSettings { cluster, mut tiers, eviction, format } = settings;
         tiers.sort_by_key(|tier| tier.kind);
         let directories = tiers
             .into_iter()
@@ -106,7 +106,7 @@ impl BlockStore {
                 free_inodes_floor,
             }
         });
-        let mut index = Index::new(limits.collect());
+        let mut index = Index::new(limits.collect(), eviction);
         let report = recovery::recover(&directories, cluster, &mut index);
         let statistics = Statistics::default();
         statistics.recovered_versions.add(report.versions);
@@ -125,7 +125,7 @@ impl BlockStore {
         };
         inner.perform(too_much);
         inner.look_at_free_space();
-        info!(?report, tiers = inner.directories.len(), "block store opened");
+        info!(?report, tiers = inner.directories.len(), %eviction, "block store opened");
         Ok((Self { inner: Arc::new(inner) }, report))
     }
 
@@ -170,23 +170,29 @@ impl BlockStore {
     /// Begins to store a page. Of several who fill one page, one writes and the others are told so.
     ///
     /// # Errors
-    /// [`StoreError::NoSpace`], [`StoreError::TooLarge`], [`StoreError::IdentityTooLong`], [`StoreError::NoSuchPage`] or
+    /// [`StoreError::NoSpace`], [`StoreError::Declined`], [`StoreError::TooLarge`], [`StoreError::IdentityTooLong`], [`StoreError::NoSuchPage`] or
     /// [`StoreError::Io`]. The caller serves the bytes without storing them.
-    pub fn begin_fill(&self, source: &VersionSource<'_>, page: PageIndex) -> Result<FillStart, StoreError> {
-        fill::begin(&self.inner, source, page)
+    pub fn begin_fill(
+        &self,
+        source: &VersionSource<'_>,
+        page: PageIndex,
+        demand: Demand,
+    ) -> Result<FillStart, StoreError> {
+        fill::begin(&self.inner, source, page, demand)
     }
 
-    /// Stores a whole page: `bytes` are all that it has. An empty version has one page, number 0, of no bytes.
+    /// Stores a whole page, whoever has to leave for it: `bytes` are all that it has. An empty version has one page,
+    /// number 0, of no bytes.
     ///
     /// # Errors
-    /// As [`BlockStore::begin_fill`], and [`StoreError::PageLength`].
+    /// As [`BlockStore::begin_fill`] for [`Demand::Load`], and [`StoreError::PageLength`].
     pub fn put_page(
         &self,
         source: &VersionSource<'_>,
         page: PageIndex,
         bytes: &[u8],
     ) -> Result<FillOutcome, StoreError> {
-        match self.begin_fill(source, page)? {
+        match self.begin_fill(source, page, Demand::Load)? {
             FillStart::Writing(mut fill) => {
                 fill.write(bytes)?;
                 fill.commit()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use forebay_block_store::{
-    BlockStore, Fill, FillOutcome, FillStart, PageIndex, PageSet, ReadOutcome, StoreError, TierKind,
+    BlockStore, Demand, Fill, FillOutcome, FillStart, PageIndex, PageSet, ReadOutcome, StoreError, TierKind,
 };
 use forebay_types::{ByteCount, FileOffset, GRANULE_LENGTH};
 
@@ -109,9 +109,14 @@ impl Cache {
     }
 
     /// Makes room for a page.
-    pub(crate) async fn reserve(&self, version: &Arc<Version>, page: PageIndex) -> Result<Room, ReadError> {
+    pub(crate) async fn reserve(
+        &self,
+        version: &Arc<Version>,
+        page: PageIndex,
+        demand: Demand,
+    ) -> Result<Room, ReadError> {
         let (store, version) = (self.store.clone(), Arc::clone(version));
-        self.disk.run(move || room(&store, &version, page)).await
+        self.disk.run(move || room(&store, &version, page, demand)).await
     }
 
     /// Stores a page where there is room for it, and makes room for the next one in the same visit to the disk pool.
@@ -120,7 +125,7 @@ impl Cache {
         version: &Arc<Version>,
         reserved: Room,
         bytes: Bytes,
-        next: Option<PageIndex>,
+        next: Option<(PageIndex, Demand)>,
     ) -> Result<Room, ReadError> {
         let (store, version) = (self.store.clone(), Arc::clone(version));
         let work = move || {
@@ -130,7 +135,7 @@ impl Cache {
                     log_not_stored(&version, page, &error);
                 }
             }
-            next.map_or(Room::Taken, |page| room(&store, &version, page))
+            next.map_or(Room::Taken, |(page, demand)| room(&store, &version, page, demand))
         };
         self.disk.run(work).await
     }
@@ -149,8 +154,8 @@ impl Cache {
     }
 }
 
-fn room(store: &BlockStore, version: &Version, page: PageIndex) -> Room {
-    match store.begin_fill(&version.source(), page) {
+fn room(store: &BlockStore, version: &Version, page: PageIndex, demand: Demand) -> Room {
+    match store.begin_fill(&version.source(), page, demand) {
         Ok(FillStart::Writing(fill)) => Room::Reserved(fill),
         Ok(FillStart::Present | FillStart::InProgress) => Room::Taken,
         Err(error) => {

@@ -156,11 +156,14 @@ fn growth(before: MountCounts, now: MountCounts) -> MountCounts {
 }
 
 /// The store's counters that people look at.
-const STORE_COUNTERS: [(&str, &str, StoreCounter); 11] = [
+const STORE_COUNTERS: [(&str, &str, StoreCounter); 12] = [
     ("forebay_worker_evictions_total", "Versions evicted to make room.", |all| all.evictions),
     ("forebay_worker_fill_bytes_total", "Bytes stored in the cache.", |all| all.filled_bytes),
     ("forebay_worker_fill_pages_total", "Pages stored in the cache.", |all| all.filled_pages),
     ("forebay_worker_no_space_total", "Fills that found no room.", |all| all.no_space),
+    ("forebay_worker_declined_fills_total", "Fills that the eviction policy let nothing leave for.", |all| {
+        all.declined_fills
+    }),
     ("forebay_worker_verified_bytes_total", "Bytes whose checksum was verified on disk.", |all| {
         all.verified_bytes
     }),

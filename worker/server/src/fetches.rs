@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use forebay_block_store::{PageIndex, PageRange};
+use forebay_block_store::{Demand, PageIndex, PageRange};
 use forebay_runtime::Stage;
 use forebay_types::{ErrorKind, FileId, FileOffset, PAGE_LENGTH};
 use forebay_under_store::{ReadStream, UnderStore, UnderStoreError};
@@ -79,6 +79,8 @@ pub(crate) struct Fetches {
 struct Flight {
     fetches: Arc<Fetches>,
     version: Arc<Version>,
+    /// Of whoever asked first. A load that joins a read and finds that it was not stored asks again for itself.
+    demand: Demand,
     pages: VecDeque<Expected>,
 }
 
@@ -116,7 +118,12 @@ impl Fetches {
 
     /// Begins to fetch those of `pages` that are neither here nor on their way. Gives all that are on their way now, so
     /// that nobody who waits for them misses how they end.
-    pub(crate) fn begin(self: &Arc<Self>, version: &Arc<Version>, pages: PageRange) -> Vec<Awaited> {
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        version: &Arc<Version>,
+        pages: PageRange,
+        demand: Demand,
+    ) -> Vec<Awaited> {
         let file = version.file();
         let mut table = self.table.lock();
         let present = self.cache.presence(version);
@@ -142,7 +149,7 @@ impl Fetches {
                 }
                 _ => {
                     let (fetches, version) = (Arc::clone(self), Arc::clone(version));
-                    flights.push(Flight { fetches, version, pages: VecDeque::from([expected]) });
+                    flights.push(Flight { fetches, version, demand, pages: VecDeque::from([expected]) });
                 }
             }
             run_goes_on = true;
@@ -253,7 +260,7 @@ impl Flight {
         version.mount.may_ask()?;
         let (Some(first), Some(last)) = (self.pages.front(), self.pages.back()) else { return Ok(true) };
         let (first, last) = (first.page, last.page);
-        let mut room = fetches.cache.reserve(&version, first).await?;
+        let mut room = fetches.cache.reserve(&version, first, self.demand).await?;
         if matches!(room, Room::None) {
             return Ok(false);
         }
@@ -270,7 +277,7 @@ impl Flight {
             }
             // Before anybody finds the page in the cache and asks whether it is a hit.
             fetches.fills.record(version.file(), page);
-            let next = (page != last).then(|| PageIndex::new(page.get() + 1));
+            let next = (page != last).then(|| (PageIndex::new(page.get() + 1), self.demand));
             room = fetches.cache.store_page(&version, room, bytes.clone(), next).await?;
             // Only now: whoever was served can count on what is cached.
             fetches.table.lock().remove(&(version.file(), page));

@@ -39,6 +39,6 @@ mod tests;
 pub mod limits;
 
 pub use error::WorkerError;
-pub use forebay_block_store::{TierKind, TierSettings};
+pub use forebay_block_store::{Eviction, TierKind, TierSettings, UnknownEviction};
 pub use settings::{WorkerSettings, WorkerStages};
 pub use worker::{RunningWorker, Worker};

@@ -7,7 +7,7 @@ use forebay_block_store::{BlockStore, StoreSettings, TierKind, TierSettings, pre
 use forebay_local::LocalSocket;
 use forebay_proto::v1;
 use forebay_runtime::Condition;
-use forebay_types::{ByteCount, ClusterId, WorkerId};
+use forebay_types::{ByteCount, WorkerId};
 use tokio::sync::watch;
 
 use crate::accounting::{FillLog, MountShares, ReadCounts};
@@ -127,9 +127,10 @@ impl Life {
         presentation: &Presentation,
     ) -> Result<(BlockStore, Identity, Registered), WorkerError> {
         let cancel = self.settings.stages.storing.token();
-        let format = self.settings.format_cache;
+        let (eviction, format) = (self.settings.eviction, self.settings.format_cache);
+        let settings_for = |cluster| StoreSettings { cluster, tiers: tiers.to_vec(), eviction, format };
         if let Some(kept) = self.folder.identity()? {
-            let store = open_store(disk, tiers, kept.cache, format).await?;
+            let store = open_store(disk, settings_for(kept.cache)).await?;
             let registered = register(link, presentation, Some(kept), &cancel).await?;
             let identity = registered.identity(Some(kept));
             if identity != kept {
@@ -143,7 +144,7 @@ impl Life {
         disk.run(move || BlockStore::check(&checked)).await.map_err(|_| WorkerError::Stopping)??;
         let registered = register(link, presentation, None, &cancel).await?;
         let identity = registered.identity(None);
-        let store = open_store(disk, tiers, identity.cache, format).await?;
+        let store = open_store(disk, settings_for(identity.cache)).await?;
         self.folder.keep(identity)?;
         Ok((store, identity, registered))
     }
@@ -181,13 +182,7 @@ impl Life {
     }
 }
 
-async fn open_store(
-    disk: &DiskPool,
-    tiers: &[TierSettings],
-    cluster: ClusterId,
-    format: bool,
-) -> Result<BlockStore, WorkerError> {
-    let settings = StoreSettings { cluster, tiers: tiers.to_vec(), format };
+async fn open_store(disk: &DiskPool, settings: StoreSettings) -> Result<BlockStore, WorkerError> {
     let (store, _report) =
         disk.run(move || BlockStore::open(settings)).await.map_err(|_| WorkerError::Stopping)??;
     Ok(store)

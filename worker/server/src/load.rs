@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use forebay_block_store::{PageIndex, PageRange};
+use forebay_block_store::{Demand, PageIndex, PageRange};
 use forebay_types::PAGE_LENGTH;
 use forebay_under_store::UnderStoreError;
 use futures::stream::{self, BoxStream, FuturesUnordered};
@@ -182,7 +182,7 @@ impl Loads {
         let _place = self.places.acquire().await.map_err(|_| ReadError::Stopping)?;
         let mut open: BTreeSet<PageIndex> = BTreeSet::new();
         let mut coming = FuturesUnordered::new();
-        for awaited in self.fetches.begin(version, run) {
+        for awaited in self.fetches.begin(version, run, Demand::Load) {
             open.insert(awaited.page);
             coming.push(ended(awaited));
         }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use forebay_block_store::{PageIndex, PageRange};
+use forebay_block_store::{Demand, PageIndex, PageRange};
 use forebay_types::PAGE_LENGTH;
 use forebay_under_store::UnderStoreError;
 use futures::stream::{self, BoxStream};
@@ -163,7 +163,7 @@ impl Reader {
     fn ask(&mut self, pages: PageRange) {
         // What became of a page the last time says nothing of this time.
         pages.iter().for_each(|page| drop(self.asked.remove(&page)));
-        let awaited = self.path.fetches.begin(&self.version, pages);
+        let awaited = self.path.fetches.begin(&self.version, pages, Demand::Read);
         self.asked.extend(awaited.into_iter().map(|awaited| (awaited.page, awaited.loss)));
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use forebay_block_store::TierSettings;
+use forebay_block_store::{Eviction, TierSettings};
 use forebay_runtime::{Clock, Readiness, Shutdown, Stage, SystemClock};
 use forebay_types::{ByteCount, HostId};
 use prometheus::Registry;
@@ -38,6 +38,8 @@ pub struct WorkerSettings {
     pub memory: ByteCount,
     /// The directories of the other tiers.
     pub tiers: Vec<TierSettings>,
+    /// Who leaves when a tier is full.
+    pub eviction: Eviction,
     /// Deletes whatever the tiers hold.
     pub format_cache: bool,
     /// The process's environment, for references and credentials of mounts.
@@ -99,6 +101,7 @@ impl WorkerSettings {
             group: String::new(),
             memory: ByteCount::ZERO,
             tiers: Vec::new(),
+            eviction: Eviction::default(),
             format_cache: false,
             environment: BTreeMap::new(),
             clock: Arc::new(SystemClock),

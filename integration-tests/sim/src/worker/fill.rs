@@ -4,7 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use forebay_block_store::{
-    Committed, GenerationKey, IndexAction, PageIndex, Reason, Reservation, Slot, VersionSource, Wanted,
+    Committed, Demand, GenerationKey, IndexAction, PageIndex, Reason, Reservation, Slot, VersionSource,
+    Wanted,
 };
 use forebay_types::{Timestamp, VersionDescriptor};
 
@@ -23,8 +24,8 @@ pub(super) async fn store(
     world: &Rc<World>,
     worker: &Rc<Worker>,
     version: &VersionDescriptor,
-    page: u32,
-    bytes: PageBytes,
+    (page, bytes): (u32, PageBytes),
+    demand: Demand,
 ) {
     let source = VersionSource { descriptor: version, mount_uri: "s3://simulated" };
     let wanted = Wanted {
@@ -32,6 +33,7 @@ pub(super) async fn store(
         identity: source.digest(),
         length: version.length(),
         index_length: INDEX_LENGTH,
+        demand,
     };
     let Some(slot) = reserve(world, worker, &wanted, page).await else { return };
     let (key, disk) = (slot.location.key, &world.disks[usize::from(worker.number)]);
@@ -75,6 +77,7 @@ async fn reserve(world: &Rc<World>, worker: &Rc<Worker>, wanted: &Wanted, page: 
             Reservation::Wait | Reservation::InProgress => world.sleep(PAUSE).await,
             Reservation::Present
             | Reservation::NoSpace
+            | Reservation::Declined
             | Reservation::TooLarge(_)
             | Reservation::NoSuchPage => return None,
         }

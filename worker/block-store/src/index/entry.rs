@@ -36,7 +36,7 @@ pub(super) struct Entry {
     sealed: Option<Timestamp>,
     /// Where the records begin in the index file; `None` while the first writer is still making the files.
     records: Option<u64>,
-    /// Whether it stands in its tier's eviction policy.
+    /// Whether its tier's eviction policy may choose it.
     pub(super) is_evictable: bool,
 }
 
@@ -188,6 +188,11 @@ impl Entry {
             return rounded(self.geometry.page_length(page));
         }
         if self.charged.contains(PageIndex::new(page.get() ^ 1)) { 0 } else { HUGE_PAGE_LENGTH }
+    }
+
+    /// What it is charged when all of it is here.
+    pub(super) const fn whole_charge(&self, index_charge: u64) -> u64 {
+        rounded(self.geometry.length()) + index_charge
     }
 
     /// `page` is being written from now on, which may newly take `charge` bytes.

@@ -45,6 +45,7 @@ impl Index {
         tier.granted_hold();
         entry.add_hold();
         entry.set_used(tick);
+        tier.touch(file, PageIndex::new(0));
         tier.reshelve(file, entry);
         HoldDecision::Granted(Held {
             location: entry.location(file),

@@ -17,7 +17,7 @@ impl Index {
         let given = self.names.left(file, entry.identity());
         self.changes.record(given.last().copied().unwrap_or(file));
         let tier = &mut self.tiers[location.tier.0];
-        tier.unshelve(file, &mut entry);
+        tier.detached(file, &mut entry);
         if entry.may_be_evicted() {
             tier.leaves(entry.charge());
         }
@@ -43,7 +43,7 @@ impl Index {
         let mut actions = Vec::new();
         for position in 0..self.tiers.len() {
             loop {
-                let tier = &self.tiers[position];
+                let tier = &mut self.tiers[position];
                 let Some(victim) = tier.victim() else { break };
                 if tier.used() - tier.leaving() <= tier.limits().capacity.get() {
                     break;

@@ -1,12 +1,14 @@
 //! Reserving room for a page: which tier a new version goes to, and who has to leave for it.
 //!
 //! A new version goes to the fastest tier that has room for all of it. When none has, it goes where it does the least
-//! harm: to the tier whose next victim was used longest ago. Room is then made page by page, within that tier.
+//! harm: to the tier whose next victim was used longest ago. Room is then made page by page, within that tier. Where the
+//! policy lets few versions in, one that it lets in gets room for all of it at once, and the rest is promised to it.
 
 use forebay_types::{ByteCount, FileId};
 
 use super::entry::{Entry, rounded};
 use super::{Action, Index, Location, Reason, TierIndex};
+use crate::eviction::Newcomer;
 use crate::limits::EVICTION_BATCH_MAX;
 use crate::page::PageIndex;
 use crate::source::IdentityDigest;
@@ -22,6 +24,17 @@ pub struct Wanted {
     pub length: ByteCount,
     /// Most bytes that its index file will have.
     pub index_length: u64,
+    /// What for.
+    pub demand: Demand,
+}
+
+/// What a page is stored for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// Somebody reads it; the eviction policy may say that nobody is to leave for it.
+    Read,
+    /// Somebody wants it to be here, whoever has to leave for it.
+    Load,
 }
 
 /// Where to write.
@@ -48,6 +61,8 @@ pub enum Reservation {
     Wait,
     /// Nothing more can be evicted.
     NoSpace,
+    /// The eviction policy lets nobody leave for this read.
+    Declined,
     /// No tier takes versions of this length; the longest that one takes.
     TooLarge(ByteCount),
     /// The version has no such page.
@@ -60,6 +75,16 @@ enum Room {
     Evict(Vec<Action>),
     Wait,
     Never,
+    Declined,
+}
+
+/// Who asks for room.
+#[derive(Clone, Copy)]
+struct Asking {
+    newcomer: Newcomer,
+    demand: Demand,
+    /// It has no files yet.
+    is_new: bool,
 }
 
 impl Index {
@@ -73,7 +98,9 @@ impl Index {
         match self.versions.remove(&file) {
             Some(mut entry) => {
                 self.tiers[entry.tier().0].unshelve(file, &mut entry);
-                let answer = self.reserve_in(file, &mut entry, page);
+                let newcomer = Newcomer { file, length: wanted.length, page };
+                let asking = Asking { newcomer, demand: wanted.demand, is_new: false };
+                let answer = self.reserve_in(&mut entry, asking);
                 self.tiers[entry.tier().0].reshelve(file, &mut entry);
                 self.versions.insert(file, entry);
                 answer
@@ -82,7 +109,8 @@ impl Index {
         }
     }
 
-    fn reserve_in(&mut self, file: FileId, entry: &mut Entry, page: PageIndex) -> Reservation {
+    fn reserve_in(&mut self, entry: &mut Entry, asking: Asking) -> Reservation {
+        let Newcomer { file, page, .. } = asking.newcomer;
         if page.get() >= entry.geometry().page_count() {
             return Reservation::NoSuchPage;
         }
@@ -95,15 +123,20 @@ impl Index {
         let Some(records) = entry.records() else { return Reservation::Wait };
         let tier = entry.tier();
         let charge = entry.page_charge(self.tiers[tier.0].limits().kind, page);
-        match self.make_room(tier, charge, false) {
+        match self.make_room(tier, (charge, charge), asking) {
             Room::Ready => {
-                self.tiers[tier.0].charge_in_flight(charge);
+                let tick = self.tick();
+                let state = &mut self.tiers[tier.0];
+                state.charge_in_flight(charge);
+                state.promises().fulfil(file, charge, tick);
+                state.touch(file, page);
                 entry.begin_fill(page, charge);
                 Reservation::Granted(Slot { location: entry.location(file), records: Some(records) })
             }
             Room::Evict(actions) => Reservation::First(actions),
             Room::Wait => Reservation::Wait,
             Room::Never => Reservation::NoSpace,
+            Room::Declined => Reservation::Declined,
         }
     }
 
@@ -115,7 +148,9 @@ impl Index {
             return Reservation::TooLarge(max);
         }
         let index_charge = rounded(wanted.index_length);
-        let mut someone_leaves = false;
+        let newcomer = Newcomer { file: wanted.file, length: wanted.length, page };
+        let asking = Asking { newcomer, demand: wanted.demand, is_new: true };
+        let mut otherwise = Reservation::NoSpace;
         for tier in self.tiers_for(wanted.length, index_charge) {
             let mut entry =
                 Entry::new(self.next_generation(), tier, wanted.identity, wanted.length, index_charge);
@@ -123,31 +158,37 @@ impl Index {
                 return Reservation::NoSuchPage;
             }
             let page_charge = entry.page_charge(self.tiers[tier.0].limits().kind, page);
-            match self.make_room(tier, index_charge + page_charge, true) {
+            let (first, whole) = (index_charge + page_charge, entry.whole_charge(index_charge));
+            match self.make_room(tier, (first, whole), asking) {
                 Room::Ready => {
-                    entry.set_used(self.tick());
+                    let tick = self.tick();
+                    entry.set_used(tick);
                     entry.begin_first_fill(page, page_charge);
                     let state = &mut self.tiers[tier.0];
-                    state.charge_in_flight(index_charge + page_charge);
-                    state.version_added();
+                    state.charge_in_flight(first);
+                    state.came(wanted.file, wanted.length);
+                    if state.is_selective() {
+                        state.promises().give(wanted.file, whole.saturating_sub(first), tick);
+                    }
                     let slot = Slot { location: entry.location(wanted.file), records: None };
                     self.insert(wanted.file, entry);
                     return Reservation::Granted(slot);
                 }
                 Room::Evict(actions) => return Reservation::First(actions),
-                Room::Wait => someone_leaves = true,
-                Room::Never => {}
+                Room::Wait => otherwise = Reservation::Wait,
+                Room::Declined if otherwise == Reservation::NoSpace => otherwise = Reservation::Declined,
+                Room::Declined | Room::Never => {}
             }
         }
-        if someone_leaves { Reservation::Wait } else { Reservation::NoSpace }
+        otherwise
     }
 
     /// The tiers that may take a new version, the best first: those with room for all of it, then by harm, then those
     /// with nothing to evict, where the first pages may still fit.
-    fn tiers_for(&self, length: ByteCount, index_charge: u64) -> Vec<TierIndex> {
+    fn tiers_for(&mut self, length: ByteCount, index_charge: u64) -> Vec<TierIndex> {
         let need = rounded(length.get()).saturating_add(index_charge);
         let mut ranked: Vec<((u8, u64), TierIndex)> = Vec::with_capacity(self.tiers.len());
-        for (position, tier) in self.tiers.iter().enumerate() {
+        for (position, tier) in self.tiers.iter_mut().enumerate() {
             if length > tier.limits().whole_file_max || need > tier.limits().capacity.get() {
                 continue;
             }
@@ -163,10 +204,19 @@ impl Index {
         ranked.into_iter().map(|(_, tier)| tier).collect()
     }
 
-    fn make_room(&mut self, tier: TierIndex, need: u64, is_new: bool) -> Room {
-        let state = &self.tiers[tier.0];
-        let missing = state.missing_bytes(need);
-        let lacks_inodes = is_new && !state.has_inodes();
+    /// Looks for room for a page; where the policy may decline the read, for `whole`, which is all of a new version.
+    fn make_room(&mut self, tier: TierIndex, (page, whole): (u64, u64), asking: Asking) -> Room {
+        let may_decline = asking.demand == Demand::Read && self.tiers[tier.0].is_selective();
+        let tick = self.tick();
+        let state = &mut self.tiers[tier.0];
+        let mut missing = state.missing_bytes(page);
+        if may_decline {
+            missing = state.missing_beside_promises(asking.newcomer.file, whole);
+            if missing > 0 && state.promises().lapse(tick) {
+                missing = state.missing_beside_promises(asking.newcomer.file, whole);
+            }
+        }
+        let lacks_inodes = asking.is_new && !state.has_inodes();
         if missing == 0 && !lacks_inodes {
             return Room::Ready;
         }
@@ -178,15 +228,31 @@ impl Index {
         }
         // Evicting everything and still not fitting would help nobody.
         if to_evict > state.evictable() {
-            return if state.leaving() > 0 { Room::Wait } else { Room::Never };
+            return if may_decline {
+                self.decline(tier, &asking)
+            } else if state.leaving() > 0 {
+                Room::Wait
+            } else {
+                Room::Never
+            };
         }
         let mut actions = Vec::new();
         let mut freed = 0;
         while actions.len() < EVICTION_BATCH_MAX && (freed < to_evict || actions.is_empty()) {
-            let Some(victim) = self.tiers[tier.0].victim() else { break };
+            let state = &mut self.tiers[tier.0];
+            let victim = if may_decline { state.victim_for(&asking.newcomer) } else { state.victim() };
+            let Some(victim) = victim else { break };
             freed += self.versions.get(&victim).map_or(0, Entry::charge);
             actions.extend(self.detach(victim, Reason::Evicted));
         }
-        if actions.is_empty() { Room::Never } else { Room::Evict(actions) }
+        if !actions.is_empty() {
+            return Room::Evict(actions);
+        }
+        if may_decline { self.decline(tier, &asking) } else { Room::Never }
+    }
+
+    fn decline(&mut self, tier: TierIndex, asking: &Asking) -> Room {
+        self.tiers[tier.0].declined(&asking.newcomer);
+        Room::Declined
     }
 }

@@ -1,5 +1,7 @@
 //! The index against its invariants: random walks of everything that can happen, and the rules one by one.
 
+mod admission;
+
 use std::collections::BTreeSet;
 
 use forebay_types::{Incarnation, PAGE_LENGTH};
@@ -31,6 +33,7 @@ fn wanted(counter: u64, length: u64) -> Wanted {
         identity: IdentityDigest::from_number(0),
         length: ByteCount::new(length),
         index_length: 1000,
+        demand: Demand::Read,
     }
 }
 
@@ -73,8 +76,8 @@ fn delete(index: &mut Index, action: Action) {
 }
 
 /// Everything that must be true at any time.
-fn check(index: &Index) {
-    for (position, tier) in index.tiers.iter().enumerate() {
+fn check(index: &mut Index) {
+    for (position, tier) in index.tiers.iter_mut().enumerate() {
         let here = |entry: &&Entry| entry.tier() == TierIndex(position);
         let versions: Vec<&Entry> = index.versions.values().filter(here).collect();
         let detached: Vec<&Entry> = index.detached.values().map(|left| &left.entry).filter(here).collect();
@@ -88,7 +91,15 @@ fn check(index: &Index) {
         assert_eq!(tier.evictable(), sum(&versions, Entry::may_be_evicted));
         assert_eq!(tier.leaving(), sum(&detached, Entry::may_be_evicted));
         assert_eq!(tier.versions(), all.len() as u64);
-        assert_eq!(tier.victim().is_some(), tier.evictable() > 0);
+        let victim = tier.victim();
+        assert_eq!(victim.is_some(), tier.evictable() > 0);
+        assert_eq!(victim, tier.victim(), "asked twice the policy says the same");
+        let may_leave = |file| index.versions.get(&file).is_some_and(Entry::may_be_evicted);
+        assert!(victim.is_none_or(may_leave), "the policy chooses one that may leave");
+        let promised: Vec<FileId> = tier.promises().files().collect();
+        let is_here =
+            |file| index.versions.get(file).is_some_and(|entry| entry.tier() == TierIndex(position));
+        assert!(promised.iter().all(is_here), "room is promised only to versions that are here");
     }
     for entry in index.versions.values() {
         assert!(entry.holds() == 0 || (entry.is_complete() && entry.fills() == 0), "held ones are complete");
@@ -99,13 +110,13 @@ fn check(index: &Index) {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Reserve { counter: u64, page: u32 },
+    Reserve { counter: u64, page: u32, demand: Demand },
     EndFill { which: usize, is_good: bool },
     Hold { counter: u64 },
     Release { which: usize },
     Free { counter: u64 },
     Replace { counter: u64 },
-    Touch { counter: u64 },
+    Touch { counter: u64, page: u32 },
     LosePage { counter: u64, page: u32 },
     Perform { which: usize },
     FreeSpace { tier: usize, bytes: u64 },
@@ -114,13 +125,14 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let counter = || 0..8_u64;
     prop_oneof![
-        8 => (counter(), 0..6_u32).prop_map(|(counter, page)| Step::Reserve { counter, page }),
+        8 => (counter(), 0..6_u32, prop::sample::select(vec![Demand::Read, Demand::Load]))
+            .prop_map(|(counter, page, demand)| Step::Reserve { counter, page, demand }),
         8 => (0..9_usize, prop::bool::weighted(0.9)).prop_map(|(which, is_good)| Step::EndFill { which, is_good }),
         3 => counter().prop_map(|counter| Step::Hold { counter }),
         2 => (0..9_usize).prop_map(|which| Step::Release { which }),
         1 => counter().prop_map(|counter| Step::Free { counter }),
         1 => counter().prop_map(|counter| Step::Replace { counter }),
-        2 => counter().prop_map(|counter| Step::Touch { counter }),
+        2 => (counter(), 0..6_u32).prop_map(|(counter, page)| Step::Touch { counter, page }),
         1 => (counter(), 0..6_u32).prop_map(|(counter, page)| Step::LosePage { counter, page }),
         6 => (0..9_usize).prop_map(|which| Step::Perform { which }),
         1 => (0..2_usize, 0..16 * MIB).prop_map(|(tier, bytes)| Step::FreeSpace { tier, bytes }),
@@ -154,8 +166,9 @@ impl Shell {
         const LENGTHS: [u64; 8] = [0, 1, 110_000, MIB, MIB + 1, 2 * MIB, 3 * MIB + 77, 6 * MIB];
         let length = |counter: u64| LENGTHS[usize::try_from(counter).unwrap()];
         match *step {
-            Step::Reserve { counter, page: position } => {
-                match index.reserve(&wanted(counter, length(counter)), page(position)) {
+            Step::Reserve { counter, page: position, demand } => {
+                let wanted = Wanted { demand, ..wanted(counter, length(counter)) };
+                match index.reserve(&wanted, page(position)) {
                     Reservation::Granted(slot) => {
                         assert!(!self.holds.contains(&slot.location.key), "a held version would be written");
                         if slot.records.is_none() {
@@ -196,7 +209,7 @@ impl Shell {
                 let action = index.refuse_other(file(counter), IdentityDigest::from_number(9));
                 self.asked(action);
             }
-            Step::Touch { counter } => index.touch(file(counter)),
+            Step::Touch { counter, page: position } => index.touch(file(counter), page(position)),
             Step::LosePage { counter, page: position } => {
                 let current =
                     index.versions.get(&file(counter)).map(|entry| entry.location(file(counter)).key);
@@ -236,23 +249,32 @@ impl Shell {
     }
 }
 
+/// By the policy that lets everybody in, oldest first: the rules of the index are clearest with it.
+fn index_of(tiers: Vec<TierLimits>) -> Index {
+    Index::new(tiers, Eviction::Lru)
+}
+
 fn two_tiers() -> Index {
-    Index::new(vec![limits(TierKind::Ram, 8 * MIB), limits(TierKind::Disk, 9 * MIB)])
+    index_of(vec![limits(TierKind::Ram, 8 * MIB), limits(TierKind::Disk, 9 * MIB)])
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_the_invariants_hold(steps in prop::collection::vec(step(), 1..200)) {
-        let mut index = two_tiers();
+    fn whatever_happens_the_invariants_hold(
+        eviction in prop::sample::select(Eviction::ALL.to_vec()),
+        steps in prop::collection::vec(step(), 1..200),
+    ) {
+        let tiers = vec![limits(TierKind::Ram, 8 * MIB), limits(TierKind::Disk, 9 * MIB)];
+        let mut index = Index::new(tiers, eviction);
         let mut shell = Shell::default();
         for (tick, step) in steps.iter().enumerate() {
             shell.walk(&mut index, step, i64::try_from(tick).unwrap());
-            check(&index);
+            check(&mut index);
         }
         shell.finish(&mut index);
-        check(&index);
+        check(&mut index);
         prop_assert!(index.detached.is_empty(), "whoever left is gone when nobody uses it");
     }
 }
@@ -263,7 +285,7 @@ fn the_check_catches_a_wrong_charge() {
     let mut index = two_tiers();
     fill(&mut index, &wanted(1, 100)).unwrap();
     index.tiers[0].charge(1);
-    check(&index);
+    check(&mut index);
 }
 
 #[test]
@@ -277,10 +299,10 @@ fn the_walk_catches_an_evicted_hold() {
 
 #[test]
 fn a_new_version_goes_to_ram_then_to_disk_then_where_it_does_least_harm() {
-    let mut index = Index::new(vec![limits(TierKind::Ram, 5 * MIB), limits(TierKind::Disk, 5 * MIB)]);
+    let mut index = index_of(vec![limits(TierKind::Ram, 5 * MIB), limits(TierKind::Disk, 5 * MIB)]);
     assert_eq!(fill(&mut index, &wanted(1, 4 * MIB)).unwrap().tier, TierIndex(0));
     assert_eq!(fill(&mut index, &wanted(2, 4 * MIB)).unwrap().tier, TierIndex(1));
-    index.touch(file(1));
+    index.touch(file(1), page(0));
     assert_eq!(
         fill(&mut index, &wanted(3, 4 * MIB)).unwrap().tier,
         TierIndex(1),
@@ -291,7 +313,7 @@ fn a_new_version_goes_to_ram_then_to_disk_then_where_it_does_least_harm() {
 
 #[test]
 fn held_versions_make_the_store_full_rather_than_leave() {
-    let mut index = Index::new(vec![limits(TierKind::Disk, 3 * MIB)]);
+    let mut index = index_of(vec![limits(TierKind::Disk, 3 * MIB)]);
     fill(&mut index, &wanted(1, 2 * MIB)).unwrap();
     let HoldDecision::Granted(held) = index.hold(file(1)) else { panic!("it is complete") };
     assert_eq!(fill(&mut index, &wanted(2, 2 * MIB)), None);
@@ -302,7 +324,7 @@ fn held_versions_make_the_store_full_rather_than_leave() {
 
 #[test]
 fn no_more_than_four_fifths_of_a_tier_are_held() {
-    let mut index = Index::new(vec![limits(TierKind::Disk, 10 * MIB)]);
+    let mut index = index_of(vec![limits(TierKind::Disk, 10 * MIB)]);
     for counter in 1..=4 {
         fill(&mut index, &wanted(counter, 2 * MIB)).unwrap();
     }
@@ -367,7 +389,7 @@ fn a_hold_of_what_left_or_of_a_tier_that_is_held_for_the_most_part_may_not_rest(
 
 #[test]
 fn nobody_is_evicted_for_one_who_cannot_fit_anyway() {
-    let mut index = Index::new(vec![limits(TierKind::Disk, 4 * MIB)]);
+    let mut index = index_of(vec![limits(TierKind::Disk, 4 * MIB)]);
     fill(&mut index, &wanted(1, 3 * MIB)).unwrap();
     assert!(matches!(index.hold(file(1)), HoldDecision::Granted(_)));
     fill(&mut index, &wanted(2, 1000)).unwrap();
@@ -392,7 +414,7 @@ fn a_second_writer_of_a_new_version_waits_until_its_files_are_made() {
 fn the_floor_of_free_space_counts_before_the_capacity() {
     let floor =
         TierLimits { free_bytes_floor: ByteCount::new(10 * MIB), ..limits(TierKind::Disk, 100 * MIB) };
-    let mut index = Index::new(vec![TierLimits { free_inodes_floor: 100, ..floor }]);
+    let mut index = index_of(vec![TierLimits { free_inodes_floor: 100, ..floor }]);
     index.set_free_space(TierIndex(0), 12 * MIB, Some(1000));
     fill(&mut index, &wanted(1, MIB)).unwrap();
     fill(&mut index, &wanted(2, MIB)).unwrap();
@@ -405,11 +427,11 @@ fn the_floor_of_free_space_counts_before_the_capacity() {
 #[test]
 fn a_file_without_huge_pages_is_charged_by_sectors_and_one_with_them_by_pairs_of_pages() {
     for (kind, charge) in [(TierKind::Disk, MIB), (TierKind::Ram, 2 * MIB)] {
-        let mut index = Index::new(vec![limits(kind, 100 * MIB)]);
+        let mut index = index_of(vec![limits(kind, 100 * MIB)]);
         index.reserve(&wanted(1, 3 * MIB), page(0));
         assert_eq!(index.tier_counts(TierIndex(0)).used, charge + 4096);
     }
-    let mut index = Index::new(vec![limits(TierKind::Ram, 100 * MIB)]);
+    let mut index = index_of(vec![limits(TierKind::Ram, 100 * MIB)]);
     index.reserve(&wanted(1, 110_000), page(0));
     assert_eq!(index.tier_counts(TierIndex(0)).used, 110_592 + 4096);
 }

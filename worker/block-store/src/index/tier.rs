@@ -3,8 +3,10 @@
 use forebay_types::{ByteCount, FileId};
 
 use super::entry::Entry;
-use crate::eviction::{EvictionPolicy, Lru};
+use super::promises::Promises;
+use crate::eviction::{EvictionPolicy, Newcomer};
 use crate::limits::{HELD_PERCENT_MAX, RESTING_PERCENT_MAX};
+use crate::page::PageIndex;
 use crate::settings::TierKind;
 
 /// Files of one version: data and index.
@@ -50,11 +52,13 @@ pub(super) struct TierState {
     crowded: bool,
     /// How many holds were granted since.
     granted_since_crowded: u64,
+    /// Empty where the policy lets everybody in.
+    promises: Promises,
     policy: Box<dyn EvictionPolicy>,
 }
 
 impl TierState {
-    pub(super) fn new(limits: TierLimits) -> Self {
+    pub(super) fn new(limits: TierLimits, policy: Box<dyn EvictionPolicy>) -> Self {
         Self {
             limits,
             ceiling: limits.capacity.get(),
@@ -68,7 +72,8 @@ impl TierState {
             versions: 0,
             crowded: false,
             granted_since_crowded: 0,
-            policy: Box::new(Lru::default()),
+            promises: Promises::default(),
+            policy,
         }
     }
 
@@ -105,6 +110,11 @@ impl TierState {
         self.used.saturating_add(need).saturating_sub(self.ceiling)
     }
 
+    /// As [`TierState::missing_bytes`], with what is promised to others than `file` kept free.
+    pub(super) fn missing_beside_promises(&self, file: FileId, need: u64) -> u64 {
+        self.missing_bytes(need.saturating_add(self.promises.beside(file)))
+    }
+
     /// Whether one more version finds inodes.
     pub(super) const fn has_inodes(&self) -> bool {
         self.versions < self.versions_max
@@ -122,10 +132,6 @@ impl TierState {
     /// Bytes that were in flight are written, or will not be.
     pub(super) const fn landed(&mut self, bytes: u64) {
         self.in_flight -= bytes;
-    }
-
-    pub(super) const fn version_added(&mut self) {
-        self.versions += 1;
     }
 
     pub(super) const fn leaves(&mut self, bytes: u64) {
@@ -198,22 +204,50 @@ impl TierState {
         self.ceiling = self.ceiling.min(self.used - self.in_flight);
     }
 
-    pub(super) fn victim(&self) -> Option<FileId> {
+    /// Who leaves next if somebody has to.
+    pub(super) fn victim(&mut self) -> Option<FileId> {
         self.policy.victim()
     }
 
-    pub(super) fn touch(&mut self, file: FileId, entry: &Entry) {
-        if entry.is_evictable {
-            self.policy.touch(file);
-        }
+    /// Who leaves next for a read.
+    pub(super) fn victim_for(&mut self, newcomer: &Newcomer) -> Option<FileId> {
+        self.policy.victim_for(newcomer)
     }
 
-    /// Puts the version into the policy or takes it out, as its state asks for. Its charge must not change while it
-    /// is in.
+    pub(super) fn declined(&mut self, newcomer: &Newcomer) {
+        self.policy.declined(newcomer);
+    }
+
+    pub(super) fn is_selective(&self) -> bool {
+        self.policy.is_selective()
+    }
+
+    pub(super) const fn promises(&mut self) -> &mut Promises {
+        &mut self.promises
+    }
+
+    /// The version begins to exist here, and cannot leave yet.
+    pub(super) fn came(&mut self, file: FileId, length: ByteCount) {
+        self.versions += 1;
+        self.policy.insert(file, length);
+    }
+
+    /// The version is not this tier's any more, though its files may still be.
+    pub(super) fn detached(&mut self, file: FileId, entry: &mut Entry) {
+        self.unshelve(file, entry);
+        self.promises.end(file);
+        self.policy.remove(file);
+    }
+
+    pub(super) fn touch(&mut self, file: FileId, page: PageIndex) {
+        self.policy.touch(file, page);
+    }
+
+    /// Lets the policy choose the version or not, as its state asks for. Its charge must not change while it may.
     pub(super) fn reshelve(&mut self, file: FileId, entry: &mut Entry) {
         match (entry.is_evictable, entry.may_be_evicted()) {
             (false, true) => {
-                self.policy.insert(file);
+                self.policy.unpark(file);
                 self.evictable += entry.charge();
             }
             (true, false) => self.unshelve(file, entry),
@@ -222,10 +256,10 @@ impl TierState {
         entry.is_evictable = entry.may_be_evicted();
     }
 
-    /// Takes the version out of the policy, if it is in.
+    /// Keeps the policy from choosing the version.
     pub(super) fn unshelve(&mut self, file: FileId, entry: &mut Entry) {
         if entry.is_evictable {
-            self.policy.remove(file);
+            self.policy.park(file);
             self.evictable -= entry.charge();
             entry.is_evictable = false;
         }

@@ -8,7 +8,7 @@ use forebay_types::{ByteCount, GRANULE_LENGTH, PAGE_LENGTH};
 
 use super::Inner;
 use crate::error::StoreError;
-use crate::index::{Committed, Location, Reason, Reservation, Slot, Wanted};
+use crate::index::{Committed, Demand, Location, Reason, Reservation, Slot, Wanted};
 use crate::io::{is_full, open_for_changing, open_for_writing, set_length, state_of, write_all_at};
 use crate::layout::{
     FileKind, HeaderError, IndexHeader, PageRecord, RecordSeed, record_offset, relative_path,
@@ -67,6 +67,7 @@ pub(super) fn begin(
     inner: &Arc<Inner>,
     source: &VersionSource<'_>,
     page: PageIndex,
+    demand: Demand,
 ) -> Result<FillStart, StoreError> {
     let length = source.descriptor.length();
     let wanted = Wanted {
@@ -78,6 +79,7 @@ pub(super) fn begin(
         } else {
             IndexHeader::file_length_max(source)
         },
+        demand,
     };
     inner.sample_free_space();
     let (location, files) = loop {
@@ -214,6 +216,10 @@ impl Inner {
                 Reservation::NoSpace => {
                     self.statistics.no_space.add(1);
                     return Err(StoreError::NoSpace { file });
+                }
+                Reservation::Declined => {
+                    self.statistics.declined_fills.add(1);
+                    return Err(StoreError::Declined { file });
                 }
                 Reservation::TooLarge(max) => {
                     return Err(StoreError::TooLarge { file, length: wanted.length, max });

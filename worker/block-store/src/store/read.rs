@@ -104,7 +104,7 @@ impl Inner {
     fn find(&self, source: &VersionSource<'_>, pages: PageRange) -> Option<Lookup> {
         let mut state = self.state.lock();
         let found = state.index.lookup(source.file(), pages)?;
-        state.index.touch(source.file());
+        state.index.touch(source.file(), pages.first);
         Some(found)
     }
 

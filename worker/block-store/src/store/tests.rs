@@ -19,6 +19,7 @@ use forebay_types::{
 use tempfile::TempDir;
 
 use super::*;
+use crate::eviction::Eviction;
 use crate::limits::READ_LENGTH_MAX;
 use crate::page::PageRange;
 use crate::settings::{FreeFloor, TierKind, TierSettings};
@@ -53,7 +54,10 @@ impl Fixture {
             )
         };
         let tiers = tiers.iter().enumerate().map(tier).collect();
-        Self { settings: StoreSettings { cluster: CLUSTER, tiers, format: false }, folder }
+        Self {
+            settings: StoreSettings { cluster: CLUSTER, tiers, eviction: Eviction::Lru, format: false },
+            folder,
+        }
     }
 
     fn open(&self) -> BlockStore {
@@ -282,10 +286,14 @@ fn of_two_who_fill_one_page_one_writes() {
     let store = fixture.open();
     let content = Content::new(1, 1000);
     let page = PageIndex::new(0);
-    let FillStart::Writing(mut fill) = store.begin_fill(&content.source(), page).unwrap() else {
+    let FillStart::Writing(mut fill) = store.begin_fill(&content.source(), page, Demand::Read).unwrap()
+    else {
         panic!("first")
     };
-    assert!(matches!(store.begin_fill(&content.source(), page).unwrap(), FillStart::InProgress));
+    assert!(matches!(
+        store.begin_fill(&content.source(), page, Demand::Read).unwrap(),
+        FillStart::InProgress
+    ));
     assert_eq!(content.put(&store, 0), FillOutcome::InProgress);
     for piece in content.page(0).chunks(300) {
         fill.write(piece).unwrap();
@@ -301,7 +309,7 @@ fn a_fill_that_is_dropped_or_has_the_wrong_length_leaves_nothing() {
     let fixture = Fixture::new(TierKind::Disk, 64 * MIB);
     let store = fixture.open();
     let content = Content::new(1, 1000);
-    let begin = || match store.begin_fill(&content.source(), PageIndex::new(0)).unwrap() {
+    let begin = || match store.begin_fill(&content.source(), PageIndex::new(0), Demand::Read).unwrap() {
         FillStart::Writing(fill) => fill,
         other => panic!("{other:?}"),
     };
@@ -315,7 +323,7 @@ fn a_fill_that_is_dropped_or_has_the_wrong_length_leaves_nothing() {
     assert!(matches!(begin().write(&[0; 1001]), Err(StoreError::PageLength { .. })));
     assert_eq!((used(&store), store.presence(&content.source())), (0, None));
     assert_eq!(fixture.files("data").len() + fixture.files("index").len(), 0);
-    let beyond = store.begin_fill(&content.source(), PageIndex::new(1));
+    let beyond = store.begin_fill(&content.source(), PageIndex::new(1), Demand::Read);
     assert!(matches!(beyond, Err(StoreError::NoSuchPage { .. })));
 }
 
@@ -369,7 +377,9 @@ fn a_version_dropped_while_it_is_filled_leaves_nothing() {
     let store = fixture.open();
     let content = Content::new(1, 2 * MIB);
     content.put(&store, 0);
-    let FillStart::Writing(mut fill) = store.begin_fill(&content.source(), PageIndex::new(1)).unwrap() else {
+    let FillStart::Writing(mut fill) =
+        store.begin_fill(&content.source(), PageIndex::new(1), Demand::Read).unwrap()
+    else {
         panic!("the page is missing")
     };
     assert!(store.drop_version(content.file()) && !store.drop_version(content.file()));

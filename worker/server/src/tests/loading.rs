@@ -2,7 +2,9 @@
 
 use std::fs;
 
+use forebay_block_store::Eviction;
 use forebay_proto::{WireError, v1};
+use forebay_runtime::Shutdown;
 use forebay_types::{ErrorKind, VersionDescriptor};
 
 use super::fixture::{House, MIB, Started, capability, content};
@@ -158,5 +160,36 @@ async fn loads_and_reads_of_one_file_at_once_fetch_each_page_once() {
     assert!(read.expect("served") == bytes);
     assert!(one.under_store_bytes + two.under_store_bytes <= length);
     assert_eq!(worker.metric("forebay_worker_under_store_read_bytes_total", None), length);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn under_epoch_reads_pass_by_a_full_cache_and_a_load_is_stored() {
+    let mut house = House::new().await;
+    house.capacity = 8 * MIB;
+    let shutdown = Shutdown::new();
+    let mut settings = house.settings(&shutdown);
+    settings.eviction = Eviction::Epoch;
+    let worker = Started::with(settings, shutdown).await.expect("starts");
+    worker.worker.ready().await.expect("serves");
+    let mut versions = Vec::new();
+    for counter in 1..=4_u8 {
+        let name = format!("f{counter}");
+        house.write(&name, &content(3 * MIB, counter));
+        versions.push(house.version(&name, counter.into()).await);
+    }
+    for _ in 0..2 {
+        for (counter, version) in (1..).zip(&versions) {
+            let read = worker.read(version, 0, u64::MAX).await.expect("served");
+            assert!(read == content(3 * MIB, counter));
+        }
+    }
+    let read_from = |source| worker.metric("forebay_worker_read_bytes_total", Some(source));
+    assert_eq!((read_from("uncached"), read_from("cache")), (4 * 3 * MIB, 2 * 3 * MIB));
+    assert_eq!(worker.metric("forebay_worker_evictions_total", None), 0);
+    assert!(worker.metric("forebay_worker_declined_fills_total", None) > 0);
+    loaded(&worker, &versions[3], 0, u64::MAX).await;
+    assert!(is_complete(&worker, &versions[3]).await);
+    assert_eq!(worker.metric("forebay_worker_evictions_total", None), 1);
     worker.stop().await;
 }

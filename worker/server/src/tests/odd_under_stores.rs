@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use forebay_block_store::{
-    BlockStore, FreeFloor, PageIndex, PageRange, StoreSettings, TierKind, TierSettings,
+    BlockStore, Demand, Eviction, FreeFloor, PageIndex, PageRange, StoreSettings, TierKind, TierSettings,
 };
 use forebay_runtime::Shutdown;
 use forebay_types::{
@@ -163,7 +163,12 @@ impl Room {
         let stage = shutdown.stage("test");
         let mut tier = TierSettings::new("disk", folder.path(), TierKind::Disk, ByteCount::new(64 * MIB));
         tier.free_floor = FreeFloor::NOTHING;
-        let settings = StoreSettings { cluster: ClusterId::new([1; 16]), tiers: vec![tier], format: false };
+        let settings = StoreSettings {
+            cluster: ClusterId::new([1; 16]),
+            tiers: vec![tier],
+            eviction: Eviction::default(),
+            format: false,
+        };
         let (store, _) = BlockStore::open(settings).expect("opens");
         let cache = Cache::new(store, DiskPool::new(stage.tracker().clone()));
         let fills = Arc::new(FillLog::new(Timestamp::from_nanos(1)));
@@ -330,7 +335,7 @@ async fn a_load_keeps_no_page_that_came_while_it_waits_for_another() {
     let room = Room::new(content(8 * MIB, 11), &[Trick::Silent, Trick::Chunks(1 << 20)]);
     // A request of somebody else for the first page, which does not come.
     let first = PageRange { first: PageIndex::new(0), count: 1 };
-    let _awaited = room.path.fetches.begin(&room.version, first);
+    let _awaited = room.path.fetches.begin(&room.version, first, Demand::Read);
     eventually("it is asked for", || room.reads() == 1).await;
     let others_are_stored_and_let_go = || {
         let stored = room.path.cache.presence(&room.version).map_or(0, |pages| pages.count());

@@ -13,7 +13,10 @@ fn all_that_was_committed_is_found_again_and_verified_before_it_is_trusted() {
         [Content::new(1, 110_000), Content::new(2, 3 * MIB), Content::new(3, 9 * MIB), Content::new(4, 0)];
     contents.iter().for_each(|content| content.put_all(&store));
     let partial = Content::new(5, 100 * MIB);
-    assert!(store.begin_fill(&partial.source(), PageIndex::new(0)).is_err(), "larger than whole_file_max");
+    assert!(
+        store.begin_fill(&partial.source(), PageIndex::new(0), Demand::Read).is_err(),
+        "larger than whole_file_max"
+    );
     let partial = Content::new(5, 20 * MIB);
     for page in [3, 7] {
         partial.put(&store, page);

@@ -1,0 +1,82 @@
+//! What was asked for last and not let in: when each was visited, so that one that is asked for again and again is
+//! told from one that has its turn once an epoch.
+
+use std::collections::BTreeMap;
+
+use forebay_types::FileId;
+
+use super::super::Newcomer;
+use super::super::visit::{Visit, VisitClock};
+use crate::limits::NEWCOMERS_MAX;
+
+/// The visits of versions that are not here, of at most [`NEWCOMERS_MAX`]; about 200 bytes for each.
+#[derive(Debug, Default)]
+pub(super) struct Newcomers {
+    next_place: u64,
+    visits: BTreeMap<FileId, Visits>,
+    /// The one that came longest ago first.
+    order: BTreeMap<u64, FileId>,
+}
+
+#[derive(Debug)]
+struct Visits {
+    last: Visit,
+    /// When the two before the last began.
+    before: [Option<u64>; 2],
+    place: u64,
+}
+
+impl Newcomers {
+    /// A version was asked for and not let in. When its visit began, if this is another one.
+    pub(super) fn came(&mut self, clock: &mut VisitClock, newcomer: &Newcomer) -> Option<u64> {
+        let (file, page, length) = (newcomer.file, newcomer.page, newcomer.length.get());
+        self.next_place += 1;
+        let place = self.next_place;
+        self.order.insert(place, file);
+        let Some(visits) = self.visits.get_mut(&file) else {
+            let last = clock.begin(page, length);
+            self.visits.insert(file, Visits { last, before: [None, None], place });
+            self.cut();
+            return Some(last.began);
+        };
+        self.order.remove(&visits.place);
+        visits.place = place;
+        if !clock.is_another(&visits.last, page) {
+            clock.go_on(&mut visits.last, page);
+            return None;
+        }
+        visits.before = [Some(visits.last.began), visits.before[0]];
+        visits.last = clock.begin(page, length);
+        Some(visits.last.began)
+    }
+
+    /// Whether it was asked for before, in another visit than this one.
+    pub(super) fn is_another_visit(&self, clock: &VisitClock, newcomer: &Newcomer) -> bool {
+        let visits = self.visits.get(&newcomer.file);
+        visits
+            .is_some_and(|visits| visits.before[0].is_some() || clock.is_another(&visits.last, newcomer.page))
+    }
+
+    /// How long ago the earliest of the last three visits began, this one included; `None` when there were fewer.
+    pub(super) fn three_visits_took(&self, clock: &VisitClock, newcomer: &Newcomer) -> Option<u64> {
+        let visits = self.visits.get(&newcomer.file)?;
+        let is_another = clock.is_another(&visits.last, newcomer.page);
+        let earliest = if is_another { visits.before[0] } else { visits.before[1] };
+        earliest.map(|began| clock.now() - began)
+    }
+
+    /// It is let in, or of no interest any more. Its last visit.
+    pub(super) fn remove(&mut self, file: FileId) -> Option<Visit> {
+        let visits = self.visits.remove(&file)?;
+        self.order.remove(&visits.place);
+        Some(visits.last)
+    }
+
+    fn cut(&mut self) {
+        if self.visits.len() > NEWCOMERS_MAX
+            && let Some((_, file)) = self.order.pop_first()
+        {
+            self.visits.remove(&file);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Room that is kept for the rest of versions whose first pages came, where a policy lets few versions in: else of many
+//! that come at once each would get a part, and none could be passed through.
+//!
+//! A promise is no charge. It ends when it is fulfilled, with its version, or when nothing of it was used for long.
+
+use std::collections::BTreeMap;
+
+use forebay_types::FileId;
+
+use crate::limits::{PROMISE_PATIENCE, PROMISES_MAX};
+
+/// The promises of one tier.
+#[derive(Debug, Default)]
+pub(super) struct Promises {
+    by_file: BTreeMap<FileId, Promise>,
+    sum: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Promise {
+    bytes: u64,
+    /// The index's tick when it was given or used last.
+    used: u64,
+}
+
+impl Promises {
+    /// Bytes promised to others than `file`.
+    pub(super) fn beside(&self, file: FileId) -> u64 {
+        self.sum - self.by_file.get(&file).map_or(0, |promise| promise.bytes)
+    }
+
+    /// Promises `bytes` to a new version.
+    pub(super) fn give(&mut self, file: FileId, bytes: u64, tick: u64) {
+        if bytes == 0 {
+            return;
+        }
+        if self.by_file.len() >= PROMISES_MAX
+            && let Some((file, _)) = self.by_file.iter().min_by_key(|(_, promise)| promise.used)
+        {
+            self.end(*file);
+        }
+        self.by_file.insert(file, Promise { bytes, used: tick });
+        self.sum += bytes;
+    }
+
+    /// `bytes` more are charged to `file`.
+    pub(super) fn fulfil(&mut self, file: FileId, bytes: u64, tick: u64) {
+        let Some(promise) = self.by_file.get_mut(&file) else { return };
+        let fulfilled = bytes.min(promise.bytes);
+        self.sum -= fulfilled;
+        *promise = Promise { bytes: promise.bytes - fulfilled, used: tick };
+        if promise.bytes == 0 {
+            self.by_file.remove(&file);
+        }
+    }
+
+    /// Nothing is promised to `file` any more.
+    pub(super) fn end(&mut self, file: FileId) {
+        self.sum -= self.by_file.remove(&file).map_or(0, |promise| promise.bytes);
+    }
+
+    /// Ends what was not used for long. Whether there was any.
+    pub(super) fn lapse(&mut self, tick: u64) -> bool {
+        let is_old = |promise: &Promise| tick - promise.used > PROMISE_PATIENCE;
+        let old = self.by_file.iter().filter(|(_, promise)| is_old(promise)).map(|(file, _)| *file);
+        let old: Vec<_> = old.collect();
+        old.iter().for_each(|file| self.end(*file));
+        !old.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn files(&self) -> impl Iterator<Item = FileId> {
+        self.by_file.keys().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forebay_types::Incarnation;
+
+    use super::*;
+
+    fn file(counter: u64) -> FileId {
+        FileId { incarnation: Incarnation::new(1), counter }
+    }
+
+    #[test]
+    fn a_promise_ends_when_it_is_fulfilled_or_not_used_for_long() {
+        let mut promises = Promises::default();
+        promises.give(file(1), 10, 1);
+        promises.give(file(2), 20, 1);
+        assert_eq!((promises.beside(file(1)), promises.beside(file(3))), (20, 30));
+        promises.fulfil(file(1), 4, 2);
+        assert_eq!(promises.beside(file(3)), 26);
+        promises.fulfil(file(1), 7, 2);
+        assert_eq!(promises.beside(file(3)), 20);
+        assert!(!promises.lapse(1 + PROMISE_PATIENCE) && promises.lapse(2 + PROMISE_PATIENCE));
+        assert_eq!(promises.beside(file(3)), 0);
+    }
+
+    #[test]
+    fn there_are_never_too_many() {
+        let mut promises = Promises::default();
+        (0..1000).for_each(|counter| promises.give(file(counter), 1, counter));
+        assert_eq!(promises.beside(file(0)), PROMISES_MAX as u64);
+        assert_eq!(promises.beside(file(999)), PROMISES_MAX as u64 - 1, "the newest are kept");
+    }
+}
