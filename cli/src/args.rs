@@ -136,6 +136,10 @@ pub(crate) struct TierArguments {
     /// a --ram that is not 0: none]
     #[arg(long = "tier", value_name = "DIR:SIZE")]
     pub(crate) tiers: Vec<String>,
+    /// Who leaves when a tier is full: s3-fifo for most work, epoch for training on more than the cache holds, lru
+    /// [default: s3-fifo]
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) eviction: Option<String>,
 }
 
 /// What each process that serves a port takes.

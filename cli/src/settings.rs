@@ -66,6 +66,7 @@ pub(crate) struct LocalConfig {
     #[serde(deserialize_with = "adapter::optional_size")]
     pub(crate) ram: Option<ByteCount>,
     pub(crate) tiers: Vec<String>,
+    pub(crate) eviction: Option<String>,
     pub(crate) mounts: Vec<String>,
     pub(crate) fuse: Option<PathBuf>,
     pub(crate) fuse_options: Vec<String>,
@@ -91,6 +92,7 @@ pub(crate) struct WorkerConfig {
     #[serde(deserialize_with = "adapter::optional_size")]
     pub(crate) ram: Option<ByteCount>,
     pub(crate) tiers: Vec<String>,
+    pub(crate) eviction: Option<String>,
     pub(crate) group: Option<String>,
 }
 

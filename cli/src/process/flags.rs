@@ -61,6 +61,7 @@ fn add_under_store(flags: &mut toml::Table, arguments: &UnderStoreArguments) {
 fn add_tiers(flags: &mut toml::Table, section: &str, arguments: TierArguments) {
     set_some(flags, section, "ram", arguments.ram);
     set_some(flags, section, "tiers", list(arguments.tiers));
+    set_some(flags, section, "eviction", arguments.eviction);
 }
 
 fn add_server(flags: &mut toml::Table, section: &str, arguments: ServerArguments) {

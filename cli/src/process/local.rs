@@ -11,7 +11,7 @@ use forebay_worker::{Worker, WorkerSettings};
 
 use super::master::{self, advertised};
 use super::mounted::{self, FuseMount};
-use super::tiers::Tiers;
+use super::tiers::{self, Tiers};
 use super::{Pages, flags};
 use crate::args::{GlobalArguments, LocalArguments};
 use crate::commands::{mount, session};
@@ -32,6 +32,7 @@ async fn begin(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> 
     let fuse_options = mounted::options(&config.fuse_options)?;
     let dir = config.dir.clone().map_or_else(|| data_folder(settings), Ok)?;
     let tiers = Tiers::choose(&dir, config.ram, &config.tiers)?;
+    let eviction = tiers::eviction(config.eviction.as_deref())?;
     let listen = config.listen.as_deref().unwrap_or(MASTER_ADDRESS);
     let (listener, address) = super::listen("--listen", listen, settings.insecure).await?;
     let advertised = advertised(None, address)?;
@@ -42,7 +43,8 @@ async fn begin(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> 
     let serving = shutdown.stage("serving");
     let pages = Pages::default();
     let all = pages.readiness.add("local");
-    let worker = worker_settings(settings, &dir, address, tiers, &pages, shutdown)?;
+    let mut worker = worker_settings(settings, &dir, address, tiers, &pages, shutdown)?;
+    worker.eviction = eviction;
     let mut cache_directories: Vec<_> = worker.tiers.iter().map(|tier| tier.directory.clone()).collect();
     cache_directories.push(worker.directory.clone());
     let worker =

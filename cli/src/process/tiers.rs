@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use forebay_types::{ByteCount, PAGE_LENGTH};
-use forebay_worker::{TierKind, TierSettings};
+use forebay_worker::{Eviction, TierKind, TierSettings};
 
 use crate::failure::Failure;
 
@@ -49,6 +49,12 @@ impl Tiers {
             }
         }
     }
+}
+
+/// Who leaves when a tier is full, as `word` says; the default without one.
+pub(super) fn eviction(word: Option<&str>) -> Result<Eviction, Failure> {
+    let parsed = word.map(str::parse).transpose();
+    parsed.map(Option::unwrap_or_default).map_err(|error| Failure::usage(format!("--eviction: {error}")))
 }
 
 /// `DIR:SIZE`, the last colon separates.
@@ -161,6 +167,15 @@ mod tests {
         for wrong in ["/a", "/a:", ":1GiB", "/a:0", "/a:lots", "/a:1048575"] {
             assert!(disk(0, wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_eviction_policy_that_does_not_exist_is_refused_with_those_that_do() {
+        assert_eq!(eviction(None).expect("the default"), Eviction::S3Fifo);
+        assert_eq!(eviction(Some("epoch")).expect("legal"), Eviction::Epoch);
+        let refused = eviction(Some("random")).expect_err("unknown");
+        assert_eq!(refused.exit_code(), crate::failure::USAGE);
+        assert!(refused.to_string().contains("write lru, s3-fifo or epoch"), "{refused}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use forebay_runtime::{Shutdown, SystemClock};
 use forebay_worker::{Worker, WorkerSettings};
 
 use super::master::advertised;
-use super::tiers::Tiers;
+use super::tiers::{self, Tiers};
 use super::{Pages, flags};
 use crate::args::{GlobalArguments, WorkerArguments};
 use crate::failure::Failure;
@@ -28,6 +28,7 @@ async fn serve(settings: Settings, format_cache: bool) -> Result<(), Failure> {
     let dir =
         config.dir.clone().ok_or_else(|| Failure::usage("say with --dir where the worker keeps its id"))?;
     let tiers = Tiers::choose(&dir, config.ram, &config.tiers)?;
+    let eviction = tiers::eviction(config.eviction.as_deref())?;
     let host = forebay_runtime::host_id(settings.host_id.as_deref());
     let host = host.map_err(|error| Failure::usage(error.to_string()))?;
     let listen = config.listen.as_deref().unwrap_or(WORKER_ADDRESS);
@@ -41,6 +42,7 @@ async fn serve(settings: Settings, format_cache: bool) -> Result<(), Failure> {
     worker.group = config.group.clone().unwrap_or_default();
     worker.memory = tiers.memory;
     worker.tiers = tiers.disks;
+    worker.eviction = eviction;
     worker.format_cache = format_cache;
     worker.environment = settings.environment.clone();
     worker.clock = Arc::new(SystemClock);
