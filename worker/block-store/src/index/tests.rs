@@ -343,7 +343,7 @@ fn may_rest(index: &mut Index, counter: u64) -> bool {
 
 #[test]
 fn a_hold_may_rest_until_somebody_has_to_leave_its_tier_and_again_an_epoch_later() {
-    let mut index = Index::new(vec![limits(TierKind::Disk, 10 * MIB)]);
+    let mut index = index_of(vec![limits(TierKind::Disk, 10 * MIB)]);
     for counter in 1..=4 {
         fill(&mut index, &wanted(counter, 2 * MIB)).unwrap();
     }
@@ -363,7 +363,7 @@ fn a_hold_may_rest_until_somebody_has_to_leave_its_tier_and_again_an_epoch_later
 
 #[test]
 fn a_hold_of_what_left_or_of_a_tier_that_is_held_for_the_most_part_may_not_rest() {
-    let mut index = Index::new(vec![limits(TierKind::Disk, 10 * MIB)]);
+    let mut index = index_of(vec![limits(TierKind::Disk, 10 * MIB)]);
     for counter in 1..=4 {
         fill(&mut index, &wanted(counter, 2 * MIB)).unwrap();
     }

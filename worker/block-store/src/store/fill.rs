@@ -218,6 +218,7 @@ impl Inner {
                     return Err(StoreError::NoSpace { file });
                 }
                 Reservation::Declined => {
+                    self.tell_wants_back_of(&mut state);
                     self.statistics.declined_fills.add(1);
                     return Err(StoreError::Declined { file });
                 }
