@@ -143,11 +143,15 @@ impl Hold {
     /// All of the bytes, if they are in the page cache.
     fn read_from_memory(&self, offset: u64, length: usize) -> Option<Bytes> {
         let mut buffer = vec![0; length];
-        let mut parts = [io::IoSliceMut::new(&mut buffer)];
-        match rustix::io::preadv2(&self.file.file, &mut parts, offset, ReadWriteFlags::NOWAIT) {
-            Ok(had) if had == length => Some(buffer.into()),
-            _ => None,
-        }
+        self.read_from_memory_into(offset, &mut buffer).then(|| buffer.into())
+    }
+
+    /// Fills the buffer, if all that it takes is in the page cache.
+    pub(crate) fn read_from_memory_into(&self, offset: u64, buffer: &mut [u8]) -> bool {
+        let length = buffer.len();
+        let mut parts = [io::IoSliceMut::new(buffer)];
+        let read = rustix::io::preadv2(&self.file.file, &mut parts, offset, ReadWriteFlags::NOWAIT);
+        read.is_ok_and(|had| had == length)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::counters::MountCounters;
 use crate::error::ClientError;
 use crate::fetch::Fetch;
 use crate::hold::Hold;
-use crate::limits::{HOLD_RETRY_READS, READ_LENGTH_MAX};
+use crate::limits::{HOLD_RETRY_READS, INLINE_READ_MAX, READ_LENGTH_MAX};
 use crate::prefetch::Prefetch;
 
 /// A reader of one version: what a handle of an open file needs. Reads may overlap and come from many tasks.
@@ -108,6 +108,37 @@ impl Reader {
             return Ok(bytes);
         }
         self.fetch.bytes(range, deadline).await
+    }
+
+    /// Reads from `offset` on into `buffer`, as [`read_at`](Self::read_at) does, and gives how much that was: less than the
+    /// buffer takes only at the end of the file. Of a file of this machine that is in memory it is a `pread`.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at).
+    pub async fn read_into(&self, offset: FileOffset, buffer: &mut [u8]) -> Result<usize, ClientError> {
+        if let Some(had) = self.read_held_into(offset, buffer) {
+            return Ok(had);
+        }
+        let bytes = self.read_at(offset, buffer.len()).await?;
+        buffer[..bytes.len()].copy_from_slice(&bytes);
+        Ok(bytes.len())
+    }
+
+    /// The same without waiting for anybody; `None` where that cannot be.
+    fn read_held_into(&self, offset: FileOffset, buffer: &mut [u8]) -> Option<usize> {
+        let left = self.version().length().get().saturating_sub(offset.get());
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let (hold, hit) = match &*self.local.lock() {
+            Local::Held { hold, hit } if length <= INLINE_READ_MAX => (Arc::clone(hold), *hit),
+            _ => return None,
+        };
+        // As for other reads, a worker that began anew meanwhile knows nothing of the hold.
+        if !hold.read_from_memory_into(offset.get(), &mut buffer[..length]) || !hold.is_live() {
+            return None;
+        }
+        let counters = self.fetch.client().counters();
+        counters.add_short_circuit(&self.mount, ByteCount::new(length as u64), hit);
+        Some(length)
     }
 
     /// The bytes from the local file, where it is held and gives them.

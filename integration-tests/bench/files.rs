@@ -28,6 +28,10 @@ impl Aligned {
         memory.fill(1);
         Self(memory)
     }
+
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
 }
 
 fn opened(path: &Path) -> OwnedFd {

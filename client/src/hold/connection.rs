@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use forebay_local::{LEVEL, LocalError, LocalSocket, Reply, Request};
 use forebay_types::{BlockCapability, ErrorKind, Timestamp, VersionDescriptor};
@@ -24,6 +25,8 @@ use crate::limits::HOLD_REQUESTS_MAX;
 pub(super) struct Connection {
     socket: AsyncFd<LocalSocket>,
     state: Mutex<State>,
+    /// Changed under the lock only.
+    is_dead: AtomicBool,
     /// Releases wait that could not be sent at once.
     releases_wait: Notify,
     /// Told when holds may not rest any more.
@@ -32,7 +35,6 @@ pub(super) struct Connection {
 
 #[derive(Debug, Default)]
 struct State {
-    is_dead: bool,
     next_request: u64,
     waiting: BTreeMap<u64, Waiting>,
     /// Holds to give back; as many at most as the worker gave.
@@ -62,11 +64,12 @@ impl Connection {
         socket.send(&Request::Hello { level: LEVEL }, None)?;
         let socket = registered(socket)?;
         let (state, releases_wait) = (Mutex::default(), Notify::new());
-        Ok(Arc::new(Self { socket, state, releases_wait, wanted_back }))
+        let is_dead = AtomicBool::new(false);
+        Ok(Arc::new(Self { socket, state, is_dead, releases_wait, wanted_back }))
     }
 
     pub(super) fn is_live(&self) -> bool {
-        !self.state.lock().is_dead
+        !self.is_dead.load(Ordering::Acquire)
     }
 
     /// Asks for a hold. `None` when the connection breaks or has too many requests. Cancel safe.
@@ -79,7 +82,7 @@ impl Connection {
         let (sender, receiver) = oneshot::channel();
         let request = {
             let mut state = self.state.lock();
-            if state.is_dead || state.waiting.len() >= HOLD_REQUESTS_MAX {
+            if !self.is_live() || state.waiting.len() >= HOLD_REQUESTS_MAX {
                 return None;
             }
             let request = state.next_request;
@@ -103,7 +106,7 @@ impl Connection {
         {
             let mut state = self.state.lock();
             state.resting.remove(&hold);
-            if state.is_dead {
+            if !self.is_live() {
                 return;
             }
         }
@@ -188,7 +191,7 @@ impl Connection {
         };
         let may_rest = {
             let mut state = self.state.lock();
-            let may_rest = MayRest::new(may_rest && !state.is_dead);
+            let may_rest = MayRest::new(may_rest && self.is_live());
             if may_rest.get() {
                 state.resting.insert(hold, may_rest.clone());
             }
@@ -234,7 +237,7 @@ impl Connection {
             state.releases.clear();
             state.resting.values().for_each(MayRest::take_back);
             state.resting.clear();
-            (std::mem::take(&mut state.waiting), std::mem::replace(&mut state.is_dead, true))
+            (std::mem::take(&mut state.waiting), self.is_dead.swap(true, Ordering::AcqRel))
         };
         drop(waiting);
         self.wanted_back.notify_one();

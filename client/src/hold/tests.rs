@@ -337,6 +337,26 @@ async fn a_complete_file_is_read_without_the_network_and_counted_as_hit() {
 }
 
 #[tokio::test]
+async fn a_buffer_is_filled_from_the_local_file_and_else_as_any_read_is() {
+    let lab = lab().await;
+    let local = lab.local(held);
+    let reader = lab.client.reader(version(FILE), capability());
+    let mut buffer = vec![0; 100_000];
+    for (offset, length) in [(0, 100_000), (250_000, 50_000), (FILE, 0), (FILE + 7, 0), (99_999, 100_000)] {
+        let had = reader.read_into(FileOffset::new(offset), &mut buffer).await.unwrap();
+        assert!(had == length && buffer[..had] == content(offset, length), "{had} from {offset}");
+    }
+    assert_eq!((lab.worker.asked_bytes(), local.asked()), (0, 1));
+    assert_eq!(lab.client.counters().snapshot().short_circuit_bytes, ByteCount::new(250_000));
+    let other = lab.hold().await.unwrap().unwrap();
+    drop(local);
+    until(|| !other.is_live()).await;
+    let had = reader.read_into(FileOffset::new(10), &mut buffer).await.unwrap();
+    assert!(had == 100_000 && buffer == content(10, 100_000));
+    assert!(lab.worker.asked_bytes() > 0, "nothing is believed of a hold that is over");
+}
+
+#[tokio::test]
 async fn a_file_that_is_not_complete_is_asked_for_rarely() {
     let lab = lab().await;
     let local = lab.local(incomplete);
