@@ -85,6 +85,10 @@ number_id!(
     JobId(u64), "job"
 );
 number_id!(
+    /// A row of the replicated outbox, from a replicated counter, from 1. A later row has a higher number.
+    OutboxSequence(u64), "outbox"
+);
+number_id!(
     /// The position of a block within its file, from 0.
     BlockIndex(u32), "block"
 );

@@ -29,7 +29,7 @@ pub use error_kind::ErrorKind;
 pub use fingerprint::{Fingerprint, LocalIdentity};
 pub use id::{
     BlockId, BlockIndex, ClusterId, Epoch, FileId, HostId, Incarnation, InodeId, JobId, LogIndex, MountId,
-    Sequence, SessionId, WorkerId,
+    OutboxSequence, Sequence, SessionId, WorkerId,
 };
 pub use job::{JobFailure, JobProgress, JobState, short_reason};
 pub use name::{EntryName, NameError};

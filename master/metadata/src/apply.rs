@@ -85,7 +85,7 @@ fn apply_entry(rows: &mut Overlay<'_>, index: LogIndex, proposal: &Proposal) -> 
     let mut transition = Transition::new(rows, index, now, identity.as_ref());
     let reply = run(&proposal.command, &mut transition)?;
     let effects = if reply.is_ok() {
-        transition.finish()
+        transition.finish()?
     } else {
         rows.undo();
         Vec::new()
@@ -118,6 +118,7 @@ fn run(command: &Command, state: &mut Transition<'_, '_>) -> Result<Result<Succe
         Command::AdvanceMetadataLoad(command) => command.apply(state),
         Command::EndMetadataLoad(command) => command.apply(state),
         Command::DescribeMount(command) => command.apply(state),
+        Command::TrimOutbox(command) => command.apply(state),
     }
 }
 

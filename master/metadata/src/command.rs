@@ -19,6 +19,7 @@ mod metadata_load;
 mod mount;
 mod reap;
 mod supersede_version;
+mod trim_outbox;
 mod unmount;
 
 pub use admit_worker::AdmitWorker;
@@ -38,6 +39,7 @@ pub use metadata_load::{AdvanceMetadataLoad, BeginMetadataLoad, EndMetadataLoad}
 pub use mount::{Mount, check_mount};
 pub use reap::Reap;
 pub use supersede_version::SupersedeVersion;
+pub use trim_outbox::TrimOutbox;
 pub use unmount::Unmount;
 
 pub use crate::mount_before::{ChangeMountBefore, MountBefore};
@@ -85,6 +87,8 @@ pub enum Command {
     EndMetadataLoad(EndMetadataLoad),
     /// Number 19.
     DescribeMount(DescribeMount),
+    /// Number 20.
+    TrimOutbox(TrimOutbox),
 }
 
 impl Command {
@@ -110,6 +114,7 @@ impl Command {
             Self::AdvanceMetadataLoad(_) => "advance_metadata_load",
             Self::EndMetadataLoad(_) => "end_metadata_load",
             Self::DescribeMount(_) => "describe_mount",
+            Self::TrimOutbox(_) => "trim_outbox",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the world outside must now do because an entry was applied.
 //!
 //! Effects are wake-ups, not truth: one that is lost costs room or time, never correctness, because what it speaks
-//! of can be read from the rows.
+//! of can be read from the rows; what is to be done to the world from those of the outbox.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::limits::CHANGED_NAMES_MAX;
 /// One thing to do outside of the state machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// These versions are no longer any file's: workers may drop what they hold of them.
+    /// These versions are no longer any file's: workers may drop what they hold of them. The outbox has them too.
     ForgetVersions(Vec<FileId>),
     /// The namespace does not know these versions any more, and their under-stores may still have them: workers may keep
     /// what they hold, for whoever asks for the same content under another id.

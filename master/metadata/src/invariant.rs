@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use forebay_types::{EntryName, InodeId, JobId, MountId};
+use forebay_types::{EntryName, InodeId, JobId, MountId, OutboxSequence};
 
 use crate::query;
 use crate::state::{
-    ClusterIdentity, Directory, Edge, Inode, JobCounts, JobRecord, MountRecord, NextIds, Orphan, Record,
-    RememberedReply, SessionRow, Tombstone, Totals, TotalsScope, decode_record, edge_name, inode_id, job_id,
-    job_row,
+    ClusterIdentity, Directory, Edge, Inode, JobCounts, JobRecord, MountRecord, NextIds, Orphan,
+    OutboxCounts, OutboxRow, Record, RememberedReply, SessionRow, Tombstone, Totals, TotalsScope,
+    decode_record, edge_name, inode_id, job_id, job_row, outbox_sequence,
 };
 use crate::store::{StateReader, StoreError, Table};
 
@@ -20,6 +20,7 @@ mod ids_are_below_counters;
 mod inodes_are_reachable;
 mod jobs_are_counted;
 mod mounts_are_where_they_say;
+mod outbox_is_counted;
 mod sessions_are_bounded;
 mod totals_are_counts;
 
@@ -38,7 +39,7 @@ pub struct Violation {
 /// A rule: its id, and what does not fit it.
 type Rule = (&'static str, fn(&Facts) -> Vec<String>);
 
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     (edges_lead_home::ID, edges_lead_home::check),
     (inodes_are_reachable::ID, inodes_are_reachable::check),
     (ids_are_below_counters::ID, ids_are_below_counters::check),
@@ -47,6 +48,7 @@ const RULES: [Rule; 8] = [
     (directories_are_known::ID, directories_are_known::check),
     (sessions_are_bounded::ID, sessions_are_bounded::check),
     (jobs_are_counted::ID, jobs_are_counted::check),
+    (outbox_is_counted::ID, outbox_is_counted::check),
 ];
 
 /// Checks each rule. An empty list means that the state is sound. A state that was never formatted is.
@@ -80,6 +82,8 @@ struct Facts {
     job_paths: Vec<(JobId, u32)>,
     job_failures: Vec<(JobId, u32)>,
     job_counts: JobCounts,
+    outbox: BTreeMap<OutboxSequence, OutboxRow>,
+    outbox_counts: OutboxCounts,
 }
 
 impl Facts {
@@ -104,6 +108,8 @@ impl Facts {
             job_paths: job_rows(reader, Table::JobPaths)?,
             job_failures: job_rows(reader, Table::JobFailures)?,
             job_counts: JobCounts::read(reader)?,
+            outbox: rows(reader, outbox_sequence)?,
+            outbox_counts: OutboxCounts::read(reader)?,
         }))
     }
 }

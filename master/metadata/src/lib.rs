@@ -32,7 +32,7 @@ pub use apply::{Applied, AppliedBatch, Outcome, apply, apply_all};
 pub use command::{
     AdmitWorker, AdvanceJob, AdvanceMetadataLoad, ApplyListing, BeginLoad, BeginMetadataLoad, ChangeMount,
     Command, DescribeMount, EndJob, EndMetadataLoad, ExpireSessions, ExtendLoad, ForgetDirectory, Format,
-    ListedEntry, Mount, Reap, SupersedeVersion, Unmount,
+    ListedEntry, Mount, Reap, SupersedeVersion, TrimOutbox, Unmount,
 };
 pub use effect::{ChangedName, ChangedNames, Effect};
 pub use mount::{Coherence, Freshness, MountMode, MountOptions, OnOutage, OptionValue};
@@ -40,6 +40,6 @@ pub use proposal::{PROPOSAL_FORMAT, Proposal, SessionStamp};
 pub use reply::{CodecError, REPLY_FORMAT, Rejection, Reply, Success, decode_reply, encode_reply};
 pub use state::{
     ClusterIdentity, Directory, Edge, EdgeOrigin, Inode, InodeBody, JobCounts, JobKind, JobRecord,
-    MountRecord, SessionView, Totals, Version,
+    MountRecord, OutboxCounts, OutboxRow, SessionView, Task, Totals, Version,
 };
 pub use store::{Mutation, StateReader, StateWriter, StoreError, Table};

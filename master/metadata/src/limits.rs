@@ -28,5 +28,12 @@ pub const PROPOSAL_LENGTH_MAX: usize = 8 << 20;
 pub const JOBS_ACTIVE_MAX: u64 = 1000;
 /// Most jobs that are over and still known; the oldest go first.
 pub const JOBS_KEPT_MAX: u64 = 1000;
+/// Most versions that one row of the outbox has to free.
+pub const OUTBOX_ROW_VERSIONS_MAX: usize = 256;
+/// Most versions that all rows of the outbox together have to free. Beyond it the oldest rows go: what they were to free
+/// keeps its room on workers until it is evicted.
+pub const OUTBOX_VERSIONS_MAX: u64 = 1_000_000;
+/// Most rows that one command trims of the outbox.
+pub const OUTBOX_TRIM_MAX: usize = 4096;
 /// Deepest directory, counted in names from the root: as many as the longest path can hold.
 pub const DEPTH_MAX: usize = forebay_types::limits::PATH_LENGTH_MAX / 2 + 1;

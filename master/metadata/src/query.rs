@@ -5,13 +5,16 @@
 mod by_key;
 mod edges_of;
 
-use forebay_types::{EntryName, InodeId, JobFailure, JobId, MountId, NamespacePath, SessionId, Timestamp};
+use forebay_types::{
+    EntryName, InodeId, JobFailure, JobId, MountId, NamespacePath, OutboxSequence, SessionId, Timestamp,
+};
 
 use crate::command::next_session;
 use crate::state::{
     Clock, ClusterIdentity, Directory, Edge, Inode, JobCounts, JobPaths, JobRecord, KeptFailure, MountRecord,
-    Orphan, SessionRow, SessionView, Totals, TotalsScope, children_range, edge_key, edge_name, inode_id,
-    inode_key, job_key, job_row_key, mount_key, range_end, read, read_page, session_key,
+    Orphan, OutboxCounts, OutboxRow, SessionRow, SessionView, Totals, TotalsScope, children_range, edge_key,
+    edge_name, inode_id, inode_key, job_key, job_row_key, mount_key, outbox_range_after, outbox_sequence,
+    range_end, read, read_page, session_key,
 };
 use crate::store::{StateReader, StoreError, Table};
 use crate::tree;
@@ -308,6 +311,32 @@ pub fn job_failures(reader: &dyn StateReader, job: JobId) -> Result<Vec<JobFailu
 /// As all queries.
 pub fn job_counts(reader: &dyn StateReader) -> Result<JobCounts, StoreError> {
     JobCounts::read(reader)
+}
+
+/// How many rows wait in the outbox, and which.
+///
+/// # Errors
+/// As all queries.
+pub fn outbox_counts(reader: &dyn StateReader) -> Result<OutboxCounts, StoreError> {
+    OutboxCounts::read(reader)
+}
+
+/// Up to `limit` rows of the outbox after `after`, by sequence: the oldest first.
+///
+/// # Errors
+/// As all queries.
+pub fn outbox(
+    reader: &dyn StateReader,
+    after: OutboxSequence,
+    limit: usize,
+) -> Result<Vec<(OutboxSequence, OutboxRow)>, StoreError> {
+    // Where the first one is known, the store need not pass over those that were trimmed.
+    let first = OutboxCounts::read(reader)?.first;
+    let Some(start) = outbox_range_after(after, first) else {
+        return Ok(Vec::new());
+    };
+    let page = read_page::<OutboxRow>(reader, &start, None, limit)?;
+    page.into_iter().map(|(key, row)| Ok((outbox_sequence(&key)?, row))).collect()
 }
 
 fn view(session: SessionId, row: SessionRow) -> SessionView {

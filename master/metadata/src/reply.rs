@@ -107,6 +107,13 @@ pub enum Success {
         /// It had others before.
         changed: bool,
     },
+    /// Rows of the outbox are done with.
+    OutboxTrimmed {
+        /// How many rows went.
+        rows: u32,
+        /// Whether more are left to go: send the command again.
+        more: bool,
+    },
 }
 
 /// Why nothing was done. Its variants are kept small, since each reply carries room for the largest.

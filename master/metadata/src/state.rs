@@ -10,6 +10,7 @@ mod inode;
 mod job_rows;
 mod mount_record;
 mod orphan;
+mod outbox;
 mod record;
 mod session_rows;
 mod transition;
@@ -20,6 +21,7 @@ pub use edge::{Edge, EdgeOrigin};
 pub use inode::{Inode, InodeBody, Version};
 pub use job_rows::{JobCounts, JobKind, JobRecord};
 pub use mount_record::MountRecord;
+pub use outbox::{OutboxCounts, OutboxRow, Task};
 pub use session_rows::SessionView;
 
 pub(crate) use counters::{Clock, NextIds, TotalsScope};
@@ -29,6 +31,9 @@ pub(crate) use inode::{NOWHERE, inode_id, inode_key};
 pub(crate) use job_rows::{JobPaths, KeptFailure, job_id, job_key, job_row, job_row_key};
 pub(crate) use mount_record::mount_key;
 pub(crate) use orphan::Orphan;
+#[cfg(test)]
+pub(crate) use outbox::outbox_key;
+pub(crate) use outbox::{outbox_range_after, outbox_sequence, trim};
 pub(crate) use record::{Record, decode_record, encode_record, range_end, read, read_page};
 pub(crate) use session_rows::{RememberedReply, SessionRow, reply_key, session_key};
 pub(crate) use transition::Transition;

@@ -42,6 +42,8 @@ pub enum Table {
     JobPaths,
     /// What jobs gave up, by job and number.
     JobFailures,
+    /// What is still to be done to the world, by sequence.
+    Outbox,
 }
 
 /// One row to be written, or deleted where there is no value.
@@ -128,7 +130,7 @@ pub enum StoreError {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Inodes,
         Self::Children,
         Self::Mounts,
@@ -140,6 +142,7 @@ impl Table {
         Self::Jobs,
         Self::JobPaths,
         Self::JobFailures,
+        Self::Outbox,
     ];
 
     /// The table's name on disk and in messages.
@@ -157,6 +160,7 @@ impl Table {
             Self::Jobs => "jobs",
             Self::JobPaths => "job-paths",
             Self::JobFailures => "job-failures",
+            Self::Outbox => "outbox",
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use forebay_types::{ErrorKind, FileId, LogIndex, Timestamp};
+use forebay_types::{ErrorKind, FileId, LogIndex, OutboxSequence, Timestamp};
 use proptest::prelude::*;
 
 use crate::command::{ApplyListing, Command, DescribeMount, Reap};
 use crate::store::{MemoryStore, StateReader, StateWriter, StoreError, Table};
 use crate::testing::{World, directory, file, format, mount, name, stamp, symlink, tagged};
-use crate::{Proposal, Reply, Success, apply, apply_all, query, snapshot};
+use crate::{Effect, Proposal, Reply, Success, Task, apply, apply_all, query, snapshot};
 
 mod codec;
 mod jobs;
@@ -67,17 +67,25 @@ struct Pair {
     /// Which version of the state each version of the model is.
     versions: BTreeMap<u64, FileId>,
     forgotten: Vec<FileId>,
+    /// Those of them that no file has any more.
+    freed: Vec<FileId>,
 }
 
 impl Pair {
     fn run(steps: &[Step]) -> Self {
         let world = World::formatted();
-        let mut pair = Self { world, model: Model::new(), versions: BTreeMap::new(), forgotten: Vec::new() };
+        let mut pair = Self {
+            world,
+            model: Model::new(),
+            versions: BTreeMap::new(),
+            forgotten: Vec::new(),
+            freed: Vec::new(),
+        };
         let first = Step::Mount { at: "/a".to_owned(), uri: 0 };
         for step in std::iter::once(&first).chain(steps) {
             pair.world.effects.clear();
             pair.step(step);
-            pair.forgotten.extend(pair.world.forgotten());
+            pair.note_forgotten();
             pair.compare();
         }
         pair
@@ -146,8 +154,17 @@ impl Pair {
     fn reap_all(&mut self) {
         while query::needs_reaping(self.world.reader()).unwrap() {
             self.world.apply(Command::Reap(Reap { limit: 3 })).unwrap();
-            self.forgotten.extend(self.world.forgotten());
+            self.note_forgotten();
         }
+    }
+
+    fn note_forgotten(&mut self) {
+        self.forgotten.extend(self.world.forgotten());
+        let freed = self.world.effects.iter().filter_map(|effect| match effect {
+            Effect::ForgetVersions(files) => Some(files),
+            _ => None,
+        });
+        self.freed.extend(freed.flatten());
     }
 
     fn compare(&mut self) {
@@ -199,6 +216,9 @@ proptest! {
         rest.dedup();
         prop_assert_eq!(rest.len(), given, "a version was given up twice, or while a file has it");
         prop_assert_eq!(query::totals(pair.world.reader()).unwrap().files, alive.len() as u64);
+        let waiting = query::outbox(pair.world.reader(), OutboxSequence::new(0), usize::MAX).unwrap();
+        let waiting: Vec<FileId> = waiting.into_iter().flat_map(|(_, row)| { let Task::FreeVersions(files) = row.task; files }).collect();
+        prop_assert_eq!(waiting, std::mem::take(&mut pair.freed), "the outbox has what is to be freed, in its order");
         for version in pair.versions.values() {
             prop_assert!(rest.binary_search(version).is_ok(), "{version} was never given up");
         }

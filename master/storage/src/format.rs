@@ -1,7 +1,7 @@
 //! The file `FORMAT` beside each database: what the folder holds, and in which version of its layout.
 //!
-//! One line of text: `forebay-state 1` or `forebay-log 1`. It is written before the database is made, so a folder
-//! with a database and without it is no folder of ours.
+//! One line of text, such as `forebay-state 2`. It is written before the database is made, so a folder with a database
+//! and without it is no folder of ours. A folder of an earlier version becomes one of this version when it is opened.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -29,7 +29,12 @@ impl Format {
         fs::create_dir_all(dir).map_err(StorageError::file("create", dir))?;
         let path = dir.join(FILE);
         match fs::read(&path) {
-            Ok(bytes) => self.check(&path, &bytes)?,
+            Ok(bytes) => {
+                if self.check(&path, &bytes)? < self.version {
+                    // Before the database is changed, so that no earlier version opens what it does not know.
+                    self.write(dir)?;
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if dir.join(DATABASE).exists() {
                     let problem =
@@ -63,7 +68,8 @@ impl Format {
         write().map_err(StorageError::file("write", &path))
     }
 
-    fn check(self, path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    /// The version that the file says, if it can be read.
+    fn check(self, path: &Path, bytes: &[u8]) -> Result<u32, StorageError> {
         let wrong = |problem: String| StorageError::Format { path: path.to_owned(), problem };
         let text = bytes.get(..bytes.len().min(LENGTH_MAX)).map(String::from_utf8_lossy).unwrap_or_default();
         let Some((magic, rest)) = text.split_once(' ') else {
@@ -77,7 +83,7 @@ impl Format {
             Some(found) if found > self.version => {
                 Err(StorageError::NewerFormat { path: path.to_owned(), found, known: self.version })
             }
-            Some(1..) => Ok(()),
+            Some(found @ 1..) => Ok(found),
             _ => Err(wrong("is damaged: it has no version".to_owned())),
         }
     }
@@ -99,10 +105,11 @@ mod tests {
     }
 
     #[test]
-    fn older_formats_are_read_and_newer_ones_refused_with_the_way_out() {
+    fn older_formats_are_taken_over_and_newer_ones_refused_with_the_way_out() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("FORMAT"), "forebay-test 1\n").unwrap();
         FORMAT.open(folder.path()).unwrap();
+        assert_eq!(fs::read(folder.path().join("FORMAT")).unwrap(), b"forebay-test 2\n");
         fs::write(folder.path().join("FORMAT"), "forebay-test 3\n").unwrap();
         let refused = FORMAT.open(folder.path()).unwrap_err();
         let shown = refused.to_string();

@@ -16,7 +16,8 @@ use crate::rows::{self, family};
 use crate::settings::{Durability, StoreSettings};
 use crate::state_snapshot::StateSnapshot;
 
-const FORMAT: Format = Format { magic: "forebay-state", version: 1 };
+/// 1: without the table of the outbox. 2: with it, so that an earlier version says that it cannot open this.
+const FORMAT: Format = Format { magic: "forebay-state", version: 2 };
 pub(crate) const APPLIED: &str = "applied";
 
 /// The state of one master on disk. Calls block on the disk.

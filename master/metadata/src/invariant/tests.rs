@@ -4,7 +4,7 @@ use super::*;
 use crate::Mutation;
 use crate::state::{
     EdgeOrigin, InodeBody, JobPaths, NOWHERE, edge_key, encode_record, inode_key, job_key, job_row_key,
-    mount_key, reply_key, session_key, tombstone_key,
+    mount_key, outbox_key, reply_key, session_key, tombstone_key,
 };
 use crate::store::{MemoryStore, StateWriter};
 use crate::testing::{World, directory, file, name, stamp, uri};
@@ -181,6 +181,31 @@ fn a_job_that_is_not_counted_and_rows_of_no_job_are_found() {
     for (job, number) in [(id, 1), (other, 0)] {
         let row = JobPaths::default();
         assert_eq!(broken_by(&world, job_row_key(job, number), Some(&row)), [jobs_are_counted::ID]);
+    }
+}
+
+#[test]
+fn an_outbox_that_is_miscounted_or_frees_what_a_file_has_is_found() {
+    let world = sound();
+    let counts = query::outbox_counts(world.reader()).unwrap();
+    let faults = [
+        OutboxCounts { rows: counts.rows + 1, ..counts },
+        OutboxCounts { versions: counts.versions - 1, ..counts },
+        OutboxCounts { next: counts.first, ..counts },
+        OutboxCounts { first: counts.next, ..counts },
+    ];
+    for fault in faults {
+        let broken = broken_by(&world, OutboxCounts::KEY.to_vec(), Some(&fault));
+        assert_eq!(broken, [outbox_is_counted::ID], "{fault:?}");
+    }
+    let (first, row) = query::outbox(world.reader(), OutboxSequence::new(0), 1).unwrap().remove(0);
+    let key = outbox_key(first);
+    assert_eq!(broken_by::<OutboxRow>(&world, key.clone(), None), [outbox_is_counted::ID]);
+    let crate::Task::FreeVersions(files) = row.task;
+    let faults = [Vec::new(), vec![files[0]; 257], vec![world.version("/data/f2")]];
+    for files in faults {
+        let fault = OutboxRow { task: crate::Task::FreeVersions(files) };
+        assert_eq!(broken_by(&world, key.clone(), Some(&fault)), [outbox_is_counted::ID], "{fault:?}");
     }
 }
 

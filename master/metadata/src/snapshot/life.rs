@@ -12,8 +12,8 @@ use crate::mount::OptionValue;
 use crate::query;
 use crate::state::{
     Clock, ClusterIdentity, Directory, Edge, Inode, JobCounts, JobPaths, JobRecord, KeptFailure, MountRecord,
-    NextIds, Orphan, Record, RememberedReply, SessionRow, Tombstone, Totals, TotalsScope, decode_record,
-    encode_record, mount_key, read,
+    NextIds, Orphan, OutboxCounts, OutboxRow, Record, RememberedReply, SessionRow, Tombstone, Totals,
+    TotalsScope, decode_record, encode_record, mount_key, read,
 };
 use crate::store::{Mutation, StateReader, StoreError, Table};
 
@@ -68,6 +68,7 @@ pub fn check_row(row: &DumpedRow) -> Result<(), StoreError> {
         Table::Jobs => check::<JobRecord>(key, value),
         Table::JobPaths => check::<JobPaths>(key, value),
         Table::JobFailures => check::<KeptFailure>(key, value),
+        Table::Outbox => check::<OutboxRow>(key, value),
     }
 }
 
@@ -77,6 +78,7 @@ fn check_counter(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         Clock::KEY => check::<Clock>(key, value),
         NextIds::KEY => check::<NextIds>(key, value),
         JobCounts::KEY => check::<JobCounts>(key, value),
+        OutboxCounts::KEY => check::<OutboxCounts>(key, value),
         _ if key == TotalsScope::Namespace.key() || key.starts_with(TotalsScope::MOUNT_PREFIX) => {
             check::<Totals>(key, value)
         }
@@ -108,11 +110,14 @@ pub fn begin_life(reader: &dyn StateReader, life: &Life) -> Result<Vec<Mutation>
         worker: ids.worker.max(few),
     };
     let jobs = JobCounts { next: jobs.next.max(JobId::new(few.into())), ..jobs };
+    // What was to be freed is to be freed still: those ids are of earlier lives, and no file gets them again.
+    let outbox = OutboxCounts::read(reader)?.of_life(life.incarnation);
     let Life { incarnation, capability_secret } = *life;
     Ok(vec![
         put(ClusterIdentity::KEY, &ClusterIdentity { incarnation, capability_secret, ..identity }),
         put(NextIds::KEY, &ids),
         put(JobCounts::KEY, &jobs),
+        put(OutboxCounts::KEY, &outbox),
     ])
 }
 
@@ -156,10 +161,10 @@ impl std::fmt::Debug for Life {
 
 #[cfg(test)]
 mod tests {
-    use forebay_types::{InodeId, MountId, WorkerId};
+    use forebay_types::{InodeId, MountId, OutboxSequence, WorkerId};
 
     use super::*;
-    use crate::command::{AdmitWorker, BeginLoad, Command};
+    use crate::command::{AdmitWorker, BeginLoad, Command, TrimOutbox};
     use crate::store::{MemoryStore, StateWriter};
     use crate::testing::{World, file, stamp};
     use crate::{MountOptions, Success, invariant};
@@ -243,6 +248,22 @@ mod tests {
             after.apply(Command::AdmitWorker(AdmitWorker)),
             Ok(Success::WorkerAdmitted { worker: WorkerId::new(1000) })
         );
+    }
+
+    #[test]
+    fn what_was_to_be_freed_is_to_be_freed_in_the_next_life_too_and_no_sequence_comes_again() {
+        let before = world();
+        let rows = |world: &World| query::outbox(world.reader(), OutboxSequence::new(0), 9).unwrap();
+        assert_eq!(rows(&before).len(), 1, "the removed file");
+        let mut after = reborn(&before);
+        assert_eq!(rows(&after), rows(&before));
+        let root = after.at("/data").unwrap();
+        after.list(root, vec![], &["a"]).unwrap();
+        let sequences: Vec<_> = rows(&after).into_iter().map(|(sequence, _)| sequence.get()).collect();
+        assert_eq!(sequences, [1, 1000 << 16]);
+        let through = OutboxSequence::new(1000 << 16);
+        let trimmed = after.apply(Command::TrimOutbox(TrimOutbox { through }));
+        assert_eq!(trimmed, Ok(Success::OutboxTrimmed { rows: 2, more: false }));
     }
 
     #[test]

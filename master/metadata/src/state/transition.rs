@@ -9,6 +9,7 @@ use forebay_types::{EntryName, FileId, Incarnation, InodeId, LogIndex, MountId, 
 use super::counters::{ClusterIdentity, NextIds, Totals, TotalsScope};
 use super::edge::{Edge, edge_key};
 use super::inode::{Inode, inode_key};
+use super::outbox;
 use super::record::{Record, encode_record, read};
 use crate::effect::{ChangedName, ChangedNames, Effect};
 use crate::store::{Overlay, StateReader, StoreError, Table};
@@ -144,12 +145,13 @@ impl<'o, 'r> Transition<'o, 'r> {
         Ok(worker)
     }
 
-    /// Says that nothing refers to a version any more.
+    /// Says that nothing refers to a version any more: a row of the outbox has it freed.
     pub(crate) fn forget_version(&mut self, file: FileId) {
         self.forgotten.push(file);
     }
 
-    /// Says that a version is no longer known, though it may still be some file's.
+    /// Says that a version is no longer known, though it may still be some file's. What becomes of it is told once and not
+    /// written down: whoever misses that keeps what may be of use.
     pub(crate) fn disown_version(&mut self, file: FileId) {
         self.disowned.push(file);
     }
@@ -180,8 +182,8 @@ impl<'o, 'r> Transition<'o, 'r> {
         self.jobs_changed = true;
     }
 
-    /// Writes counters and totals, and lists what the world must do.
-    pub(crate) fn finish(mut self) -> Vec<Effect> {
+    /// Writes counters, totals and what the world must do, and lists the wake-ups for it.
+    pub(crate) fn finish(mut self) -> Result<Vec<Effect>, StoreError> {
         if let Some(ids) = self.ids {
             self.write(NextIds::KEY.to_vec(), &ids);
         }
@@ -192,9 +194,11 @@ impl<'o, 'r> Transition<'o, 'r> {
                 self.write(scope.key(), &totals);
             }
         }
+        let forgotten = std::mem::take(&mut self.forgotten);
+        outbox::append(&mut self, outbox::free(&forgotten))?;
         let mut effects = Vec::new();
-        if !self.forgotten.is_empty() {
-            effects.push(Effect::ForgetVersions(self.forgotten));
+        if !forgotten.is_empty() {
+            effects.push(Effect::ForgetVersions(forgotten));
         }
         if !self.disowned.is_empty() {
             effects.push(Effect::DisownVersions(self.disowned));
@@ -211,7 +215,7 @@ impl<'o, 'r> Transition<'o, 'r> {
         if self.jobs_changed {
             effects.push(Effect::JobsChanged);
         }
-        effects
+        Ok(effects)
     }
 
     fn ids(&mut self) -> Result<&mut NextIds, StoreError> {

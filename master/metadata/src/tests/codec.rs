@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::*;
 use crate::command::{
     AdmitWorker, AdvanceJob, AdvanceMetadataLoad, BeginLoad, BeginMetadataLoad, ChangeMount, DescribeMount,
-    EndJob, EndMetadataLoad, ExpireSessions, ExtendLoad, ForgetDirectory, Mount, SupersedeVersion, Unmount,
+    EndJob, EndMetadataLoad, ExpireSessions, ExtendLoad, ForgetDirectory, Mount, SupersedeVersion,
+    TrimOutbox, Unmount,
 };
 use crate::reply::{decode_reply, encode_reply};
 use crate::{CodecError, Coherence, Freshness, MountMode, MountOptions, OnOutage, OptionValue, Rejection};
@@ -131,6 +132,7 @@ fn commands() -> Vec<Command> {
         Command::AdvanceMetadataLoad(AdvanceMetadataLoad { advance, directories_done: 300 }),
         Command::EndMetadataLoad(EndMetadataLoad { end, directories_done: 300 }),
         Command::DescribeMount(description()),
+        Command::TrimOutbox(TrimOutbox { through: forebay_types::OutboxSequence::new(300) }),
     ]
 }
 
@@ -139,7 +141,7 @@ fn proposal(command: Command) -> Proposal {
 }
 
 /// Written once by this code. A change here would make each log that exists unreadable.
-const PINNED: [&str; 20] = [
+const PINNED: [&str; 21] = [
     concat!(
         "010401010201000707070707070707070707070707070701070707070707070707070707070707070707070707070707",
         "0707070707070707",
@@ -163,6 +165,7 @@ const PINNED: [&str; 20] = [
     "01040101020111ac020101020304050607010101640177ac02",
     "01040101020112ac02040101020304050607010101640177010172ac02",
     "01040101020113ac020101c00301020008",
+    "01040101020114ac02",
 ];
 
 #[test]
