@@ -17,6 +17,7 @@ mod listings;
 mod live_jobs;
 mod metrics;
 mod mount_states;
+mod outbox;
 mod registry;
 mod renewal;
 mod report;
@@ -49,5 +50,6 @@ pub use {
     freshness::{Checks, Verdict, validity},
     listing::Finish,
     listings::{Course, Joined, Listings, Waiting, Wanted},
+    registry::{ForgetList, Forgetting, OutboxProgress},
     single_names::{Asking, Compared, Ended, Failure, Question, SingleName, SingleNames, Wished},
 };

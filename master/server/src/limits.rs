@@ -12,8 +12,18 @@ pub(crate) const CLIENT_IDLE_MAX: Duration = Duration::from_secs(300);
 pub(crate) const CLIENTS_MAX: usize = 10_000;
 /// Most versions named in one answer to a heartbeat.
 pub(crate) const FORGET_PER_HEARTBEAT_MAX: usize = 10_000;
-/// Most versions that wait to be forgotten by one worker; beyond it they go by eviction.
+/// Most versions that wait to be forgotten by one worker. Beyond it those that are no file's any more are told later, from
+/// the outbox, and others go by eviction.
 pub(crate) const FORGET_PENDING_MAX: usize = 1_000_000;
+/// A worker that has so many versions still to forget is told no more from the outbox meanwhile.
+pub(crate) const FORGET_AHEAD_MAX: usize = 2 * FORGET_PER_HEARTBEAT_MAX;
+/// How often the outbox is looked at for what was not done by its wake-ups, and trimmed of what is done.
+pub(crate) const OUTBOX_LOOK_INTERVAL: Duration = Duration::from_secs(3);
+/// Rows of the outbox that are read at once.
+pub(crate) const OUTBOX_PAGE_ROWS: usize = 100;
+/// How long a master that has started trims nothing, since it does not know which workers there are: as long as it would
+/// remember one that it knows nothing of.
+pub(crate) const OUTBOX_START_WAIT: Duration = EMPTY_WORKER_DROPPED_AFTER;
 /// Most bytes of the mounts in one answer to a heartbeat, unless a single one is longer; the worker asks on for the rest.
 pub(crate) const MOUNTS_PAGE_BYTES_MAX: usize = 2 << 20;
 /// Most bytes of the paths and URIs of all mounts together, so that the list of all fits one message.
@@ -32,6 +42,9 @@ pub(crate) const COUNTED_MOUNTS_MAX: usize = 16 * forebay_types::limits::MOUNTS_
 pub(crate) const TIERS_MAX: usize = 64;
 /// Most versions that one heartbeat reports.
 pub(crate) const REPORTS_PER_HEARTBEAT_MAX: usize = 10_000;
+/// A heartbeat that reports fewer has all that the worker had to report: one that has more fills its heartbeat up, but for
+/// less than it finds in one step.
+pub(crate) const REPORTS_CAUGHT_UP_BELOW: usize = REPORTS_PER_HEARTBEAT_MAX / 2;
 /// Differences of a listing that travel in one log entry.
 pub(crate) const DIFFERENCES_PER_ENTRY: usize = 1000;
 /// Most directories whose last check is remembered; beyond it the oldest are asked again.

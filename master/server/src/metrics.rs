@@ -1,6 +1,7 @@
 //! What the master counts, as Prometheus shows it.
 
 use forebay_types::JobState;
+use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::request_cap::Urgency;
@@ -14,6 +15,7 @@ pub(crate) struct Metrics {
     skipped_entries: IntCounter,
     single_names: IntCounter,
     forgotten_entries: IntCounter,
+    pub(crate) outbox: OutboxMetrics,
     pub(crate) workers_live: IntGauge,
     pub(crate) workers_lost: IntGauge,
     pub(crate) mounts_unreachable: IntGauge,
@@ -25,24 +27,43 @@ pub(crate) struct Metrics {
     turns: IntCounterVec,
 }
 
+/// What is to be done outside of the master.
+#[derive(Debug)]
+pub(crate) struct OutboxMetrics {
+    pub(crate) rows: IntGauge,
+    pub(crate) rows_done: IntCounter,
+}
+
+/// Adds a metric to `registry`.
+fn registered<M: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: Result<M, prometheus::Error>,
+) -> Result<M, prometheus::Error> {
+    let metric = metric?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+impl OutboxMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let rows = IntGauge::new(
+            "forebay_master_outbox_rows_count",
+            "Rows of the outbox: what is still to be done outside of the master, or to be seen to be done",
+        );
+        let rows_done =
+            IntCounter::new("forebay_master_outbox_rows_done_total", "Rows of the outbox that were done");
+        Ok(Self { rows: registered(registry, rows)?, rows_done: registered(registry, rows_done)? })
+    }
+}
+
 impl Metrics {
     /// Adds the metrics to `registry`.
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let counters = |name, help, labels: &[&str]| {
-            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok::<_, prometheus::Error>(counters)
+            registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
         };
-        let counter = |name, help| {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
-        let gauge = |name, help| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
+        let counter = |name, help| registered(registry, IntCounter::new(name, help));
+        let gauge = |name, help| registered(registry, IntGauge::new(name, help));
         Ok(Self {
             proposals: counters(
                 "forebay_master_proposals_total",
@@ -92,6 +113,7 @@ impl Metrics {
                 "forebay_master_forgotten_entries_total",
                 "Files and links that were forgotten since their mounts knew more than their budget",
             )?,
+            outbox: OutboxMetrics::new(registry)?,
             workers_live: gauge("forebay_master_workers_live_count", "Workers that send heartbeats")?,
             workers_lost: gauge(
                 "forebay_master_workers_lost_count",
@@ -103,6 +125,12 @@ impl Metrics {
     pub(crate) fn count_proposal(&self, command: &str, committed: bool) {
         let outcome = if committed { "committed" } else { "failed" };
         self.proposals.with_label_values(&[command, outcome]).inc();
+    }
+
+    /// How many proposals of a command came about.
+    #[cfg(test)]
+    pub(crate) fn committed(&self, command: &str) -> u64 {
+        self.proposals.with_label_values(&[command, "committed"]).get()
     }
 
     pub(crate) fn count_job(&self, state: JobState) {

@@ -6,6 +6,7 @@
 mod counters;
 mod forgetting;
 mod locations;
+mod outbox;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,11 +19,11 @@ use forebay_types::{
 };
 
 pub(crate) use counters::{ClientCounters, Sums};
-pub(crate) use forgetting::ForgetList;
+pub use forgetting::{ForgetList, Forgetting};
 pub(crate) use locations::{Holding, Locations};
+pub use outbox::OutboxProgress;
 
 use crate::limits;
-use forgetting::Forgetting;
 
 /// What a worker says of itself when it begins a life.
 #[derive(Clone, Debug)]
@@ -68,6 +69,7 @@ pub(crate) struct Registered {
     /// What its entry and tiers take in a message, at most.
     text: usize,
     forgetting: Forgetting,
+    outbox: OutboxProgress,
 }
 
 /// All workers, and where what is cached.
@@ -155,6 +157,8 @@ impl Registry {
             mounts_revision: 0,
             text,
             forgetting,
+            // A new life may have on its disk what the last one let go, so it is compared with all rows anew.
+            outbox: OutboxProgress::default(),
         };
         self.workers.insert(id, registered);
         Ok(registration)
@@ -186,6 +190,7 @@ impl Registry {
             return false;
         }
         worker.last_contact = now;
+        worker.outbox.heard(versions.len() < limits::REPORTS_CAUGHT_UP_BELOW);
         if beat.mounts_revision != 0 {
             worker.mounts_revision = beat.mounts_revision;
         }
@@ -204,7 +209,10 @@ impl Registry {
     /// The versions that a worker must forget, as many as fit one answer. `taken` names the list that it took last;
     /// `None`: it does not say.
     pub(crate) fn forget_list(&mut self, id: WorkerId, taken: Option<u64>) -> ForgetList {
-        self.workers.get_mut(&id).map(|worker| worker.forgetting.next(taken)).unwrap_or_default()
+        let Some(worker) = self.workers.get_mut(&id) else { return ForgetList::default() };
+        let list = worker.forgetting.next(taken);
+        worker.outbox.took(worker.forgetting.taken_place());
+        list
     }
 
     /// Tells the workers that hold one of `files` to forget it.

@@ -33,6 +33,7 @@ use crate::listings::Listings;
 use crate::live_jobs::Jobs;
 use crate::metrics::Metrics;
 use crate::mount_states;
+use crate::outbox;
 use crate::registry::Registry;
 use crate::renewal;
 use crate::sealing::{SealingError, SealingKey};
@@ -185,6 +186,7 @@ impl Master {
         background.spawn(listing::reap(Arc::clone(&shared), background.token()));
         background.spawn(renewal::renew(Arc::clone(&shared), background.token()));
         background.spawn(budget::keep(Arc::clone(&shared), background.token()));
+        background.spawn(outbox::work(Arc::clone(&shared), background.token()));
         background.spawn(jobs::work(Arc::clone(&shared), background.token()));
         background.spawn(follow_references(Arc::clone(&shared), background.token()));
         background.spawn(watch_workers(Arc::clone(&shared), background.token()));

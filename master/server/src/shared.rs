@@ -137,7 +137,7 @@ impl Shared {
         effects.iter().for_each(|effect| self.work_effect(effect));
     }
 
-    /// The same after some were lost: looks for whatever there is to do.
+    /// The same after some were lost: looks for whatever there is to do. The outbox is looked at anyway.
     pub(crate) fn look_for_work(&self) {
         self.feed.lost();
         self.listings.wake_reaper();
@@ -146,6 +146,7 @@ impl Shared {
 
     fn work_effect(&self, effect: &Effect) {
         match effect {
+            // What this does not reach is found in the outbox.
             Effect::ForgetVersions(files) => self.registry.lock().forget(files),
             Effect::DisownVersions(files) => self.registry.lock().disown(files),
             // Clients are told by the feed; workers compare revisions in each heartbeat, a second later at most.

@@ -8,6 +8,7 @@ mod maintenance;
 mod metadata_loads;
 mod mounted_directories;
 mod outage;
+mod outbox;
 mod request_caps;
 mod single_names;
 mod slow_listings;

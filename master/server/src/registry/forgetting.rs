@@ -8,13 +8,13 @@ use crate::limits;
 
 /// What a worker is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ForgetList {
+pub struct ForgetList {
     /// Names the list; the worker says it back.
-    pub(crate) sequence: u64,
+    pub sequence: u64,
     /// To be dropped; with `disowned` at most [`limits::FORGET_PER_HEARTBEAT_MAX`].
-    pub(crate) files: Vec<FileId>,
+    pub files: Vec<FileId>,
     /// To be kept, and found by their content only.
-    pub(crate) disowned: Vec<FileId>,
+    pub disowned: Vec<FileId>,
 }
 
 /// What is to be done with a version.
@@ -26,9 +26,11 @@ enum Fate {
 
 /// What one worker has still to forget.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Forgetting {
+pub struct Forgetting {
     /// The oldest first, at most [`limits::FORGET_PENDING_MAX`].
     files: VecDeque<(FileId, Fate)>,
+    /// How many were taken before them: each has a place of its own, counted from 1.
+    taken: u64,
     /// How many of them, from the first on, make up the list that was told last.
     told: usize,
     /// The number of that list.
@@ -37,13 +39,37 @@ pub(super) struct Forgetting {
 
 impl Forgetting {
     /// Adds a version to be dropped, unless too many wait already.
-    pub(super) fn add(&mut self, file: FileId) {
+    pub fn add(&mut self, file: FileId) {
         self.push(file, Fate::Dropped);
     }
 
     /// The same for one to be disowned.
-    pub(super) fn add_disowned(&mut self, file: FileId) {
+    pub fn add_disowned(&mut self, file: FileId) {
         self.push(file, Fate::Disowned);
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// The place of the last one that was added.
+    #[must_use]
+    pub fn last_place(&self) -> u64 {
+        self.taken + self.files.len() as u64
+    }
+
+    /// The place of the last one that was taken.
+    #[must_use]
+    pub const fn taken_place(&self) -> u64 {
+        self.taken
     }
 
     fn push(&mut self, file: FileId, fate: Fate) {
@@ -54,9 +80,10 @@ impl Forgetting {
 
     /// What to tell a worker that took the list of number `taken` last: the same list again if that was another one.
     /// `None`: the worker does not say, so what it was told counts as taken.
-    pub(super) fn next(&mut self, taken: Option<u64>) -> ForgetList {
+    pub fn next(&mut self, taken: Option<u64>) -> ForgetList {
         if taken.is_none_or(|taken| taken == self.sequence) {
             self.files.drain(..self.told);
+            self.taken += self.told as u64;
             self.told = 0;
         }
         if self.told == 0 && !self.files.is_empty() {

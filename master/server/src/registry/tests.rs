@@ -3,11 +3,11 @@
 use super::*;
 use forebay_types::{Fingerprint, Incarnation, MountId, Timestamp, UnderStoreKey, VersionDescriptor};
 
-fn at(seconds: u64) -> BootInstant {
+pub(super) fn at(seconds: u64) -> BootInstant {
     BootInstant::from_boot(Duration::from_secs(seconds))
 }
 
-fn registration(address: &str) -> Registration {
+pub(super) fn registration(address: &str) -> Registration {
     Registration {
         address: address.to_owned(),
         host: HostId::new("host"),
@@ -17,11 +17,11 @@ fn registration(address: &str) -> Registration {
     }
 }
 
-fn register(registry: &mut Registry, now: BootInstant, id: WorkerId, address: &str) -> u64 {
+pub(super) fn register(registry: &mut Registry, now: BootInstant, id: WorkerId, address: &str) -> u64 {
     registry.register(now, id, registration(address)).expect("there is room")
 }
 
-fn file(counter: u64) -> FileId {
+pub(super) fn file(counter: u64) -> FileId {
     FileId { incarnation: Incarnation::new(1), counter }
 }
 
@@ -135,7 +135,7 @@ fn a_version_is_known_to_be_whole_where_one_worker_has_all_of_it() {
     assert!(!locations.is_whole(&version(10, 10)));
 }
 
-const LOST_AFTER: Duration = Duration::from_secs(10);
+pub(super) const LOST_AFTER: Duration = Duration::from_secs(10);
 
 /// A registry with one worker that holds one version of three bytes.
 fn with_one_holder() -> (Registry, WorkerId, u64) {
