@@ -19,8 +19,10 @@ use crate::random::Random;
 /// Whose task it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Node {
-    /// What happens to the cluster from outside; messages on their way.
+    /// Messages on their way, and what else is nobody's.
     Environment,
+    /// What happens to the cluster from outside.
+    Trouble,
     /// The leading master.
     Master,
     /// A client.

@@ -72,6 +72,14 @@ pub(crate) const ATTEMPTS_MAX: u32 = 4;
 pub(crate) const JOB_TICK: Duration = Duration::from_millis(100);
 /// A worker that was not heard of for this long is lost.
 pub(crate) const WORKER_LOST_AFTER: Duration = Duration::from_secs(10);
+/// How often the outbox is looked at.
+pub(crate) const OUTBOX_LOOK_INTERVAL: Duration = Duration::from_secs(3);
+/// Rows of the outbox that are read at once: few, so that it takes several pages.
+pub(crate) const OUTBOX_PAGE_ROWS: usize = 3;
+/// How long a master that has started trims nothing: longer than workers are away.
+pub(crate) const OUTBOX_START_WAIT: Duration = Duration::from_secs(100);
+/// What was freed has left the workers so long after the end of all trouble.
+pub(crate) const FREED_WITHIN: Duration = Duration::from_secs(90);
 /// How often a worker sends a heartbeat.
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// A load that says nothing for this long is given up.

@@ -5,6 +5,7 @@
 pub(crate) mod answers;
 pub(crate) mod listing;
 pub(crate) mod log;
+mod outbox;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -98,6 +99,8 @@ impl Master {
         spawn(Box::pin(async move { crate::job::work(&of, &to).await }));
         let (of, to) = (Rc::clone(world), Rc::clone(&master));
         spawn(Box::pin(async move { to.forget(&of).await }));
+        let (of, to) = (Rc::clone(world), Rc::clone(&master));
+        spawn(Box::pin(async move { outbox::work(&of, &to).await }));
         master
     }
 

@@ -40,6 +40,11 @@ impl Network {
         }
     }
 
+    /// Mends all ways.
+    pub(crate) fn mend(&self) {
+        self.cut_off.borrow_mut().clear();
+    }
+
     fn leg(&self, world: &World, from: Node, to: Node) -> Leg {
         let is_lost = self.cut_off.borrow().contains(&(from, to))
             || world.plan.has(Fault::MessageLost) && world.dice("lost", |random| random.chance(1, 40));

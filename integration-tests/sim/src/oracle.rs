@@ -13,6 +13,8 @@
 //! - `bytes-are-of-the-version`: what a handle reads is of the version that was opened.
 //! - `loads-are-whole`: what a worker says to have loaded is there, and a load that succeeded had each page of what it
 //!   was to load seen in its place.
+//! - `freed-versions-leave`: some time after the end of all trouble no worker has anything of a version that no file has
+//!   any more, but for what was written after it was freed, for whoever had it open.
 //! - `replicas-are-equal`, `the-state-is-sound`: see [`crate::master::log`].
 
 use std::cell::{Cell, RefCell};
@@ -65,6 +67,10 @@ pub struct Counts {
     pub single_names: u64,
     /// Those of them whose directory took longer to list than their freshness, which is not zero.
     pub dear_names: u64,
+    /// Versions that were freed and looked for.
+    pub freed: u64,
+    /// Rows of the outbox that were trimmed.
+    pub trimmed: u64,
 }
 
 impl AddAssign for Counts {
@@ -79,6 +85,8 @@ impl AddAssign for Counts {
         self.learned += more.learned;
         self.single_names += more.single_names;
         self.dear_names += more.dear_names;
+        self.freed += more.freed;
+        self.trimmed += more.trimmed;
     }
 }
 
@@ -111,6 +119,8 @@ pub(crate) struct Oracle {
     versions: RefCell<BTreeMap<FileId, (usize, String, Content)>>,
     /// When a worker last said, rightly, that a page is there.
     confirmed: RefCell<BTreeMap<(FileId, u32), Duration>>,
+    /// When each version was taken from the last file that had it.
+    freed: RefCell<BTreeMap<FileId, Duration>>,
     violation: RefCell<Option<Violation>>,
     counts: Cell<Counts>,
 }
@@ -236,6 +246,29 @@ impl Oracle {
         let mut confirmed = self.confirmed.borrow_mut();
         for page in pages {
             confirmed.insert((file, page), world.now());
+        }
+    }
+
+    /// No file has these versions any more.
+    pub(crate) fn freed(&self, files: &[FileId], now: Duration) {
+        self.freed.borrow_mut().extend(files.iter().map(|file| (*file, now)));
+    }
+
+    /// Checks that what was freed until `by` has left the workers.
+    pub(crate) fn check_freed(&self, world: &World, by: Duration) {
+        let freed = self.freed.borrow();
+        self.count(|counts| counts.freed += freed.values().filter(|at| **at <= by).count() as u64);
+        for (number, disk) in world.disks.iter().enumerate() {
+            for (file, written_at) in disk.versions() {
+                let Some(at) = freed.get(&file).filter(|at| **at <= by && written_at <= **at) else {
+                    continue;
+                };
+                let what = format!(
+                    "worker {number} has {file} at {:?}, which was freed at {at:?} and written at {written_at:?}",
+                    world.now()
+                );
+                self.report(world, "freed-versions-leave", what, &[format!("{file}")]);
+            }
         }
     }
 

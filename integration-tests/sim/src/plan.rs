@@ -98,6 +98,8 @@ pub enum Planted {
     OutageIsServed,
     /// The pages of a listing are asked for although its mount is in maintenance by now.
     ListsInMaintenance,
+    /// Workers are told what to forget by the wake-ups only, and rows of the outbox are taken for done.
+    OutboxIsNotRead,
 }
 
 /// One run.

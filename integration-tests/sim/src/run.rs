@@ -1,7 +1,9 @@
 //! Runs plans, and makes one that breaks a rule as small as it can.
 
+use std::rc::Rc;
 use std::time::Duration;
 
+use crate::limits::FREED_WITHIN;
 use crate::oracle::{Counts, Violation};
 use crate::plan::{Fault, Plan};
 use crate::random::Random;
@@ -37,6 +39,9 @@ pub fn run_with_lines(plan: &Plan, most: usize) -> (Outcome, Vec<String>) {
             break;
         }
     }
+    if world.oracle.violation().is_none() {
+        see_what_was_freed_leave(&world, &mut random);
+    }
     world.log.compare_replicas(&world);
     let outcome = Outcome {
         hash: world.trace.hash(),
@@ -47,6 +52,18 @@ pub fn run_with_lines(plan: &Plan, most: usize) -> (Outcome, Vec<String>) {
     let lines = world.trace.about(&[String::new()], most);
     world.end();
     (outcome, lines)
+}
+
+/// After the last step: all trouble ends, and what was freed until then must be gone after a while.
+fn see_what_was_freed_leave(world: &Rc<World>, random: &mut Random) {
+    let ended_at = world.now();
+    crate::trouble::end(world);
+    while world.now() < ended_at + FREED_WITHIN && world.oracle.violation().is_none() {
+        if !world.executor.step(random) {
+            break;
+        }
+    }
+    world.oracle.check_freed(world, ended_at);
 }
 
 /// The smallest run found that breaks the same rule: without each kind of trouble that it does not need, and no longer

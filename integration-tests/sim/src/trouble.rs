@@ -1,4 +1,5 @@
-//! What befalls the cluster: objects that change, under-stores with moods, crashes, cuts, clocks that jump, and jobs.
+//! What befalls the cluster: objects that change, under-stores with moods, crashes, cuts, clocks that jump, and jobs; and
+//! how all of it ends.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -41,8 +42,26 @@ pub(crate) fn begin(world: &Rc<World>) {
     }
 }
 
+/// Ends all of it: whoever is down comes back, and nobody asks for anything any more.
+pub(crate) fn end(world: &Rc<World>) {
+    world.note(format_args!("all trouble ends"));
+    world.executor.crash(Node::Trouble);
+    (0..CLIENTS).for_each(|number| world.executor.crash(Node::Client(number)));
+    world.network.mend();
+    for mount in &world.mounts {
+        mount.store.set_mood(Mood::Well, world.now());
+        mount.store.set_closed(false);
+    }
+    if !world.is_up(Node::Master) {
+        world.start_master();
+    }
+    for number in (0..WORKERS).filter(|number| !world.is_up(Node::Worker(*number))) {
+        world.start_worker(number);
+    }
+}
+
 fn run<F: Future<Output = ()> + 'static>(world: &Rc<World>, befall: impl FnOnce(Rc<World>) -> F) {
-    world.executor.spawn(Node::Environment, befall(Rc::clone(world)));
+    world.executor.spawn(Node::Trouble, befall(Rc::clone(world)));
 }
 
 async fn pause(world: &Rc<World>, purpose: &'static str, from_seconds: u64, to_seconds: u64) {

@@ -9,13 +9,14 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use forebay_block_store::{
-    ChangeCursor, Changes, Demand, Eviction, Index, PageIndex, PageRange, TierKind, TierLimits,
+    CachedVersion, ChangeCursor, Changes, Demand, Eviction, Index, PageIndex, PageRange, TierKind, TierLimits,
 };
 use forebay_types::{ByteCount, ErrorKind, PAGE_LENGTH, VersionDescriptor, WorkerId};
 
 use crate::executor::Node;
 use crate::limits::{HEARTBEAT_INTERVAL, LOAD_ROUNDS_MAX};
 use crate::plan::{Fault, Planted};
+use crate::registry::{Beat, Report};
 use crate::store::{Content, PageBytes, StoreFault};
 use crate::world::World;
 
@@ -80,39 +81,48 @@ impl Worker {
     /// Tells the master what changed, and drops what it says is to be forgotten.
     async fn beat(self: &Rc<Self>, world: &Rc<World>) {
         let mut told_all_to = None;
+        let mut taken = 0;
         loop {
             world.sleep(HEARTBEAT_INTERVAL).await;
             let (changed, next) = match self.index.borrow().changes_since(self.cursor.get()) {
                 Changes::Since { versions, next, .. } => (versions, next),
                 Changes::TooOld => (Vec::new(), self.cursor.get()),
             };
-            let listed = |versions: Vec<forebay_block_store::CachedVersion>| {
-                versions.into_iter().map(|version| (version.file, version.is_complete)).collect::<Vec<_>>()
-            };
-            let all = listed(self.index.borrow().list(None, usize::MAX));
-            let (id, changed, known) = (self.id(), listed(changed), told_all_to);
+            let all = self.index.borrow().list(None, usize::MAX);
+            let [all, changed] =
+                [all, changed].map(|versions| versions.iter().map(report).collect::<Vec<_>>());
+            let (id, known, at) = (self.id(), told_all_to, world.now());
             let asking = world.call((self.node(), Node::Master), HEARTBEAT_INTERVAL * 5, move |world| {
                 let (all, changed) = (all.clone(), changed.clone());
                 Box::pin(async move {
                     let leader = world.leader()?;
                     let life = leader.leads_since;
                     let is_all = known != Some(life) || !leader.registry.borrow().knows(id);
-                    let versions = if is_all { all } else { changed };
-                    let moment = (world.clock(Node::Master), is_all);
-                    let forget = leader.registry.borrow_mut().heard(id, capacity(), moment, &versions);
-                    Ok::<_, ErrorKind>((life, forget))
+                    let reports = if is_all { all } else { changed };
+                    // As one that registers anew says nothing of lists that it took in an earlier life.
+                    let beat = Beat { at, is_all, taken: if is_all { 0 } else { taken } };
+                    let now = world.clock(Node::Master);
+                    let forget = leader.registry.borrow_mut().heard(id, capacity(), now, beat, &reports);
+                    Ok::<_, ErrorKind>((life, is_all, forget))
                 })
             });
-            let Ok(Ok((life, forget))) = asking.await else {
+            let Ok(Ok((life, is_all, forget))) = asking.await else {
                 // What was told may not have come, so all is told again.
                 told_all_to = None;
                 continue;
             };
             (told_all_to, _) = (Some(life), self.cursor.set(next));
-            for file in forget {
+            if is_all {
+                taken = 0;
+            }
+            if forget.sequence == taken {
+                continue;
+            }
+            for file in forget.files {
                 let action = self.index.borrow_mut().detach(file, forebay_block_store::Reason::Freed);
                 fill::perform(world, self, action.into_iter().collect()).await;
             }
+            taken = forget.sequence;
         }
     }
 
@@ -244,6 +254,11 @@ fn eviction(world: &World, number: u8) -> Eviction {
     let all = Eviction::ALL;
     let chosen = (world.plan.seed + u64::from(number)) % all.len() as u64;
     all[usize::try_from(chosen).expect("below their number")]
+}
+
+fn report(version: &CachedVersion) -> Report {
+    let CachedVersion { file, cached, is_complete } = *version;
+    Report { file, is_held: cached > ByteCount::ZERO || is_complete, is_whole: is_complete }
 }
 
 const fn capacity() -> ByteCount {

@@ -244,7 +244,7 @@ impl World {
         match node {
             Node::Master => self.master.borrow().is_some(),
             Node::Worker(number) => self.workers.borrow().contains_key(&number),
-            Node::Client(_) | Node::Environment => true,
+            Node::Client(_) | Node::Environment | Node::Trouble => true,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use forebay_sim::{Plan, Planted, run, shrink};
 
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 120;
 const STEPS: u64 = 20_000;
 
 /// The first seed by which a mistake is found to break a rule; the same run without it is sound.
@@ -72,6 +72,11 @@ fn old_news_of_a_mount_that_wants_an_error_in_an_outage_are_caught() {
 #[test]
 fn a_listing_that_goes_on_in_maintenance_is_caught() {
     caught(Planted::ListsInMaintenance, "nobody-is-asked-in-maintenance");
+}
+
+#[test]
+fn an_outbox_that_is_not_read_is_caught() {
+    caught(Planted::OutboxIsNotRead, "freed-versions-leave");
 }
 
 #[test]

@@ -105,6 +105,11 @@ impl Log {
             let index = first + offset + 1;
             let name = entries[index - 1].proposal.command.name();
             world.note(format_args!("log:{index} {name} {:?}", outcome.reply));
+            for effect in &outcome.effects {
+                if let Effect::ForgetVersions(files) = effect {
+                    world.oracle.freed(files, world.now());
+                }
+            }
             effects.extend(outcome.effects);
             if let Some(sender) = self.waiting.borrow_mut().remove(&index) {
                 // Whoever proposed may have given up.

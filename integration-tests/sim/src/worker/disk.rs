@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use forebay_block_store::{
     GenerationKey, IdentityDigest, Index, IndexAction, Location, PageIndex, PageSet, Restored, TierIndex,
@@ -31,6 +32,8 @@ struct Files {
     identity: IdentityDigest,
     length: ByteCount,
     pages: BTreeMap<u32, OnDisk>,
+    /// When something was written into it last.
+    written_at: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,9 +45,15 @@ struct OnDisk {
 
 impl Disk {
     /// Makes the files of a generation, or finds them.
-    pub(super) fn create(&self, key: GenerationKey, identity: IdentityDigest, length: ByteCount) {
+    pub(super) fn create(
+        &self,
+        key: GenerationKey,
+        (identity, length): (IdentityDigest, ByteCount),
+        now: Duration,
+    ) {
         let mut files = self.files.borrow_mut();
-        files.entry(key).or_insert_with(|| Files { identity, length, pages: BTreeMap::new() });
+        let new = || Files { identity, length, pages: BTreeMap::new(), written_at: now };
+        files.entry(key).or_insert_with(new);
     }
 
     /// Whether both files of a generation are there.
@@ -53,8 +62,9 @@ impl Disk {
     }
 
     /// Writes a page's bytes; its record says nothing of it yet.
-    pub(super) fn write(&self, key: GenerationKey, bytes: PageBytes) {
+    pub(super) fn write(&self, key: GenerationKey, bytes: PageBytes, now: Duration) {
         if let Some(files) = self.files.borrow_mut().get_mut(&key) {
+            files.written_at = now;
             files.pages.insert(bytes.page, OnDisk { bytes, has_record: false, is_rotten: false });
         }
     }
@@ -88,6 +98,11 @@ impl Disk {
             let page = files.pages.get(&bytes.page);
             page.is_some_and(|page| page.has_record && page.bytes == bytes)
         })
+    }
+
+    /// The versions of which something is here, and when that was written last.
+    pub(crate) fn versions(&self) -> Vec<(FileId, Duration)> {
+        self.files.borrow().iter().map(|(key, files)| (key.file, files.written_at)).collect()
     }
 
     /// One bit rots.

@@ -44,7 +44,7 @@ pub(super) async fn store(
         return perform(world, worker, actions).await;
     }
     wait(world).await;
-    disk.write(key, bytes);
+    disk.write(key, bytes, world.now());
     wait(world).await;
     disk.set_record(key, page, true);
     wait(world).await;
@@ -62,7 +62,7 @@ async fn open_files(world: &Rc<World>, worker: &Worker, wanted: &Wanted, slot: S
     if slot.records.is_some() {
         return disk.has_files(key);
     }
-    disk.create(key, wanted.identity, wanted.length);
+    disk.create(key, (wanted.identity, wanted.length), world.now());
     worker.index.borrow_mut().created(key, RECORDS);
     true
 }
