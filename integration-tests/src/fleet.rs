@@ -44,7 +44,7 @@ impl Fleet {
     #[must_use]
     pub fn start_on(listen: &'static str, workers: usize) -> Self {
         let dir = TempDir::new().expect("a folder");
-        let (master, ready) = start_master(dir.path(), listen);
+        let (master, ready) = start_master(dir.path(), "master", listen, &[]);
         let address = ready.value("listen").to_owned();
         let (mounts, pages) = (Vec::new(), Vec::new());
         let mut fleet = Self { master, workers: Vec::new(), mounts, pages, address, listen, dir };
@@ -76,7 +76,15 @@ impl Fleet {
     /// # Panics
     /// When it does not get ready.
     pub fn restart_master(&mut self) {
-        self.master = start_master(self.dir.path(), &self.address).0;
+        self.master = start_master(self.dir.path(), "master", &self.address, &[]).0;
+    }
+
+    /// Starts another master at its address, in a folder of its own, with the state that a backup has.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn restore_master(&mut self, backup: &str) {
+        self.master = start_master(self.dir.path(), "restored", &self.address, &["--restore", backup]).0;
     }
 
     /// Mounts the namespace on host `host`.
@@ -155,9 +163,10 @@ impl Fleet {
     }
 }
 
-fn start_master(dir: &Path, listen: &str) -> (Process, ReadyLine) {
-    let folder = dir.join("master").display().to_string();
-    let arguments = ["master", "--id", "1", "--dir", &folder, "--listen", listen].map(str::to_owned);
+fn start_master(dir: &Path, folder: &str, listen: &str, further: &[&str]) -> (Process, ReadyLine) {
+    let folder = dir.join(folder).display().to_string();
+    let arguments = ["master", "--id", "1", "--dir", &folder, "--listen", listen];
+    let arguments: Vec<_> = arguments.iter().chain(further).map(|part| (*part).to_owned()).collect();
     Process::start("master", &arguments, &[], dir)
 }
 
