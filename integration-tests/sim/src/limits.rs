@@ -34,6 +34,8 @@ pub(crate) const SINGLE_NAME_ATTEMPTS_MAX: usize = 3;
 pub(crate) const DIFFERENCES_PER_ENTRY: usize = 3;
 /// Pages of a listing that were fetched and wait to be compared.
 pub(crate) const LISTING_PAGES_WAITING_MAX: usize = 2;
+/// How long a listing waits for looks at single entries that began before it did.
+pub(crate) const LOOKS_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a listing waits for somebody who wants more of it.
 pub(crate) const LISTING_UNWANTED_MAX: Duration = Duration::from_secs(30);
 /// How often it is looked which directories are due.

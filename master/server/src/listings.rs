@@ -3,6 +3,8 @@
 //! Of each directory one listing is under way. Whoever needs a younger one waits for the next, which begins when that
 //! one ends, and is one for all who wait. A listing goes on only as far as somebody wants it to.
 
+mod looks;
+
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,12 +16,15 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::limits;
 use crate::listing::Finish;
+pub(crate) use looks::Look;
+use looks::Looks;
 
 /// The listings under way.
 #[derive(Debug)]
 pub struct Listings {
     /// Held only to look up, insert or remove.
     under_way: Mutex<HashMap<InodeId, UnderWay>>,
+    looks: Looks,
     pub(crate) places: Semaphore,
     /// How many listings for which nobody waits may be under way.
     pub(crate) background: Arc<Semaphore>,
@@ -64,8 +69,11 @@ pub struct Course {
     pub begun_at: LogIndex,
     /// The under-store was asked and has not answered.
     pub is_asking: bool,
-    /// Up to where each of the last pages reached, and when it was asked for.
+    /// Up to where each of the last pages reached, and when it was asked for, or an older look began of which something
+    /// may be left.
     pub recent: VecDeque<(ListingPosition, BootInstant)>,
+    /// Begin of the oldest look at one of its entries that began since.
+    oldest_look: Option<BootInstant>,
     /// `None` while it goes on.
     pub ended: Option<Ended>,
     /// Somebody waits for it, or for the one after it, who is no job and no renewal.
@@ -119,6 +127,7 @@ impl Default for Listings {
     fn default() -> Self {
         Self {
             under_way: Mutex::default(),
+            looks: Looks::default(),
             places: Semaphore::new(limits::LISTINGS_IN_FLIGHT_MAX),
             background: Arc::new(Semaphore::new(limits::BACKGROUND_LISTINGS_MAX)),
             for_jobs: Semaphore::new(limits::JOB_LISTINGS_MAX),
@@ -181,9 +190,43 @@ impl Listings {
             now.send_modify(|course| {
                 course.began = Some(at);
                 course.gone = Arc::clone(&gone);
+                // The listing waits for those from before.
+                course.oldest_look = None;
             });
         }
         gone
+    }
+
+    /// Somebody looks at an entry of a directory from `at` on, and will bring what was seen into the state before that is
+    /// dropped.
+    pub fn look(&self, directory: InodeId, at: BootInstant) -> Look {
+        let under_way = self.under_way.lock();
+        if let Some(UnderWay { now, .. }) = under_way.get(&directory) {
+            now.send_modify(|course| {
+                course.oldest_look = Some(course.oldest_look.map_or(at, |old| old.min(at)))
+            });
+        }
+        // While the table is locked no listing begins that would miss it.
+        self.looks.begin(directory, at)
+    }
+
+    /// Waits until all looks at a directory's entries have ended that are older than a listing that began at `at`, before
+    /// that one notes how far the log is. Cancel safe.
+    pub async fn older_looks_ended(&self, directory: InodeId, at: BootInstant) {
+        self.looks.older_ended(directory, at).await;
+    }
+
+    /// The listing goes on beside looks that are older than its begin at `at`: what it says is as old as they are. Gives
+    /// how old that is.
+    pub fn goes_on_beside_looks(&self, directory: InodeId, at: BootInstant) -> BootInstant {
+        let Some(oldest) = self.looks.oldest(directory, at) else { return at };
+        if let Some(UnderWay { now, .. }) = self.under_way.lock().get(&directory) {
+            now.send_modify(|course| {
+                course.began = Some(oldest);
+                course.oldest_look = Some(oldest);
+            });
+        }
+        oldest
     }
 
     /// A page that was asked for at `asked` is in the state, and with it all that stands up to `passed`.
@@ -192,6 +235,7 @@ impl Listings {
             now.send_modify(|course| {
                 course.wants.passed += 1;
                 let Some(passed) = passed else { return };
+                let asked = course.oldest_look.map_or(asked, |look| look.min(asked));
                 course.recent.push_back((passed.clone(), asked));
                 if course.recent.len() > limits::LISTING_PAGES_REMEMBERED {
                     course.recent.pop_front();
@@ -388,6 +432,28 @@ mod tests {
         drop(listings.join(DIRECTORY, |_| true, first_names));
         assert!(listings.more_wanted(DIRECTORY).await, "whoever reads on is served first");
         assert!(listings.ended(DIRECTORY, Ok(Finish::GivenUp), false) && next.borrow().ended.is_none());
+    }
+
+    #[test]
+    fn a_page_is_as_old_as_the_oldest_look_that_began_since_the_listing_did() {
+        let (listings, first) = begun();
+        let at = |seconds| BootInstant::from_boot(Duration::from_secs(seconds));
+        drop(listings.look(DIRECTORY, at(4)));
+        listings.began(DIRECTORY, BEGAN);
+        let place = |name: &str| {
+            let name = EntryName::new(name.as_bytes().to_vec()).expect("legal");
+            ListingPosition::of(&name, forebay_types::EntryKind::File)
+        };
+        listings.passed(DIRECTORY, Some(place("a")), at(5));
+        drop(listings.look(InodeId::new(9), at(6)));
+        let _look = listings.look(DIRECTORY, at(7));
+        listings.passed(DIRECTORY, Some(place("b")), at(6));
+        listings.passed(DIRECTORY, Some(place("c")), at(8));
+        let ages = first.borrow().recent.iter().map(|(_, asked)| *asked).collect::<Vec<_>>();
+        assert_eq!(ages, [5, 6, 7].map(at));
+        assert_eq!(listings.goes_on_beside_looks(DIRECTORY, at(7)), at(7), "it is not older");
+        assert_eq!(listings.goes_on_beside_looks(DIRECTORY, at(9)), at(7));
+        assert_eq!(first.borrow().began, Some(at(7)));
     }
 
     #[test]

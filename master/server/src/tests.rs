@@ -3,6 +3,7 @@
 mod bucket;
 mod budget;
 mod large_listings;
+mod late_looks;
 mod long_answers;
 mod maintenance;
 mod metadata_loads;

@@ -11,6 +11,7 @@ use forebay_master::{Course, Finish, Joined, Verdict, Waiting, Wanted};
 use forebay_metadata::{Command, Directory, Edge, Freshness, Inode, SupersedeVersion, query};
 use forebay_runtime::BootInstant;
 use forebay_types::{EntryKind, EntryName, ErrorKind, InodeId, ListingPosition, LogIndex};
+use futures::channel::oneshot;
 
 use self::pages::Listing;
 pub(crate) use self::single::{Single, ask_single};
@@ -401,6 +402,7 @@ pub(crate) async fn compare(world: &Rc<World>, master: &Rc<Master>, file: &Inode
     let mount = world.mount_of(file).ok_or(ErrorKind::NotFound)?;
     let path = String::from_utf8_lossy(version.key.as_bytes()).into_owned();
     may_ask(world, mount)?;
+    let look = master.listings.look(file.parent, Master::now(world));
     let asked = look_at(world, mount, &path, Content::of(&version.fingerprint));
     let (found, at) = match world.executor.within(patience(world, master, mount), asked).await {
         Some(Ok(looked)) => looked,
@@ -416,7 +418,8 @@ pub(crate) async fn compare(world: &Rc<World>, master: &Rc<Master>, file: &Inode
         Seen::File(content) => Some(content.fingerprint()),
         Seen::Absent => None,
         Seen::Directory => {
-            // What has its place only a listing can show.
+            // What has its place only a listing can show, which would wait for this look.
+            drop(look);
             let parent = query::attributes(&*world.log.store.borrow(), file.parent);
             let parent = parent.expect("memory can be read").ok_or(ErrorKind::NotFound)?;
             return list_now(world, master, &Place::of(world, parent)?).await;
@@ -427,8 +430,17 @@ pub(crate) async fn compare(world: &Rc<World>, master: &Rc<Master>, file: &Inode
     }
     let name = path.rsplit('/').next().unwrap_or_default().to_owned();
     let evidence = Evidence { mount, path, directory: file.parent, name, at };
-    let command = SupersedeVersion { inode: file.id, seen: version.file, fingerprint };
-    master.propose(world, Command::SupersedeVersion(command), vec![evidence]).await.map(drop)
+    let command =
+        Command::SupersedeVersion(SupersedeVersion { inode: file.id, seen: version.file, fingerprint });
+    let (of, proposer) = (Rc::clone(world), Rc::clone(master));
+    let (sender, proposed) = oneshot::channel();
+    // Whoever asked may go away meanwhile; the look ends when the log has it all the same.
+    world.executor.spawn(Node::Master, async move {
+        let proposed = proposer.propose(&of, command, vec![evidence]).await;
+        drop(look);
+        let _ = sender.send(proposed.map(drop));
+    });
+    proposed.await.unwrap_or(Err(ErrorKind::Unavailable))
 }
 
 /// What the place of a file is: one request where the file is as it was, and another where it is not.

@@ -9,6 +9,7 @@ use super::outage::{is_outage_of_file, note_outage, past_freshness, patience};
 use super::vanished;
 use crate::error::MasterError;
 use crate::limits::STAT_REQUESTS;
+use crate::listings::Look;
 use crate::request_cap::Urgency;
 use crate::shared::Shared;
 
@@ -40,6 +41,7 @@ pub(crate) async fn compare(
     };
     let store = shared.under_store(mount)?;
     shared.turn(mount.id, Urgency::Foreground, 1).await?;
+    let look = shared.listings.look(file.parent, shared.clock.boot_instant());
     let asked = tokio::time::timeout(patience(shared, mount), store.fingerprint(&version.key)).await;
     let found = asked.map_err(|_| MasterError::Silent { uri: mount.uri.to_string() })??;
     shared.under_stores.note_well(mount.id);
@@ -55,6 +57,24 @@ pub(crate) async fn compare(
         return vanished::correct(shared, file, mount).await;
     }
     let fingerprint = stands.and_then(|stands| stands.fingerprint);
-    let command = SupersedeVersion { inode: file.id, seen: version.file, fingerprint };
-    shared.propose(None, Command::SupersedeVersion(command)).await.map(drop)
+    let command =
+        Command::SupersedeVersion(SupersedeVersion { inode: file.id, seen: version.file, fingerprint });
+    propose_seen(shared, command, look).await
+}
+
+/// Brings into the state what a look saw. Whoever asked may go away meanwhile; the look ends when the log has it all the
+/// same.
+pub(super) async fn propose_seen(
+    shared: &Arc<Shared>,
+    command: Command,
+    look: Look,
+) -> Result<(), MasterError> {
+    let of = Arc::clone(shared);
+    let proposed = tokio::spawn(async move {
+        let proposed = of.propose(None, command).await;
+        drop(look);
+        proposed.map(drop)
+    });
+    // It ends early only with the process.
+    proposed.await.unwrap_or(Err(MasterError::ListingGivenUp))
 }

@@ -70,8 +70,12 @@ struct PageNews {
 
 impl Listing<'_> {
     pub(super) async fn run(&self) -> Result<Finish, MasterError> {
-        let (id, began) = (self.directory.id, self.shared.clock.boot_instant());
+        let (id, mut began) = (self.directory.id, self.shared.clock.boot_instant());
         let gone = self.shared.listings.began(id, began);
+        let older_looks = self.shared.listings.older_looks_ended(id, began);
+        if tokio::time::timeout(limits::LOOKS_PATIENCE, older_looks).await.is_err() {
+            began = self.shared.listings.goes_on_beside_looks(id, began);
+        }
         let (begun_at, was_loaded) = self.shared.begin(move |state| Ok(query::is_loaded(state, id)?)).await?;
         self.shared.listings.compares_since(id, begun_at);
         let mut pages = Pages::ask(self.shared, self.directory, self.mount)?;

@@ -244,6 +244,7 @@ impl Asker {
         let _place = shared.single_names.places.acquire().await.expect("never closed");
         let began = shared.clock.boot_instant();
         shared.single_names.began(&self.of, began);
+        let _look = shared.listings.look(self.of.0, began);
         let compared = |edge: Option<Edge>| Compared { began, changed_at: edge.map(|edge| edge.changed_at) };
         let (begun_at, (edge, _)) = shared.begin(|state| self.known(state)).await?;
         if edge.as_ref().is_some_and(|edge| edge.origin == EdgeOrigin::MountPoint) {

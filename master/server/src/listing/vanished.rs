@@ -9,6 +9,7 @@ use forebay_metadata::{ApplyListing, Command, Inode, MountRecord};
 use forebay_types::ErrorKind;
 use forebay_under_store::ListedObject;
 
+use super::file::propose_seen;
 use crate::difference::difference;
 use crate::error::MasterError;
 use crate::limits;
@@ -28,6 +29,7 @@ pub(super) async fn correct(
     mount: &MountRecord,
 ) -> Result<(), MasterError> {
     let Some(name) = entry.name.clone() else { return Ok(()) };
+    let look = shared.listings.look(entry.parent, shared.clock.boot_instant());
     let (begun_at, ()) = shared.begin(|_| Ok(())).await?;
     let store = shared.under_store(mount)?;
     shared.may_ask_on(mount.id)?;
@@ -40,5 +42,5 @@ pub(super) async fn correct(
         None => (Vec::new(), vec![name]),
     };
     let command = ApplyListing { directory: entry.parent, begun_at, upserts, removals, complete: false };
-    shared.propose(None, Command::ApplyListing(command)).await.map(drop)
+    propose_seen(shared, Command::ApplyListing(command), look).await
 }

@@ -19,7 +19,8 @@ use parking_lot::Mutex;
 
 use super::{Place, may_ask};
 use crate::limits::{
-    DIFFERENCES_PER_ENTRY, LISTING_PAGES_WAITING_MAX, LISTING_UNWANTED_MAX, UNDER_STORE_DEADLINE,
+    DIFFERENCES_PER_ENTRY, LISTING_PAGES_WAITING_MAX, LISTING_UNWANTED_MAX, LOOKS_PATIENCE,
+    UNDER_STORE_DEADLINE,
 };
 use crate::master::Master;
 use crate::master::log::Evidence;
@@ -55,9 +56,13 @@ struct News {
 
 impl Listing<'_> {
     pub(super) async fn run(&self) -> Result<Finish, ErrorKind> {
-        let (id, began) = (self.place.directory.id, Master::now(self.world));
+        let (id, mut began) = (self.place.directory.id, Master::now(self.world));
         self.world.note(format_args!("listing of {}:{:?} {id} begins", self.place.mount, self.place.path()));
         let gone = self.master.listings.began(id, began);
+        let older_looks = self.master.listings.older_looks_ended(id, began);
+        if self.world.executor.within(LOOKS_PATIENCE, older_looks).await.is_none() {
+            began = self.master.listings.goes_on_beside_looks(id, began);
+        }
         self.master.confirm(self.world).await;
         let (begun_at, was_loaded) =
             (self.world.log.applied(), self.state(|state| query::is_loaded(state, id)));

@@ -188,6 +188,7 @@ impl Asker {
         let began = Master::now(world);
         self.master.single_names.asks(&self.of);
         self.master.single_names.began(&self.of, began);
+        let _look = self.master.listings.look(self.of.0, began);
         self.known().await?;
         let begun_at = world.log.applied();
         let evidence = |at| self.place.evidence(&self.of.1.to_string(), at);
