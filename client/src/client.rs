@@ -22,6 +22,7 @@ use crate::outages::Outages;
 use crate::route::Route;
 use crate::session::{Session, random_number};
 use crate::settings::ClientSettings;
+use crate::stale::StaleVersions;
 use crate::worker_channels::WorkerChannels;
 
 /// A client of one cluster. Cheap to clone; clones share connections, counters and the memory for readahead.
@@ -44,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) grants: Arc<Grants>,
     pub(crate) directories: Directories<PackedEntry>,
     pub(crate) outages: Outages,
+    pub(crate) stale: StaleVersions,
     /// A permit is a byte that is read ahead.
     pub(crate) readahead: Arc<Semaphore>,
     pub(crate) tracker: TaskTracker,
@@ -87,6 +89,7 @@ impl Client {
             grants,
             directories,
             outages: Outages::default(),
+            stale: StaleVersions::default(),
             readahead: Arc::new(Semaphore::new(READAHEAD_BYTES_MAX)),
             tracker,
             _stop: token.clone().drop_guard(),

@@ -239,6 +239,8 @@ pub(crate) struct Master {
     news: Mutex<VecDeque<Result<Followed, WireError>>>,
     told: Notify,
     /// The places that were asked after.
+    /// What was to be compared.
+    pub(crate) refreshed: Mutex<Vec<(u64, Option<v1::FileId>)>>,
     pub(crate) followed_after: Mutex<Vec<Option<u64>>>,
 }
 
@@ -368,8 +370,13 @@ impl Namespace for Master {
         unused()
     }
 
-    async fn refresh(&self, _: Request<v1::RefreshRequest>) -> Result<Response<v1::RefreshResponse>, Status> {
-        unused()
+    async fn refresh(
+        &self,
+        request: Request<v1::RefreshRequest>,
+    ) -> Result<Response<v1::RefreshResponse>, Status> {
+        let v1::RefreshRequest { inode, stale, .. } = request.into_inner();
+        self.refreshed.lock().push((inode, stale));
+        Ok(Response::new(v1::RefreshResponse {}))
     }
 
     async fn follow_changes(

@@ -300,7 +300,12 @@ impl Fetch {
     fn give_up(&self, error: ClientError, kind: ErrorKind, offset: u64, begun: Instant) -> ClientError {
         let (key, file) = (self.version.key.clone(), self.version.file);
         match kind {
-            ErrorKind::Stale => ClientError::Stale { key, file },
+            ErrorKind::Stale => {
+                if let Some(inode) = self.renewed_by.get() {
+                    self.client.found_stale(*inode, file);
+                }
+                ClientError::Stale { key, file }
+            }
             _ if kind.is_retryable() => {
                 let (waited, last) = (begun.elapsed(), error.to_string());
                 ClientError::NoWorker { key, file, offset, waited, last, kind }

@@ -27,7 +27,7 @@ use crate::limits::{
     DESCRIPTORS_PER_HOLD, HOLD_DEADLINE, HOLD_RECONNECT_PAUSE, HOLDS_OPEN_MIN, INLINE_READ_MAX,
 };
 use connection::{Answer, Connection};
-use resting::{FileState, MayRest};
+use resting::{FileState, MayRest, Shelf};
 
 pub use resting::RestingHold;
 
@@ -41,6 +41,7 @@ pub struct Hold {
     length: ByteCount,
     state: FileState,
     release: Release,
+    shelf: Arc<Shelf>,
 }
 
 /// An open file of a worker, and its place among those that this process may have open.
@@ -73,6 +74,7 @@ pub(crate) struct LocalWorkers {
     sockets: Mutex<BTreeMap<PathBuf, Socket>>,
     /// How many files of theirs may be open at once.
     places: Arc<Semaphore>,
+    shelf: Arc<Shelf>,
     /// Told when resting holds are wanted back.
     wanted_back: Arc<Notify>,
     tracker: TaskTracker,
@@ -103,7 +105,7 @@ impl Hold {
     /// Goes on holding for whoever else has the file open, or for the next one.
     #[must_use]
     pub fn rest(self) -> RestingHold {
-        RestingHold::new(self.file, self.state, self.release)
+        RestingHold::new(self.file, self.state, self.release, &self.shelf)
     }
 
     /// Up to `length` bytes from `offset` on; fewer at the end of the file. Blocks while a disk is read.
@@ -171,8 +173,11 @@ impl LocalWorkers {
     pub(crate) fn new(tracker: TaskTracker, token: CancellationToken) -> Self {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
         let places = usize::try_from(limit / DESCRIPTORS_PER_HOLD).unwrap_or(usize::MAX);
-        let places = Arc::new(Semaphore::new(places.clamp(HOLDS_OPEN_MIN, Semaphore::MAX_PERMITS)));
-        Self { sockets: Mutex::default(), places, wanted_back: Arc::default(), tracker, token }
+        let places = places.clamp(HOLDS_OPEN_MIN, Semaphore::MAX_PERMITS);
+        // What rests must leave places to others.
+        let shelf = Arc::new(Shelf::new(places / 2));
+        let places = Arc::new(Semaphore::new(places));
+        Self { sockets: Mutex::default(), places, shelf, wanted_back: Arc::default(), tracker, token }
     }
 
     /// Waits until a worker wants resting holds back, or is gone. Cancel safe; for one at a time.
@@ -191,7 +196,7 @@ impl LocalWorkers {
         let Some(connection) = self.connection(socket) else { return Ok(None) };
         let answer = tokio::time::timeout(HOLD_DEADLINE, connection.hold(version, capability, place)).await;
         match answer {
-            Ok(Some(Answer::Given(given))) => given.checked(version),
+            Ok(Some(Answer::Given(given))) => given.checked(version, &self.shelf),
             Ok(Some(Answer::Refused(kind, message))) => {
                 Err(ClientError::Answer { kind, message, leader: None })
             }
@@ -232,7 +237,7 @@ impl LocalWorkers {
 
 impl Given {
     /// The hold, if its file can be the version's.
-    fn checked(self, version: &VersionDescriptor) -> Result<Option<Hold>, ClientError> {
+    fn checked(self, version: &VersionDescriptor, shelf: &Arc<Shelf>) -> Result<Option<Hold>, ClientError> {
         let Self { file, changed, release } = self;
         let stat = rustix::fs::fstat(&file.file).map_err(|error| ClientError::Io {
             what: format!("looking at the held file of {} ({})", version.key, version.file),
@@ -244,10 +249,11 @@ impl Given {
             return Ok(None);
         }
         let state = FileState::of(&stat);
-        if changed != Some(state.changed()) {
-            release.may_rest.take_back();
+        if changed.is_some_and(|changed| changed != state.changed()) {
+            tracing::debug!(file = %version.file, "a held file was changed before it came");
+            return Ok(None);
         }
-        Ok(Some(Hold { file, length: version.length(), state, release }))
+        Ok(Some(Hold { file, length: version.length(), state, release, shelf: Arc::clone(shelf) }))
     }
 }
 

@@ -27,6 +27,7 @@ mod retry;
 mod route;
 mod session;
 mod settings;
+mod stale;
 mod verify;
 mod worker_channels;
 

@@ -75,8 +75,12 @@ pub(crate) const INLINE_READ_MAX: usize = 1 << 20;
 /// Files of local workers that are open here at once may take one part in so many of the descriptors that the process may
 /// have.
 pub(crate) const DESCRIPTORS_PER_HOLD: u64 = 4;
+/// The table of mounts is not read again so soon for a file of a mount that is not in it.
+pub(crate) const MOUNTS_READ_PAUSE: Duration = Duration::from_secs(10);
 /// They are at least this many, however few descriptors there are.
 pub(crate) const HOLDS_OPEN_MIN: usize = 64;
+/// Most versions of which it is remembered that the master was told that they are stale.
+pub(crate) const STALE_TOLD_MAX: usize = 4096;
 /// Longest wait for the local worker's answer about a hold.
 pub(crate) const HOLD_DEADLINE: Duration = Duration::from_secs(1);
 /// Most requests that wait for one local worker; further ones do without a hold.

@@ -262,7 +262,7 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::NotFound`]; those of the under-store, also that it is away.
     pub async fn refresh(&self, inode: InodeId) -> Result<(), ClientError> {
-        let request = v1::RefreshRequest { header: Some(self.header(None)), inode: inode.get() };
+        let request = v1::RefreshRequest { header: Some(self.header(None)), inode: inode.get(), stale: None };
         let send = |channel, request| async move { NamespaceClient::new(channel).refresh(request).await };
         let called = self.0.master.call("Refresh", REFRESH_ANSWER_DEADLINE, request, send);
         let outcome = called.await.outcome().map(drop);

@@ -90,7 +90,9 @@ impl<N: Namespace> Shared<N> {
     pub(crate) async fn give_back_resting(self: Arc<Self>) {
         loop {
             self.namespace.resting_wanted_back().await;
-            self.resting.keep_only(|file| file.hold.may_rest());
+            let gone = self.resting.keep_only(|file| file.hold.may_rest());
+            // Each is a call into the kernel and a message.
+            tokio::task::spawn_blocking(move || drop(gone));
         }
     }
 

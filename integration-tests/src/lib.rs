@@ -4,6 +4,7 @@
 //! ended by its pid and everything that is mounted is unmounted, also when a test panics.
 
 mod binary;
+mod cache_files;
 mod cluster;
 mod data;
 mod fault_proxy;
@@ -29,6 +30,7 @@ mod truth;
 mod wait;
 
 pub use binary::{Output, forebay, run, run_with};
+pub use cache_files::cache_files;
 pub use cluster::{Cluster, ClusterBuilder};
 pub use data::{content, random_offsets, sha256, write_file};
 pub use fault_proxy::{Exchange, Fault, FaultProxy};

@@ -96,6 +96,14 @@ impl Process {
     /// When it does not stop in time.
     pub fn stop(&mut self) -> i32 {
         self.signal(Signal::TERM);
+        self.ended()
+    }
+
+    /// Waits until it has stopped, and gives its exit code.
+    ///
+    /// # Panics
+    /// When it does not stop in time.
+    pub fn ended(&mut self) -> i32 {
         let end = Instant::now() + STOPPED_WITHIN;
         loop {
             if let Some(status) = self.child.try_wait().expect("our own child") {

@@ -20,9 +20,13 @@ const READ_FIRST: usize = 1 << 20;
 const ESTALE: i32 = 116;
 
 fn start(source: &Path, mode: &str) -> (Cluster, PathBuf) {
+    start_with(source, mode, "2s")
+}
+
+fn start_with(source: &Path, mode: &str, freshness: &str) -> (Cluster, PathBuf) {
     let cluster = Cluster::builder().fuse().fuse_options(mode).start();
     let uri = format!("file://{}", source.display());
-    let mounted = cluster.run(&["mount", &uri, "/data", "--freshness", "2s"]);
+    let mounted = cluster.run(&["mount", &uri, "/data", "--freshness", freshness]);
     assert_eq!(mounted.code, 0, "{}", mounted.stderr);
     let shown = cluster.fuse().join("data/f");
     wait_until("the file is seen", WITHIN, || shown.exists());
@@ -98,5 +102,35 @@ struct Over<'a>(&'a AtomicBool);
 impl Drop for Over<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_replaced_file_can_be_read_again_once_one_reader_has_found_out() {
+    in_both_modes(a_replaced_file_can_be_read_again_in);
+}
+
+fn a_replaced_file_can_be_read_again_in(mode: &str) {
+    let source = tempfile::tempdir().expect("a folder");
+    let file = source.path().join("f");
+    write_file(&file, 0, 100_000);
+    let (cluster, shown) = start_with(source.path(), mode, "1h");
+    assert!(shown.exists(), "its name and version are known now");
+    for round in 1..4 {
+        let new = write_file(&source.path().join("new"), round, 100_000);
+        fs::rename(source.path().join("new"), &file).expect("replaced");
+        // Else the old one is read, as it may be. What was not cached yet cannot be freed.
+        let cached = || cluster.json(&["fs", "cached", "/data"])["cached_bytes"].as_u64();
+        wait_until("it is known what is cached", WITHIN, || round == 1 || cached() == Some(100_000));
+        assert_eq!(cluster.run(&["fs", "free", "/data"]).code, 0);
+        wait_until("it is freed", WITHIN, || cached() == Some(0));
+        drop_page_cache();
+        wait_until("the new content is read", WITHIN, || match fs::read(&shown) {
+            Ok(read) => read == new,
+            Err(error) => {
+                assert_eq!(error.raw_os_error(), Some(ESTALE), "{error}");
+                false
+            }
+        });
     }
 }

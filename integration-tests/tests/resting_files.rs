@@ -1,12 +1,12 @@
 //! Files that rest: closed, but ready for the next open without a word to the worker. They are in nobody's way: not of
 //! what is cached next, of what is freed, or of a wrong byte that is to be found.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use forebay_integration_tests::{Cluster, Fleet, Sums, drop_page_cache, wait_until};
+use forebay_integration_tests::{Cluster, Fleet, Sums, cache_files, drop_page_cache, wait_until};
 use rustix::process::Signal;
 
 const MIB: usize = 1 << 20;
@@ -38,17 +38,6 @@ fn read_until_at_rest(cluster: &Cluster, folder: &str, sums: &Sums, at_rest: u64
         sums.expect_in(&cluster.fuse().join("data").join(folder));
         cluster.metric(RESTING) >= at_rest
     });
-}
-
-fn data_files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("readable").map_while(Result::ok) {
-        let path = entry.path();
-        if path.is_dir() {
-            data_files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "data") {
-            found.push(path);
-        }
-    }
 }
 
 #[test]
@@ -120,8 +109,7 @@ fn a_byte_that_is_changed_in_the_cache_while_the_file_rests_is_never_read() {
     let [sums, _] = write_all(source.path(), 5);
     let cluster = cluster(source.path(), "64MiB", "s3-fifo");
     read_until_at_rest(&cluster, "one", &sums, 5);
-    let mut files = Vec::new();
-    data_files(&cluster.dir().join("disk"), &mut files);
+    let files = cache_files(cluster.dir(), "data");
     assert_eq!(files.len(), 5, "{files:?}");
     for path in &files {
         let file = OpenOptions::new().read(true).write(true).open(path).expect("open");

@@ -2,10 +2,10 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use forebay_integration_tests::{Cluster, READ_MODES, Sums, wait_until};
+use forebay_integration_tests::{Cluster, READ_MODES, Sums, cache_files, wait_until};
 
 const MIB: usize = 1 << 20;
 /// Where the cache lies, and who reads it: the kernel itself, or we for it.
@@ -36,24 +36,6 @@ fn read_all(cluster: &Cluster, sums: &Sums) {
     sums.expect_in(&cluster.fuse().join("data"));
 }
 
-fn cache_files(cluster: &Cluster, ending: &str) -> Vec<PathBuf> {
-    let (mut found, mut folders) = (Vec::new(), vec![cluster.dir().to_owned()]);
-    while let Some(folder) = folders.pop() {
-        if folder.ends_with("fuse") {
-            continue;
-        }
-        for entry in std::fs::read_dir(folder).expect("readable").map_while(Result::ok) {
-            let path = entry.path();
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => folders.push(path),
-                _ if path.extension().is_some_and(|extension| extension == ending) => found.push(path),
-                _ => {}
-            }
-        }
-    }
-    found
-}
-
 #[test]
 fn a_killed_cluster_serves_from_its_cache_again_without_the_under_store() {
     for (ram, mode) in SETUPS {
@@ -73,7 +55,7 @@ fn a_flipped_byte_in_each_cache_file_is_noticed_and_healed() {
     for (ram, mode) in SETUPS {
         let (_source, sums, mut cluster) = cached(ram, mode);
         cluster.process().kill();
-        let files = cache_files(&cluster, "data");
+        let files = cache_files(cluster.dir(), "data");
         assert_eq!(files.len(), sums.names().count());
         for path in &files {
             let file = OpenOptions::new().read(true).write(true).open(path).expect("open");
@@ -113,7 +95,7 @@ fn truncated_and_deleted_files_and_a_broken_index_cost_a_fetch_and_no_error() {
     {
         let (_source, sums, mut cluster) = cached("0", mode);
         cluster.process().kill();
-        let files = cache_files(&cluster, ending);
+        let files = cache_files(cluster.dir(), ending);
         assert_eq!(files.len(), sums.names().count(), "{what}");
         files.iter().for_each(|path| damage(path));
         cluster.start();

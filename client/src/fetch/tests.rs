@@ -135,6 +135,22 @@ async fn a_version_that_is_gone_is_stale_at_once() {
 }
 
 #[tokio::test]
+async fn the_master_is_told_of_a_stale_version_once() {
+    let answers = [Answer::Fails(ErrorKind::Stale), Answer::Fails(ErrorKind::Stale)];
+    let lab = lab(&[&answers, &answers]).await;
+    for _ in 0..2 {
+        let reader = lab.reader().renewed_by(InodeId::new(77));
+        assert!(matches!(read(&reader, 0, 100).await, Err(ClientError::Stale { .. })));
+    }
+    let told = (77, Some(lab.reader().version().file.into()));
+    while lab.master.refreshed.lock().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    lab.client.clone().close().await;
+    assert_eq!(*lab.master.refreshed.lock(), [told]);
+}
+
+#[tokio::test]
 async fn without_workers_a_read_waits_up_to_its_deadline() {
     let nobody = Nobody::new();
     let master = Master::with_workers(&[(1, "there", nobody.address)]);

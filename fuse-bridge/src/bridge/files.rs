@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use forebay_types::{ByteCount, ErrorKind, FileOffset};
+use forebay_types::{ByteCount, ErrorKind, FileId, FileOffset};
 use fuser::{FileHandle, FopenFlags, OpenAccMode, OpenFlags, ReplyData, ReplyEmpty, ReplyOpen};
 
 use super::{BackingOf, Judged, Shared};
@@ -22,6 +22,7 @@ use crate::passthrough::Backing;
 #[derive(Debug)]
 pub(super) struct OpenFile<R> {
     node: NodeId,
+    version: FileId,
     length: u64,
     /// Also of a handle that reads by passthrough: the kernel sends reads for `readahead` and `posix_fadvise`.
     reader: R,
@@ -115,7 +116,7 @@ impl<N: Namespace> Shared<N> {
     async fn hold_early(&self, view: &NodeView) -> Option<EarlyHold<N::Hold>> {
         let version = Arc::clone(view.facts.version()?);
         let is_fixed = !matches!(self.nodes.fixed(view.id), Fixed::Nothing);
-        if !self.passthrough.is_allowed() || is_fixed || self.resting.has(view.id) {
+        if !self.passthrough.is_allowed() || is_fixed || self.resting.has(version.descriptor.file) {
             return None;
         }
         // A refusal may be due to a right that is over; the master is about to give a new one.
@@ -137,7 +138,7 @@ impl<N: Namespace> Shared<N> {
             Fixed::Passthrough(backing) => Way::Shared(backing),
             Fixed::Buffered => Way::Buffered,
             Fixed::Nothing => {
-                if let Some(backing) = self.rested(node) {
+                if let Some(backing) = self.rested(version.descriptor.file) {
                     return Ok(Way::Shared(backing));
                 }
                 let early = early.filter(|early| early.version.descriptor == version.descriptor);
@@ -150,9 +151,9 @@ impl<N: Namespace> Shared<N> {
         })
     }
 
-    /// What the last handle of a node was read by, if that is as good as it was.
-    fn rested(&self, node: NodeId) -> Option<Arc<BackingOf<N>>> {
-        self.resting.take(node).filter(|backing| backing.hold.may_rest() && backing.hold.is_unchanged())
+    /// What the last handle of a version was read by, if that is as good as it was.
+    fn rested(&self, version: FileId) -> Option<Arc<BackingOf<N>>> {
+        self.resting.take(version).filter(|backing| backing.hold.may_rest() && backing.hold.is_unchanged())
     }
 
     /// Fixes the mode, counts the handle and answers, in this order: the kernel may release it at once.
@@ -175,7 +176,12 @@ impl<N: Namespace> Shared<N> {
         };
         let reader =
             self.namespace.reader(view.facts.inode, &version.descriptor, &version.capability, unused);
-        let handle = self.files.insert(OpenFile { node, length: length.get(), reader });
+        let handle = self.files.insert(OpenFile {
+            node,
+            version: version.descriptor.file,
+            length: length.get(),
+            reader,
+        });
         // Closing a file of ours has nothing to write back, so the kernel need not tell.
         if let Some(backing) = backing {
             self.answers.metrics.opened(Mode::Passthrough);
@@ -211,9 +217,8 @@ impl<N: Namespace> Shared<N> {
         let _entered = self.answers.enter();
         if let Some(file) = self.files.remove(handle)
             && let Some(backing) = self.nodes.leave(file.node)
-            && backing.hold.may_rest()
         {
-            self.resting.put(file.node, backing);
+            self.resting.put(file.version, backing, |file| file.hold.may_rest());
         }
         reply.ok();
     }

@@ -46,7 +46,7 @@ pub(crate) const REPORTS_PER_HEARTBEAT_MAX: usize = 10_000;
 /// less than it finds in one step.
 pub(crate) const REPORTS_CAUGHT_UP_BELOW: usize = REPORTS_PER_HEARTBEAT_MAX / 2;
 /// How long a listing waits for looks at single entries of its directory that began before it did.
-pub(crate) const LOOKS_PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const LOOKS_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 60 } else { 1 });
 /// Differences of a listing that travel in one log entry.
 pub(crate) const DIFFERENCES_PER_ENTRY: usize = 1000;
 /// Most directories whose last check is remembered; beyond it the oldest are asked again.

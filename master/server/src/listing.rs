@@ -157,7 +157,10 @@ pub(crate) async fn ensure_as_of(
             shared.listings.hurry(id);
         }
         let patience = if is_loaded().await? { Some(patience(shared, mount)) } else { None };
+        let course = waiting.clone();
+        let is_too_old = || course.borrow().is_too_old(is_young_enough);
         return match wait_for(waiting, patience, goal).await {
+            Waited::Part(_) | Waited::Ended(Ok(())) if is_too_old() => continue,
             Waited::Part(course) => Ok(Covered::Part(part_of(course, freshness))),
             Waited::Silence => {
                 note_outage(shared, mount, silence(mount));
@@ -206,7 +209,8 @@ fn part_of(course: Course, freshness: Freshness) -> Part {
 /// Lists a directory in any case, by a listing that begins after this call or is about to. Cancel safe: the listing
 /// itself goes on.
 pub(crate) async fn list_now(shared: &Arc<Shared>, place: &Place) -> Result<(), MasterError> {
-    to_the_end(shared, place, Urgency::Foreground, |_| false).await
+    let asked = shared.clock.boot_instant();
+    to_the_end(shared, place, Urgency::Foreground, |began| began >= asked).await
 }
 
 /// Lists a directory whose freshness is half over, so that nobody has to wait when it is over. Cancel safe: the listing
@@ -268,8 +272,10 @@ async fn to_the_end(
         if urgency == Urgency::Foreground {
             shared.listings.hurry(place.directory.id);
         }
+        let course = waiting.clone();
         match wait_for(waiting, None, Goal::All).await {
             Waited::Ended(Err(MasterError::ListingGivenUp)) => {}
+            Waited::Ended(Ok(())) if course.borrow().is_too_old(&is_young_enough) => {}
             Waited::Ended(outcome) => return outcome,
             Waited::Part(_) | Waited::Silence => unreachable!("all is waited for, with patience"),
         }

@@ -72,6 +72,8 @@ pub struct Course {
     /// Up to where each of the last pages reached, and when it was asked for, or an older look began of which something
     /// may be left.
     pub recent: VecDeque<(ListingPosition, BootInstant)>,
+    /// It goes on beside a look that is older than it is, so it did not begin when those thought who joined it before.
+    is_beside_looks: bool,
     /// Begin of the oldest look at one of its entries that began since.
     oldest_look: Option<BootInstant>,
     /// `None` while it goes on.
@@ -104,6 +106,11 @@ impl Course {
                 self.wants.beyond = self.wants.beyond.take().max(place);
             }
         }
+    }
+
+    /// Whether it turned out to be older than those may use who joined it before it had begun.
+    pub fn is_too_old(&self, is_young_enough: impl FnOnce(BootInstant) -> bool) -> bool {
+        self.is_beside_looks && self.began.is_some_and(|began| !is_young_enough(began))
     }
 
     /// Whether it is to go on.
@@ -223,6 +230,7 @@ impl Listings {
         if let Some(UnderWay { now, .. }) = self.under_way.lock().get(&directory) {
             now.send_modify(|course| {
                 course.began = Some(oldest);
+                course.is_beside_looks = true;
                 course.oldest_look = Some(oldest);
             });
         }
@@ -338,6 +346,11 @@ impl Listings {
 
     pub(crate) fn wake_reaper(&self) {
         self.reaper.notify_one();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_begun(&self, directory: InodeId) -> bool {
+        self.under_way.lock().get(&directory).is_some_and(|UnderWay { now, .. }| now.borrow().began.is_some())
     }
 
     /// How many wait for a directory's listing under way, and for the one after it.

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use forebay_metadata::{Freshness, Inode, MountRecord, StateReader, query};
 use forebay_proto::{Entry, Named, Validity};
-use forebay_types::{EntryKind, EntryName, ErrorKind, InodeId, ListingPosition, MountId, NamespacePath};
+use forebay_types::{
+    EntryKind, EntryName, ErrorKind, FileId, InodeId, ListingPosition, MountId, NamespacePath,
+};
 
 use crate::answer_room::{AnswerRoom, entry_length};
 use crate::error::MasterError;
@@ -229,6 +231,21 @@ pub(crate) async fn deviations(shared: &Arc<Shared>, directory: InodeId) -> Resu
         })
         .await?;
     check(shared, &place).await
+}
+
+/// Compares a file with its under-store of which somebody found that the version `stale` is there no more, unless it has
+/// another one by now.
+pub(crate) async fn refresh_stale(
+    shared: &Arc<Shared>,
+    inode: InodeId,
+    stale: FileId,
+) -> Result<(), MasterError> {
+    let (file, _) = shared.query(|state| living(state, inode)).await?;
+    if file.version().is_some_and(|version| version.file == stale) {
+        refresh(shared, inode).await
+    } else {
+        Ok(())
+    }
 }
 
 /// Compares a directory or a file with its under-store, whatever its freshness. What lies in no mount is as it is.

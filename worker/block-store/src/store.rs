@@ -35,7 +35,7 @@ use crate::index::{
 };
 use crate::io::{free_space, open_for_changing, remove, write_all_at};
 use crate::layout::{FileKind, PageRecord, relative_path};
-use crate::limits::{CHANGES_PAGE_MAX, SPACE_SAMPLE_INTERVAL, WANTED_BACK_PATIENCE};
+use crate::limits::{CHANGES_PAGE_MAX, FILLS_WAITING_MAX, SPACE_SAMPLE_INTERVAL, WANTED_BACK_PATIENCE};
 use crate::page::PageIndex;
 use crate::recovery::{self, RecoveryReport};
 use crate::settings::{StoreSettings, TierSettings};
@@ -71,6 +71,8 @@ struct State {
     open: OpenVersions,
     /// When holds were last wanted back.
     wanted_back: Option<Instant>,
+    /// Fills that wait for them.
+    fills_waiting: usize,
 }
 
 impl BlockStore {
@@ -116,7 +118,12 @@ impl BlockStore {
         let inner = Inner {
             cluster,
             directories,
-            state: Mutex::new(State { index, open: OpenVersions::default(), wanted_back: None }),
+            state: Mutex::new(State {
+                index,
+                open: OpenVersions::default(),
+                wanted_back: None,
+                fills_waiting: 0,
+            }),
             changed: Condvar::new(),
             reservations: AtomicU64::new(0),
             holds: AtomicU64::new(0),
@@ -335,9 +342,14 @@ impl Inner {
 
     /// Waits until something left, if holds were wanted back a moment ago. Whether that is worth another attempt.
     fn wait_for_resting(&self, state: &mut MutexGuard<'_, State>) -> bool {
-        self.tell_wants_back_of(state);
-        let until = state.wanted_back.map(|wanted| wanted + WANTED_BACK_PATIENCE);
-        until.is_some_and(|until| !self.changed.wait_until(state, until).timed_out())
+        let Some(wanted) = state.wanted_back else { return false };
+        if state.fills_waiting >= FILLS_WAITING_MAX {
+            return false;
+        }
+        state.fills_waiting += 1;
+        let waited = self.changed.wait_until(state, wanted + WANTED_BACK_PATIENCE);
+        state.fills_waiting -= 1;
+        !waited.timed_out()
     }
 
     fn remove_files(&self, location: Location, reason: Reason) {

@@ -238,7 +238,8 @@ impl Flight {
                 let block = first.and_then(|offset| self.version.block_at(offset));
                 match outcome {
                     FetchOutcome::Changed => {
-                        tracing::info!(block, %mount, %error, "a version was replaced before it was cached");
+                        // Whoever reads tells the master.
+                        tracing::debug!(block, %mount, %error, "a version was replaced before it was cached");
                     }
                     // Somebody wanted it so.
                     FetchOutcome::Refused => {

@@ -44,6 +44,8 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// Processes of this host that are connected at once.
 pub const LOCAL_CONNECTIONS_MAX: usize = 1024;
+/// Holds of one of them.
+pub const HOLDS_PER_CONNECTION_MAX: usize = 1 << 18;
 /// Holds of all of them together; each takes some 100 bytes of the worker's memory, and no descriptor.
 pub const HOLDS_PER_WORKER_MAX: usize = 1 << 20;
 /// Shortest time between two looks which holds are wanted back.

@@ -27,8 +27,8 @@ use tokio_util::sync::CancellationToken;
 use crate::core::WorkerCore;
 use crate::error::ReadError;
 use crate::limits::{
-    ACCEPT_PAUSE, ACCEPT_WARNING_INTERVAL, HOLD_REQUESTS_MAX, HOLDS_PER_WORKER_MAX, LOCAL_CONNECTIONS_MAX,
-    LOCAL_SEND_DEADLINE, WANTED_BACK_INTERVAL,
+    ACCEPT_PAUSE, ACCEPT_WARNING_INTERVAL, HOLD_REQUESTS_MAX, HOLDS_PER_CONNECTION_MAX, HOLDS_PER_WORKER_MAX,
+    LOCAL_CONNECTIONS_MAX, LOCAL_SEND_DEADLINE, WANTED_BACK_INTERVAL,
 };
 use crate::log_pace::LogPace;
 use crate::metrics::HoldOutcome;
@@ -137,6 +137,9 @@ impl LocalServer {
                 tracing::warn!(worker = %self.core.worker(), %error, "a connection of this host was closed");
             }
         }
+        let holds = std::mem::take(&mut connection.holds);
+        // There may be very many, and closing the last descriptor of a deleted file takes time on a disk.
+        let _ = self.core.disk.run(move || drop(holds)).await;
     }
 }
 
@@ -181,7 +184,9 @@ impl Connection {
             }
             _ if self.level == 0 => Err(LocalError::Garbage("it came before the greeting")),
             Request::Hold { request, version, capability } => {
-                if let Ok(place) = Arc::clone(&self.server.holds).try_acquire_owned() {
+                let has_room = self.holds.len() + working.len() < HOLDS_PER_CONNECTION_MAX;
+                let place = Arc::clone(&self.server.holds).try_acquire_owned();
+                if let (true, Ok(place)) = (has_room, place) {
                     let core = Arc::clone(&self.server.core);
                     let held = async move {
                         Done { request, place, outcome: hold(&core, version, &capability).await }

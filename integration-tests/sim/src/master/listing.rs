@@ -160,7 +160,10 @@ pub(crate) async fn ensure(
         } else {
             None
         };
+        let course = waiting.clone();
+        let is_too_old = || course.borrow().is_too_old(is_young_enough);
         return match wait_for(world, waiting, patience, goal).await {
+            Waited::Part(_) | Waited::Ended(Ok(Finish::Whole)) if is_too_old() => continue,
             Waited::Part(course) => {
                 let begun_at = master.begun.borrow().get(&id).copied().unwrap_or_default();
                 Ok(Covered::Part(part_of(&course, begun_at, freshness)))
@@ -236,7 +239,8 @@ async fn is_loaded(world: &Rc<World>, master: &Master, directory: InodeId) -> bo
 
 /// Lists a directory in any case.
 pub(crate) async fn list_now(world: &Rc<World>, master: &Rc<Master>, place: &Place) -> Result<(), ErrorKind> {
-    to_the_end(world, master, place, |_| false).await
+    let asked = Master::now(world);
+    to_the_end(world, master, place, |began| began >= asked).await
 }
 
 /// Lists a directory whose freshness is half over.
@@ -267,8 +271,11 @@ async fn to_the_end(
     may_ask(world, place.mount)?;
     loop {
         let waiting = joined(world, master, place, &is_young_enough, Wanted::All);
+        let course = waiting.clone();
+        let is_too_old = || course.borrow().is_too_old(&is_young_enough);
         if let Waited::Ended(ended) = wait_for(world, waiting, None, Goal::All).await
             && ended != Ok(Finish::GivenUp)
+            && !(ended.is_ok() && is_too_old())
         {
             return ended.map(drop);
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use forebay_metadata::{Command, Inode, MountRecord, SupersedeVersion};
 use forebay_types::EntryKind;
+use tokio::sync::oneshot;
 
 use super::outage::{is_outage_of_file, note_outage, past_freshness, patience};
 use super::vanished;
@@ -50,7 +51,9 @@ pub(crate) async fn compare(
     }
     // What was asked tells of files only; something else may have taken this one's place, or hides it.
     shared.may_ask_on(mount.id)?;
+    drop(look);
     shared.turn(mount.id, Urgency::Foreground, STAT_REQUESTS).await?;
+    let look = shared.listings.look(file.parent, shared.clock.boot_instant());
     let asked = tokio::time::timeout(patience(shared, mount), store.stat(&version.key)).await;
     let stands = asked.map_err(|_| MasterError::Silent { uri: mount.uri.to_string() })??;
     if stands.as_ref().is_some_and(|stands| stands.kind != EntryKind::File) {
@@ -69,11 +72,11 @@ pub(super) async fn propose_seen(
     command: Command,
     look: Look,
 ) -> Result<(), MasterError> {
-    let of = Arc::clone(shared);
-    let proposed = tokio::spawn(async move {
+    let (of, (sender, proposed)) = (Arc::clone(shared), oneshot::channel());
+    shared.background.spawn(async move {
         let proposed = of.propose(None, command).await;
         drop(look);
-        proposed.map(drop)
+        let _ = sender.send(proposed.map(drop));
     });
     // It ends early only with the process.
     proposed.await.unwrap_or(Err(MasterError::ListingGivenUp))

@@ -29,11 +29,11 @@ pub(super) async fn correct(
     mount: &MountRecord,
 ) -> Result<(), MasterError> {
     let Some(name) = entry.name.clone() else { return Ok(()) };
-    let look = shared.listings.look(entry.parent, shared.clock.boot_instant());
-    let (begun_at, ()) = shared.begin(|_| Ok(())).await?;
     let store = shared.under_store(mount)?;
     shared.may_ask_on(mount.id)?;
     shared.turn(mount.id, Urgency::Foreground, limits::STAT_REQUESTS).await?;
+    let look = shared.listings.look(entry.parent, shared.clock.boot_instant());
+    let (begun_at, ()) = shared.begin(|_| Ok(())).await?;
     let asked = tokio::time::timeout(limits::UNDER_STORE_DEADLINE, store.stat(&entry.key));
     let found = asked.await.map_err(|_| MasterError::Silent { uri: mount.uri.to_string() })??;
     let (upserts, removals) = match found {

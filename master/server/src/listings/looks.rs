@@ -29,7 +29,8 @@ struct UnderWay {
     next: u64,
 }
 
-/// A look at an entry. It ends when this is dropped: not before what it saw is in the state, or never will be.
+/// A look at an entry. It ends when this is dropped, once what it saw is in the state, or the log has not taken it within its
+/// deadline.
 #[derive(Debug)]
 pub struct Look {
     looks: Looks,

@@ -14,6 +14,9 @@ use forebay_types::{OutboxSequence, WorkerId, WorkerState};
 use super::{Registered, Registry};
 use crate::limits;
 
+/// So many heartbeats after a look a worker has told all that it had then.
+const BEATS_TO_SETTLE: u64 = 3;
+
 /// How far one life of a worker is. Invariant: `done <= read <= settled`.
 #[derive(Clone, Debug, Default)]
 pub struct OutboxProgress {
@@ -37,11 +40,11 @@ impl OutboxProgress {
         self.beats += u64::from(is_caught_up);
     }
 
-    /// Once in a while; `last` is the last row that is there. Of two heartbeats the second was made after the first was
-    /// answered, so it was made after the look before.
+    /// Once in a while; `last` is the last row that is there. The first of the heartbeats after it may have been made before.
+    /// A new life tells the end of its list, then that nothing follows, and then what came meanwhile.
     pub fn look(&mut self, last: OutboxSequence) {
         if let Some((seen, beats)) = self.mark {
-            if self.beats < beats + 2 {
+            if self.beats < beats + BEATS_TO_SETTLE {
                 return;
             }
             self.settled = seen;

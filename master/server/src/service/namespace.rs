@@ -89,7 +89,11 @@ impl v1::namespace_server::Namespace for NamespaceService {
         &self,
         request: Request<v1::RefreshRequest>,
     ) -> Result<Response<v1::RefreshResponse>, Status> {
-        tree::refresh(&self.0, InodeId::new(request.into_inner().inode)).await?;
+        let v1::RefreshRequest { inode, stale, .. } = request.into_inner();
+        match stale {
+            Some(stale) => tree::refresh_stale(&self.0, InodeId::new(inode), stale.into()).await?,
+            None => tree::refresh(&self.0, InodeId::new(inode)).await?,
+        }
         Ok(Response::new(v1::RefreshResponse {}))
     }
 

@@ -24,8 +24,7 @@ async fn a_listing_is_not_left_with_what_an_older_look_saw() {
     std::fs::write(&file, "and the third").expect("written");
     let shared = Arc::clone(&world.shared);
     let listing = tokio::spawn(async move { tree::list(&shared, directory, None, 100).await });
-    // The listing has begun, and would be over by now if it did not wait.
-    while !world.shared.listings.is_under_way(directory) {
+    while !world.shared.listings.has_begun(directory) {
         tokio::task::yield_now().await;
     }
     let mut second = seen.fingerprint.clone();

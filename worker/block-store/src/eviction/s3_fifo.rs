@@ -160,6 +160,12 @@ impl EvictionPolicy for S3Fifo {
         }
     }
 
+    fn rested(&mut self, file: FileId) {
+        if let Some(known) = self.known.get_mut(&file) {
+            known.visits = known.visits.max(VISITS_TO_PASS);
+        }
+    }
+
     fn victim(&mut self) -> Option<FileId> {
         // Ends: each round moves one out of the small queue, or takes a visit from one of the main queue.
         loop {
@@ -228,6 +234,22 @@ mod tests {
         policy.insert(file(counter), ByteCount::new(MIB));
         policy.unpark(file(counter));
         left
+    }
+
+    #[test]
+    fn what_rested_passes_though_its_uses_were_not_seen() {
+        let mut policy = S3Fifo::new(ByteCount::new(STORED as u64 * MIB));
+        let hot = STORED as u64 * 9 / 10;
+        read_all(&mut policy, 0..hot);
+        for counter in 0..hot {
+            policy.park(file(counter));
+            policy.touch(file(counter), PageIndex::new(0));
+            policy.rested(file(counter));
+            policy.unpark(file(counter));
+        }
+        read_all(&mut policy, 1_000..1_000 + 3 * STORED as u64);
+        let stayed = (0..hot).filter(|counter| policy.known.contains_key(&file(*counter))).count();
+        assert_eq!(stayed as u64, hot, "a scan goes by");
     }
 
     fn read_all(policy: &mut S3Fifo, counters: impl IntoIterator<Item = u64>) {

@@ -39,7 +39,8 @@ impl Index {
         };
         let tier = &mut self.tiers[entry.tier().0];
         if entry.holds() == 0 && !tier.try_hold(entry.charge()) {
-            self.wants_back |= tier.set_crowded();
+            // Who could not be held in an empty tier has no use for the room of others.
+            self.wants_back |= tier.could_hold(entry.charge()) && tier.set_crowded();
             return HoldDecision::TooMuchHeld;
         }
         tier.granted_hold();
@@ -67,6 +68,16 @@ impl Index {
     /// Whether holds may not rest any more that could when they were granted. Asking takes note.
     pub(crate) const fn take_wants_back(&mut self) -> bool {
         std::mem::replace(&mut self.wants_back, false)
+    }
+
+    /// One hold of `key` ended that could rest, so that nobody knows how often it was used.
+    pub(crate) fn release_rested(&mut self, key: GenerationKey) {
+        if self.is_current(key)
+            && let Some(entry) = self.versions.get(&key.file)
+        {
+            self.tiers[entry.tier().0].rested(key.file);
+        }
+        self.release(key);
     }
 
     /// One hold of `key` ended.

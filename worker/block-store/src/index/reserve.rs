@@ -167,7 +167,8 @@ impl Index {
                     let state = &mut self.tiers[tier.0];
                     state.charge_in_flight(first);
                     state.came(wanted.file, wanted.length);
-                    if state.is_selective() {
+                    // For a load no more than the first page was looked for.
+                    if state.is_selective() && asking.demand == Demand::Read {
                         state.promises().give(wanted.file, whole.saturating_sub(first), tick);
                     }
                     let slot = Slot { location: entry.location(wanted.file), records: None };
@@ -192,11 +193,12 @@ impl Index {
             if length > tier.limits().whole_file_max || need > tier.limits().capacity.get() {
                 continue;
             }
-            let last_used = tier.victim().and_then(|file| self.versions.get(&file)).map(Entry::last_used);
-            let rank = match last_used {
-                _ if tier.missing_bytes(need) == 0 && tier.has_inodes() => (0, 0),
-                Some(used) => (1, used),
-                None => (2, 0),
+            // A policy may move others about when it is asked, so it is asked only where somebody has to leave.
+            let rank = if tier.missing_bytes(need) == 0 && tier.has_inodes() {
+                (0, 0)
+            } else {
+                let last_used = tier.victim().and_then(|file| self.versions.get(&file)).map(Entry::last_used);
+                last_used.map_or((2, 0), |used| (1, used))
             };
             ranked.push((rank, TierIndex(position)));
         }

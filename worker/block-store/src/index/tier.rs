@@ -151,12 +151,16 @@ impl TierState {
 
     /// Takes `bytes` as held, if the tier may hold so much.
     pub(super) const fn try_hold(&mut self, bytes: u64) -> bool {
-        let max = self.limits.capacity.get().saturating_mul(HELD_PERCENT_MAX) / 100;
-        if self.held + bytes > max {
+        if !self.could_hold(self.held + bytes) {
             return false;
         }
         self.held += bytes;
         true
+    }
+
+    /// Whether so much may be held in all.
+    pub(super) const fn could_hold(&self, bytes: u64) -> bool {
+        bytes <= self.limits.capacity.get().saturating_mul(HELD_PERCENT_MAX) / 100
     }
 
     /// Somebody has to leave or could not be held. Whether that is news.
@@ -254,6 +258,10 @@ impl TierState {
             (true, true) | (false, false) => return,
         }
         entry.is_evictable = entry.may_be_evicted();
+    }
+
+    pub(super) fn rested(&mut self, file: FileId) {
+        self.policy.rested(file);
     }
 
     /// Keeps the policy from choosing the version.

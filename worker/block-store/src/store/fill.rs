@@ -203,7 +203,9 @@ impl Inner {
         let file = wanted.file;
         loop {
             let mut state = self.state.lock();
-            match state.index.reserve(wanted, page) {
+            let reservation = state.index.reserve(wanted, page);
+            self.tell_wants_back_of(&mut state);
+            match reservation {
                 Reservation::Granted(slot) => return Ok(Ok(slot)),
                 Reservation::Present => return Ok(Err(FillStart::Present)),
                 Reservation::InProgress => return Ok(Err(FillStart::InProgress)),
@@ -218,7 +220,6 @@ impl Inner {
                     return Err(StoreError::NoSpace { file });
                 }
                 Reservation::Declined => {
-                    self.tell_wants_back_of(&mut state);
                     self.statistics.declined_fills.add(1);
                     return Err(StoreError::Declined { file });
                 }

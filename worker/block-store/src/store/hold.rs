@@ -27,7 +27,6 @@ pub struct Hold {
     id: HoldId,
     length: ByteCount,
     changed: Timestamp,
-    may_rest: bool,
     files: Arc<OpenVersion>,
     guard: RestingHold,
 }
@@ -38,6 +37,8 @@ pub struct Hold {
 pub struct RestingHold {
     inner: Arc<Inner>,
     location: Location,
+    /// It could rest when it was given.
+    could_rest: bool,
 }
 
 /// Somebody to be told.
@@ -92,7 +93,7 @@ impl Hold {
     /// still is so.
     #[must_use]
     pub fn may_rest(&self) -> bool {
-        self.may_rest && self.guard.may_rest()
+        self.guard.may_rest()
     }
 
     /// Goes on holding without the descriptors.
@@ -112,7 +113,7 @@ impl RestingHold {
     /// leave its tier.
     #[must_use]
     pub fn may_rest(&self) -> bool {
-        self.inner.state.lock().index.may_rest(self.location.key)
+        self.could_rest && self.inner.state.lock().index.may_rest(self.location.key)
     }
 }
 
@@ -125,7 +126,13 @@ impl AsFd for Hold {
 
 impl Drop for RestingHold {
     fn drop(&mut self) {
-        self.inner.state.lock().index.release(self.location.key);
+        let mut state = self.inner.state.lock();
+        if self.could_rest {
+            state.index.release_rested(self.location.key);
+        } else {
+            state.index.release(self.location.key);
+        }
+        drop(state);
         self.inner.changed.notify_all();
     }
 }
@@ -142,7 +149,7 @@ pub(super) fn hold(inner: &Arc<Inner>, source: &VersionSource<'_>) -> Result<Opt
             return Ok(None);
         }
     };
-    let guard = RestingHold { inner: Arc::clone(inner), location: held.location };
+    let guard = RestingHold { inner: Arc::clone(inner), location: held.location, could_rest: held.may_rest };
     let Some(files) = inner.open_or_let_go(held.location)? else { return Ok(None) };
     let changed = match inner.ensure_verified(&held, &files) {
         Ok(Some(changed)) => changed,
@@ -156,7 +163,7 @@ pub(super) fn hold(inner: &Arc<Inner>, source: &VersionSource<'_>) -> Result<Opt
     };
     inner.statistics.holds_granted.add(1);
     let id = HoldId(inner.holds.fetch_add(1, Ordering::Relaxed) + 1);
-    Ok(Some(Hold { id, length: held.length, changed, may_rest: held.may_rest, files, guard }))
+    Ok(Some(Hold { id, length: held.length, changed, files, guard }))
 }
 
 impl Inner {

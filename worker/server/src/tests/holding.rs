@@ -43,7 +43,13 @@ impl Peer {
     async fn hold(&self, request: u64, version: &VersionDescriptor) -> (Reply, Option<OwnedFd>) {
         let (version, capability) = (version.clone(), capability(version));
         self.send(&Request::Hold { request, version, capability }).await;
-        self.recv().await.expect("answered")
+        loop {
+            let answered = self.recv().await.expect("answered");
+            // That may come at any time, for holds from before.
+            if !matches!(answered.0, Reply::WantedBack { .. }) {
+                return answered;
+            }
+        }
     }
 }
 
