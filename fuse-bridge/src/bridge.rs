@@ -6,26 +6,29 @@
 mod directories;
 mod extended;
 mod files;
+mod kept;
 mod names;
 mod session;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use forebay_client::{About, Entry, Standing};
 use forebay_types::ErrorKind;
+use tokio::sync::Notify;
 
 use crate::answers::{Answers, Failure};
 use crate::attributes::Appearance;
 use crate::error::FuseError;
 use crate::handles::HandleTable;
-use crate::limits::READ_DEADLINE_FACTOR;
-use crate::listing::{Asking, OpenDirectory};
+use crate::kernel_listings::KernelListings;
+use crate::limits::{OUTLINES_BYTES_MAX, READ_DEADLINE_FACTOR};
+use crate::listing::{Asking, OpenDirectory, OutlineMemory};
 use crate::metrics::{Metrics, Operation, Question};
 use crate::namespace::{Described, HeldFile, Namespace, NamespaceError, RestingFile};
 use crate::node_id::NodeId;
 use crate::nodes::{Content, NodeTable, NodeView, Verdict};
-use crate::notices::{Busy, CanForget};
+use crate::notices::{Busy, CanForget, Notices};
 use crate::passthrough::{Backing, PassthroughState};
 use crate::resting::RestingFiles;
 use crate::settings::MountSettings;
@@ -44,6 +47,11 @@ pub(crate) struct Shared<N: Namespace> {
     resting: RestingFiles<BackingOf<N>>,
     files: HandleTable<files::OpenFile<N::Reader>>,
     directories: HandleTable<OpenDirectory>,
+    listings: KernelListings,
+    /// The way to the kernel, once there is a session.
+    pub(crate) notices: OnceLock<Arc<Notices>>,
+    /// Changes were heard of.
+    pub(crate) heard: Notify,
     ttl: TtlRule,
     deadline: Duration,
     read_deadline: Duration,
@@ -76,6 +84,9 @@ impl<N: Namespace> Shared<N> {
             resting: RestingFiles::new(options.resting_files, metrics.resting_files.clone()),
             files: HandleTable::new(metrics.file_handles.clone()),
             directories: HandleTable::new(metrics.directory_handles.clone()),
+            listings: KernelListings::new(OutlineMemory::new(OUTLINES_BYTES_MAX)),
+            notices: OnceLock::new(),
+            heard: Notify::new(),
             ttl,
             deadline: options.deadline,
             read_deadline: options.deadline.saturating_mul(READ_DEADLINE_FACTOR),
@@ -127,7 +138,12 @@ impl<N: Namespace> Shared<N> {
 
     /// Who is asked for the pages of a directory.
     fn asking(&self) -> Asking<'_, N> {
-        Asking { namespace: &*self.namespace, rule: self.ttl, metrics: &self.answers.metrics }
+        Asking {
+            namespace: &*self.namespace,
+            rule: self.ttl,
+            metrics: &self.answers.metrics,
+            listings: &self.listings,
+        }
     }
 
     /// Counts an answer, as one that was remembered if it was asked for before `begun`.

@@ -37,9 +37,9 @@ pub(crate) struct Teller<N: Namespace> {
 }
 
 impl<N: Namespace> Teller<N> {
-    pub(crate) fn new(shared: Arc<Shared<N>>, notices: Notices) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<N>>, notices: Arc<Notices>) -> Self {
         let threads = Arc::new(Semaphore::new(NOTICE_THREADS_MAX));
-        Self { shared, notices: Arc::new(notices), threads, is_known: false }
+        Self { shared, notices, threads, is_known: false }
     }
 
     /// Finds out whether the kernel can be told that all is void; only then it may remember for longer.
@@ -60,6 +60,8 @@ impl<N: Namespace> Teller<N> {
         loop {
             let (changed, age) = changes.next().await;
             let heard = Instant::now();
+            // What the kernel keeps of directories that are open is looked through by somebody else.
+            self.shared.heard.notify_one();
             if !self.is_known {
                 continue;
             }

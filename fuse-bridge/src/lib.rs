@@ -12,6 +12,7 @@ mod changes;
 mod errno;
 mod error;
 mod handles;
+mod kernel_listings;
 mod kernel_mount;
 mod listing;
 mod metrics;

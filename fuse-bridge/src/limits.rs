@@ -65,3 +65,12 @@ pub const NOTICE_PATIENCE: Duration = Duration::from_millis(500);
 pub const NOTICE_THREADS_MAX: usize = 4;
 /// Names that are asked for when a directory is opened.
 pub const FIRST_NAMES: usize = 100;
+/// Directories that nobody has open and of whose listings it is known that the kernel keeps them. Each costs some 300
+/// bytes.
+pub const KERNEL_LISTINGS_MAX: usize = 16_384;
+/// What may be known of the names in such listings, in bytes: each name costs a few bytes, and those in which it differs
+/// from the one before. Listings beyond it the kernel does not keep.
+pub const OUTLINES_BYTES_MAX: usize = 16 << 20;
+/// How often it is looked whether the listings that the kernel shows to open directories still stand. So much earlier
+/// each of them ends.
+pub const LISTINGS_PAUSE: Duration = Duration::from_millis(250);

@@ -51,6 +51,8 @@ pub(crate) struct Metrics {
     pub(crate) remembered_bytes: RememberedBytes,
     read_bytes: IntCounter,
     notices: [IntCounter; 2],
+    listings_shown: IntCounter,
+    outline_bytes: IntGauge,
     told_after: Histogram,
     pub(crate) nodes: IntGauge,
     pub(crate) resting_files: IntGauge,
@@ -156,6 +158,14 @@ impl Metrics {
             "Names that the kernel was told to ask again for, and how often it was told so of all of them, by kind",
             "kind",
         )?;
+        let listings_shown = IntCounter::new(
+            "forebay_fuse_kept_listings_opened_total",
+            "Directories opened whose listing the kernel has and shows without asking",
+        )?;
+        let outline_bytes = IntGauge::new(
+            "forebay_fuse_kept_listings_bytes",
+            "What is remembered of the listings that the kernel keeps",
+        )?;
         let told_after = HistogramOpts::new(
             "forebay_fuse_change_delay_seconds",
             "Time from a change of the namespace until the kernel was told of it",
@@ -179,6 +189,8 @@ impl Metrics {
             remembered_bytes: RememberedBytes(remembered_bytes.clone()),
             read_bytes: read_bytes.clone(),
             notices: ["name", "all"].map(|kind| notices.with_label_values(&[kind])),
+            listings_shown: listings_shown.clone(),
+            outline_bytes: outline_bytes.clone(),
             told_after: told_after.clone(),
             nodes: nodes.clone(),
             resting_files: resting_files.clone(),
@@ -193,6 +205,8 @@ impl Metrics {
             Box::new(remembered_bytes),
             Box::new(read_bytes),
             Box::new(notices),
+            Box::new(listings_shown),
+            Box::new(outline_bytes),
             Box::new(told_after),
             Box::new(handles),
             Box::new(nodes),
@@ -226,6 +240,16 @@ impl Metrics {
     /// The kernel was told to ask again for all names.
     pub(crate) fn told_all(&self) {
         self.notices[1].inc();
+    }
+
+    /// A directory was opened whose listing the kernel has.
+    pub(crate) fn listing_shown(&self) {
+        self.listings_shown.inc();
+    }
+
+    /// What is remembered of the listings that the kernel keeps.
+    pub(crate) fn outline_bytes(&self, bytes: usize) {
+        self.outline_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// The kernel was told of changes, the first of which came so long ago.

@@ -109,10 +109,12 @@ fn attach<N: Namespace>(
     shared.passthrough.probe(&session);
     let notices =
         Notices::new(&session, path.clone()).map_err(FuseError::io("using the session of", path))?;
+    let notices = Arc::clone(shared.notices.get_or_init(|| Arc::new(notices)));
     let mut teller = Teller::new(Arc::clone(shared), notices);
     teller.probe();
     shared.answers.spawn(teller.run(settings.namespace.follow_changes()));
     shared.answers.spawn(Arc::clone(shared).give_back_resting());
+    shared.answers.spawn(Arc::clone(shared).look_after_listings());
     let serve = move || {
         if let Err(error) = session.run() {
             tracing::warn!(%error, "the FUSE session ended");

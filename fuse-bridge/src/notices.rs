@@ -1,9 +1,9 @@
-//! Tells the kernel to ask again: about one name, or about all that it remembers.
+//! Tells the kernel to ask again: about one name, the listing of a directory, or all that it remembers.
 //!
-//! Notices are written to the device by hand, since fuser has no call for the two kinds that neither unmount nor hide
+//! Notices are written to the device by hand, since fuser has no call for those about names that neither unmount nor hide
 //! what is in use. A notice about a name waits in the kernel for look-ups in its directory that are unanswered, so it is
-//! sent by a thread of its own, and only while there is none; see [`Busy`]. Layouts: `struct fuse_out_header` and
-//! `struct fuse_notify_inval_entry_out` of linux/fuse.h.
+//! sent by a thread of its own, and only while there is none; see [`Busy`]. Layouts: `struct fuse_out_header`,
+//! `struct fuse_notify_inval_entry_out` and `struct fuse_notify_inval_inode_out` of linux/fuse.h.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -18,6 +18,8 @@ use parking_lot::Mutex;
 use crate::mount_table;
 use crate::node_id::NodeId;
 
+/// `FUSE_NOTIFY_INVAL_INODE`.
+const INVALIDATE_INODE: i32 = 2;
 /// `FUSE_NOTIFY_INVAL_ENTRY`.
 const INVALIDATE_ENTRY: i32 = 3;
 /// `FUSE_NOTIFY_INC_EPOCH`, of Linux 6.16 and later: every name that is remembered is asked for again.
@@ -69,6 +71,20 @@ impl Notices {
         body.push(0);
         match self.send(INVALIDATE_ENTRY, &body) {
             // It does not remember the name.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// The kernel drops the listing of a directory that it keeps. It never waits for an answer of ours.
+    pub(crate) fn drop_listing(&self, directory: NodeId) -> io::Result<()> {
+        let mut body = Vec::with_capacity(24);
+        body.extend(directory.get().to_ne_bytes());
+        // All of it: from the begin on, without an end.
+        body.extend(0_i64.to_ne_bytes());
+        body.extend(0_i64.to_ne_bytes());
+        match self.send(INVALIDATE_INODE, &body) {
+            // It does not remember the directory.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             outcome => outcome,
         }

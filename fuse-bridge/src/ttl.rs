@@ -49,6 +49,11 @@ impl Validity {
         Self { asked, until: asked }
     }
 
+    /// That of two answers taken together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { asked: self.asked.min(other.asked), until: self.until.min(other.until) }
+    }
+
     /// What is left at `now`, for the kernel.
     pub(crate) fn left(self, now: Instant) -> Duration {
         self.until.saturating_duration_since(now)

@@ -7,29 +7,32 @@ use std::time::{Duration, Instant};
 
 use forebay_client::About;
 use forebay_types::ErrorKind;
-use fuser::{
-    FileHandle, FileType, FopenFlags, INodeNo, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyOpen,
-};
+use fuser::{FileHandle, FileType, INodeNo, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyOpen};
 
 use super::Shared;
+use super::kept::SHOWN;
 use super::names::GENERATION;
 use crate::answers::Failure;
 use crate::attributes::file_type;
 use crate::errno;
-use crate::listing::{FIRST_NAME, OpenDirectory, Page};
+use crate::listing::{FIRST_NAME, Offset, OpenDirectory, Reading};
 use crate::metrics::Operation;
 use crate::namespace::Namespace;
 use crate::node_id::NodeId;
 use crate::nodes::{Place, Verdict};
 
 impl<N: Namespace> Shared<N> {
-    /// Asks for the first page at once. A directory that is gone sends the kernel back to look its path up again.
+    /// Has the kernel show what it keeps, or asks for the first page at once. A directory that is gone sends the kernel back
+    /// to look its path up again.
     pub(super) fn opendir(self: &Arc<Self>, node: NodeId, pid: u32, reply: ReplyOpen) {
         self.answers.metrics.request(Operation::Opendir);
         let Some(view) = self.nodes.view(node) else { return reply.error(errno::STALE) };
-        let directory = OpenDirectory::new(node, view.facts.inode, view.parent);
         let shared = Arc::clone(self);
         let work = async move {
+            if let Some(directory) = shared.open_to_show(&view) {
+                return Ok((directory, SHOWN));
+            }
+            let directory = OpenDirectory::new(node, view.facts.inode, view.parent);
             match directory.begin(&shared.asking()).await {
                 Err(error) if error.kind == ErrorKind::NotFound => {
                     match shared.nodes.verdict_of_lost(node, pid) {
@@ -37,12 +40,15 @@ impl<N: Namespace> Shared<N> {
                         Verdict::Refuse => Err(errno::STALE.into()),
                     }
                 }
-                outcome => Ok(outcome.map(|()| directory)?),
+                outcome => {
+                    outcome?;
+                    Ok(shared.open_to_gather(&view, directory))
+                }
             }
         };
         let shared = Arc::clone(self);
         self.answers.answer(Operation::Opendir, self.deadline, work, move |outcome| match outcome {
-            Ok(directory) => reply.opened(shared.directories.insert(directory), FopenFlags::empty()),
+            Ok((directory, flags)) => reply.opened(shared.directories.insert(directory), flags),
             Err(failure) => reply.error(shared.refuse(Operation::Opendir, node, &failure)),
         });
     }
@@ -55,8 +61,8 @@ impl<N: Namespace> Shared<N> {
         let work = async move { shared.page(&listed, offset).await };
         let shared = Arc::clone(self);
         self.answers.answer(Operation::Readdir, self.deadline, work, move |outcome| match outcome {
-            Ok(page) => {
-                shared.fill(&directory, &page, offset, &mut reply);
+            Ok(reading) => {
+                shared.fill(&directory, &reading, &mut reply);
                 reply.ok();
             }
             Err(failure) => reply.error(shared.refuse(Operation::Readdir, node, &failure)),
@@ -77,7 +83,7 @@ impl<N: Namespace> Shared<N> {
         let shared = Arc::clone(self);
         self.answers.answer(Operation::Readdirplus, self.deadline, work, move |outcome| {
             let _waits = waits;
-            let filled = outcome.and_then(|page| shared.fill_plus(&directory, &page, offset, &mut reply));
+            let filled = outcome.and_then(|reading| shared.fill_plus(&directory, &reading, &mut reply));
             match filled {
                 Ok(()) => reply.ok(),
                 Err(failure) => reply.error(shared.refuse(Operation::Readdirplus, node, &failure)),
@@ -87,27 +93,39 @@ impl<N: Namespace> Shared<N> {
 
     pub(super) fn releasedir(&self, handle: FileHandle, reply: ReplyEmpty) {
         self.answers.metrics.request(Operation::Releasedir);
-        drop(self.directories.remove(handle));
+        if let Some(directory) = self.directories.remove(handle)
+            && let Some(unfinished) = directory.unfinished()
+        {
+            self.listings.close(directory.node, unfinished);
+        }
         reply.ok();
     }
 
-    /// A directory that goes away meanwhile is stale: programs take "not found" here for the end of the listing.
-    async fn page(&self, directory: &OpenDirectory, offset: u64) -> Result<Arc<Page>, Failure> {
-        let page = directory.page_at(&self.asking(), offset).await;
-        page.map_err(|error| match error.kind {
+    /// A directory that goes away meanwhile is stale: programs take "not found" here for the end of the listing. Of the
+    /// end the kernel hears only after it is settled what it may keep.
+    async fn page(&self, directory: &OpenDirectory, offset: u64) -> Result<Reading, Failure> {
+        if directory.is_begun_anew(offset) {
+            self.gather_anew(directory).await?;
+        }
+        let reading = directory.page_at(&self.asking(), offset).await;
+        let reading = reading.map_err(|error| match error.kind {
             ErrorKind::NotFound => errno::STALE.into(),
-            _ => error.into(),
-        })
+            _ => Failure::from(error),
+        })?;
+        if reading.is_end() {
+            self.end(directory, reading.at).await?;
+        }
+        Ok(reading)
     }
 
     /// Names with their node ids, as many as fit. An answer never reaches into the next page: the kernel asks again.
-    fn fill(&self, directory: &OpenDirectory, page: &Page, offset: u64, reply: &mut ReplyDirectory) {
-        for (at, name, node) in dots(directory, offset) {
-            if reply.add(INodeNo(node.get()), at + 1, FileType::Directory, name) {
+    fn fill(&self, directory: &OpenDirectory, reading: &Reading, reply: &mut ReplyDirectory) {
+        for (next, name, node) in dots(directory, reading.at) {
+            if reply.add(INodeNo(node.get()), next, FileType::Directory, name) {
                 return;
             }
         }
-        for (next, named) in page.from(offset) {
+        for (next, named) in reading.entries() {
             let id = INodeNo(self.nodes.id_of(&named.entry).get());
             let name = OsStr::from_bytes(named.name.as_bytes());
             if reply.add(id, next, file_type(named.entry.kind), name) {
@@ -120,25 +138,24 @@ impl<N: Namespace> Shared<N> {
     fn fill_plus(
         &self,
         directory: &OpenDirectory,
-        page: &Page,
-        offset: u64,
+        reading: &Reading,
         reply: &mut ReplyDirectoryPlus,
     ) -> Result<(), Failure> {
-        for (at, name, node) in dots(directory, offset) {
+        for (next, name, node) in dots(directory, reading.at) {
             let known = self.nodes.view(node).or_else(|| self.nodes.view(NodeId::ROOT));
             let Some(attributes) = known.map(|view| view.facts.attributes.of_node(node)) else { continue };
-            if reply.add(attributes.ino, at + 1, name, &Duration::ZERO, &attributes, GENERATION) {
+            if reply.add(attributes.ino, next, name, &Duration::ZERO, &attributes, GENERATION) {
                 return Ok(());
             }
         }
         let (now, mut is_any_counted) = (Instant::now(), false);
-        for (next, named) in page.from(offset) {
+        for (next, named) in reading.entries() {
             let facts = self.nodes.facts(&named.entry);
             let attributes = facts.attributes.of_node(self.nodes.id_of(&named.entry));
             let name = OsStr::from_bytes(named.name.as_bytes());
             // Only what fits is counted, and before the kernel hears of it.
             let place = Place { parent: directory.node, name: named.name.as_bytes() };
-            let validity = page.validity_of(named);
+            let validity = reading.page.validity_of(named);
             let id = match self.nodes.remember(&facts, place, validity, validity.asked) {
                 Ok(id) => id,
                 // The kernel would hear of none of those that are counted already, and so forget none. It gets them,
@@ -158,8 +175,9 @@ impl<N: Namespace> Shared<N> {
     }
 }
 
-/// `.` and `..` as far as they come at or after `offset`, each with its own offset.
-fn dots(directory: &OpenDirectory, offset: u64) -> impl Iterator<Item = (u64, &'static str, NodeId)> {
+/// `.` and `..` as far as they come at or after an offset, each with the offset after it.
+fn dots(directory: &OpenDirectory, from: Offset) -> impl Iterator<Item = (u64, &'static str, NodeId)> {
     let both = [(0, ".", directory.node), (1, "..", directory.parent)];
-    both.into_iter().filter(move |(at, _, _)| *at >= offset && *at < FIRST_NAME)
+    let left = both.into_iter().filter(move |(at, _, _)| *at >= from.index && *at < FIRST_NAME);
+    left.map(move |(at, name, node)| (from.with_index(at + 1).get(), name, node))
 }

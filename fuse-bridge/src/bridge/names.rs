@@ -90,6 +90,9 @@ impl<N: Namespace> Shared<N> {
     pub(super) fn forget(&self, node: NodeId, lookups: u64) {
         self.answers.metrics.request(Operation::Forget);
         self.nodes.forget(node, lookups);
+        if !self.nodes.is_known(node) {
+            self.listings.forget(node);
+        }
     }
 
     pub(super) fn getattr(self: &Arc<Self>, node: NodeId, pid: u32, reply: ReplyAttr) {

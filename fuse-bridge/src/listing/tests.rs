@@ -181,15 +181,28 @@ fn handle() -> OpenDirectory {
     OpenDirectory::new(NodeId::ROOT, inode, NodeId::ROOT)
 }
 
-fn asking<'a>(namespace: &'a Shelf, metrics: &'a Metrics) -> Asking<'a, Shelf> {
-    Asking { namespace, rule: TtlRule::default(), metrics }
+/// What a mount has beside its namespace.
+struct Mount {
+    metrics: Metrics,
+    listings: KernelListings,
+}
+
+impl Mount {
+    fn new() -> Self {
+        let metrics = Metrics::new().expect("legal").0;
+        Self { metrics, listings: KernelListings::new(OutlineMemory::new(1 << 20)) }
+    }
+
+    fn asking<'a>(&'a self, namespace: &'a Shelf) -> Asking<'a, Shelf> {
+        Asking { namespace, rule: TtlRule::default(), metrics: &self.metrics, listings: &self.listings }
+    }
 }
 
 /// The names and offsets that one request at `offset` finds.
 async fn names_at(shelf: &Shelf, handle: &OpenDirectory, offset: u64) -> Vec<(u64, String)> {
-    let metrics = Metrics::new().expect("legal").0;
-    let page = handle.page_at(&asking(shelf, &metrics), offset).await.expect("listed");
-    page.from(offset).map(|(next, named)| (next, named.name.to_string())).collect()
+    let mount = Mount::new();
+    let reading = handle.page_at(&mount.asking(shelf), offset).await.expect("listed");
+    reading.entries().map(|(next, named)| (next, named.name.to_string())).collect()
 }
 
 /// A whole listing from `offset` on.
@@ -247,8 +260,8 @@ async fn rewinding_sees_what_is_new() {
 async fn the_page_that_an_open_fetched_is_used_once() {
     let shelf = Shelf::of(&["b"]);
     let handle = handle();
-    let metrics = Metrics::new().expect("legal").0;
-    handle.begin(&asking(&shelf, &metrics)).await.expect("there");
+    let mount = Mount::new();
+    handle.begin(&mount.asking(&shelf)).await.expect("there");
     assert_eq!(rest(&shelf, &handle, 0).await, ["b"]);
     assert_eq!(*shelf.asked.lock(), 1);
     shelf.put("a");
@@ -274,8 +287,8 @@ async fn an_empty_directory_is_over_at_once() {
 #[tokio::test]
 async fn names_out_of_order_are_an_error_and_no_endless_listing() {
     let shelf = Shelf { disordered: true, ..Shelf::of(&["a", "b"]) };
-    let metrics = Metrics::new().expect("legal").0;
-    let error = handle().page_at(&asking(&shelf, &metrics), 0).await.expect_err("disordered");
+    let mount = Mount::new();
+    let error = handle().page_at(&mount.asking(&shelf), 0).await.map(drop).expect_err("disordered");
     assert_eq!(error.kind, ErrorKind::Internal);
 }
 
@@ -284,7 +297,7 @@ async fn a_page_that_was_remembered_is_as_old_as_its_answer() {
     let shelf = Shelf::of(&["a"]);
     let asked = Instant::now();
     *shelf.remembered_since.lock() = Some(asked);
-    let metrics = Metrics::new().expect("legal").0;
-    let page = handle().page_at(&asking(&shelf, &metrics), 0).await.expect("listed");
-    assert_eq!(page.validity, TtlRule::default().validity(asked, Duration::from_secs(60)));
+    let mount = Mount::new();
+    let reading = handle().page_at(&mount.asking(&shelf), 0).await.expect("listed");
+    assert_eq!(reading.page.validity, TtlRule::default().validity(asked, Duration::from_secs(60)));
 }

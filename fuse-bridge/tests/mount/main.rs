@@ -4,6 +4,7 @@ mod extended;
 mod fixture;
 mod gone_directories;
 mod grants;
+mod kept_listings;
 mod lifecycle;
 mod listing;
 mod names;

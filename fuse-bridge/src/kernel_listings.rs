@@ -1,0 +1,287 @@
+//! The listings that the kernel keeps of directories: which, by which answers, and until when they may be shown.
+//!
+//! The kernel gathers a listing from the answers to READDIR that a handle gets, and has the whole of it once it is told
+//! of the end. It never forgets it by itself: each OPENDIR says whether what it has may be shown, and a directory that
+//! stays open is told of when it may not any more. Every walk through a directory has a number, which stands in the
+//! offsets of its names. The kernel adds an entry only after the one whose offset it was asked by, so what it gathers is
+//! always of one walk. It cannot be told to forget part of a walk, only to go on with it: a walk that was broken off is
+//! finished by the next one under the same number, and what came of that is dropped before the kernel hears of its end.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use forebay_client::About;
+use parking_lot::Mutex;
+
+use crate::limits::KERNEL_LISTINGS_MAX;
+use crate::listing::{Outline, OutlineMemory};
+use crate::node_id::NodeId;
+use crate::ttl::Validity;
+
+/// Tells the walks of a mount from each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct WalkNumber(u32);
+
+/// A walk through a directory from its begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Walk {
+    pub(crate) number: WalkNumber,
+    /// The kernel has entries of this number already that are not of this walk: it must not keep the listing.
+    pub(crate) is_mixed: bool,
+}
+
+/// A listing that the kernel has.
+#[derive(Clone, Debug)]
+pub(crate) struct KernelListing {
+    /// What it says.
+    pub(crate) names: About,
+    /// That the directory is what it was.
+    pub(crate) itself: About,
+    /// That of its oldest part.
+    pub(crate) validity: Validity,
+    /// When what the kernel was told of its entries with it is over.
+    pub(crate) end: Instant,
+    pub(crate) outline: Arc<Outline>,
+}
+
+/// What an OPENDIR is answered.
+#[derive(Debug)]
+pub(crate) enum Opening {
+    /// The handle has no part in what the kernel keeps, which others have.
+    Plain,
+    /// The kernel gathers the listing anew.
+    Gather(Walk),
+    /// The kernel shows what it has.
+    Show(Arc<Outline>),
+}
+
+/// What a handle leaves that is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unfinished {
+    Nothing,
+    /// The kernel has nothing of the walk.
+    NotBegun(WalkNumber),
+    /// The kernel may have part of it.
+    BrokenOff(WalkNumber),
+}
+
+/// The listings of one mount.
+#[derive(Debug)]
+pub(crate) struct KernelListings {
+    /// Held for a few steps only; what says whether a listing stands takes its own locks within it.
+    state: Mutex<State>,
+    memory: OutlineMemory,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    directories: HashMap<NodeId, Known>,
+    /// Those with handles.
+    open: HashSet<NodeId>,
+    /// All by their last use.
+    by_use: BTreeMap<u64, NodeId>,
+    uses: u64,
+    walks: u32,
+}
+
+/// What is known of the kernel's part of a directory.
+#[derive(Debug, Default)]
+struct Known {
+    listing: Option<KernelListing>,
+    /// The walk that is under way.
+    gathered: Option<WalkNumber>,
+    /// The walk that was broken off.
+    broken_off: Option<WalkNumber>,
+    /// Open handles that have part in what the kernel keeps.
+    handles: usize,
+    used: u64,
+}
+
+impl WalkNumber {
+    /// That of all walks of which the kernel keeps nothing.
+    pub(crate) const PLAIN: Self = Self(0);
+    /// Offsets are signed.
+    const MAX: u32 = (1 << 31) - 1;
+
+    pub(crate) const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    pub(crate) const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl KernelListings {
+    pub(crate) fn new(memory: OutlineMemory) -> Self {
+        Self { state: Mutex::default(), memory }
+    }
+
+    pub(crate) const fn memory(&self) -> &OutlineMemory {
+        &self.memory
+    }
+
+    /// The listing that the kernel has and may show, if it `stands`. Counts a handle then.
+    pub(crate) fn open_to_show(
+        &self,
+        directory: NodeId,
+        stands: impl Fn(&KernelListing) -> bool,
+    ) -> Option<Arc<Outline>> {
+        let mut state = self.state.lock();
+        let listing = state.directories.get(&directory)?.listing.as_ref()?;
+        if !stands(listing) {
+            return None;
+        }
+        let outline = Arc::clone(&listing.outline);
+        state.enter(directory);
+        Some(outline)
+    }
+
+    /// What to answer where [`open_to_show`](Self::open_to_show) had nothing when it was asked. Counts a handle unless
+    /// it is a plain one.
+    pub(crate) fn open(&self, directory: NodeId, stands: impl Fn(&KernelListing) -> bool) -> Opening {
+        let mut state = self.state.lock();
+        let known = state.known(directory);
+        if let Some(listing) = known.listing.as_ref().filter(|listing| stands(listing)) {
+            let outline = Arc::clone(&listing.outline);
+            state.enter(directory);
+            return Opening::Show(outline);
+        }
+        // The kernel would drop for it what another handle has gathered.
+        if known.gathered.is_some() {
+            return Opening::Plain;
+        }
+        // To be dropped with this OPENDIR, so that nothing of it is to be gone on with.
+        if known.listing.take().is_some() {
+            known.broken_off = None;
+        }
+        let walk = state.begin(directory);
+        state.enter(directory);
+        Opening::Gather(walk)
+    }
+
+    /// A handle that has part in what the kernel keeps is read from the begin: the kernel has nothing to show. `None` if
+    /// it is to be told to drop what it was thought to have, before this is asked again.
+    pub(crate) fn walk(&self, directory: NodeId) -> Option<Walk> {
+        let mut state = self.state.lock();
+        let had = state.known(directory).listing.take();
+        had.is_none().then(|| state.begin(directory))
+    }
+
+    /// The kernel is about to hear of the end of a walk. Whether it may keep what it gathered; if not, it is to be told
+    /// to drop it before it hears.
+    pub(crate) fn end(
+        &self,
+        directory: NodeId,
+        walk: WalkNumber,
+        listing: Option<KernelListing>,
+        stands: impl Fn(&KernelListing) -> bool,
+    ) -> bool {
+        let mut state = self.state.lock();
+        let known = state.known(directory);
+        if known.gathered == Some(walk) {
+            known.gathered = None;
+        }
+        // Of two that were gathered at once it is not known which one the kernel has.
+        let is_only_one = known.listing.take().is_none();
+        known.listing = listing.filter(|listing| is_only_one && stands(listing));
+        known.listing.is_some()
+    }
+
+    /// Uncounts a handle that has part in what the kernel keeps.
+    pub(crate) fn close(&self, directory: NodeId, unfinished: Unfinished) {
+        let mut state = self.state.lock();
+        let Some(known) = state.directories.get_mut(&directory) else { return };
+        known.handles = known.handles.saturating_sub(1);
+        if let Unfinished::NotBegun(walk) | Unfinished::BrokenOff(walk) = unfinished
+            && known.gathered == Some(walk)
+        {
+            known.gathered = None;
+        }
+        if let Unfinished::BrokenOff(walk) = unfinished {
+            known.broken_off = Some(walk);
+        }
+        if known.handles == 0 {
+            state.open.remove(&directory);
+            state.evict();
+        }
+    }
+
+    /// The kernel forgot the directory, and so what it had of it.
+    pub(crate) fn forget(&self, directory: NodeId) {
+        let mut state = self.state.lock();
+        if state.directories.get(&directory).is_some_and(|known| known.handles == 0) {
+            state.remove(directory);
+        }
+    }
+
+    /// Gives up listings of open directories that do not stand any more. The kernel is to be told of these.
+    pub(crate) fn give_up(&self, stands: impl Fn(&KernelListing) -> bool) -> Vec<NodeId> {
+        let mut state = self.state.lock();
+        let State { directories, open, .. } = &mut *state;
+        let mut given_up = Vec::new();
+        for directory in &*open {
+            let Some(known) = directories.get_mut(directory) else { continue };
+            if known.listing.take_if(|listing| !stands(listing)).is_some() {
+                given_up.push(*directory);
+            }
+        }
+        given_up
+    }
+
+    /// Makes room for outlines by forgetting one listing that nobody has open; `false` if there is none. The next
+    /// OPENDIR has the kernel drop it.
+    pub(crate) fn make_room(&self) -> bool {
+        let mut state = self.state.lock();
+        let is_idle = |known: &Known| known.handles == 0 && known.listing.is_some();
+        let idle = state.by_use.values().copied().find(|of| state.directories.get(of).is_some_and(is_idle));
+        idle.map(|directory| state.remove(directory)).is_some()
+    }
+}
+
+impl State {
+    /// The directory, as the one that was used last.
+    fn known(&mut self, directory: NodeId) -> &mut Known {
+        self.uses += 1;
+        let known = self.directories.entry(directory).or_default();
+        self.by_use.remove(&known.used);
+        known.used = self.uses;
+        self.by_use.insert(self.uses, directory);
+        known
+    }
+
+    fn enter(&mut self, directory: NodeId) {
+        self.known(directory).handles += 1;
+        self.open.insert(directory);
+        self.evict();
+    }
+
+    fn begin(&mut self, directory: NodeId) -> Walk {
+        self.walks = self.walks % WalkNumber::MAX + 1;
+        let fresh = WalkNumber(self.walks);
+        let known = self.known(directory);
+        let walk = match known.broken_off.take() {
+            Some(number) => Walk { number, is_mixed: true },
+            None => Walk { number: fresh, is_mixed: false },
+        };
+        known.gathered.get_or_insert(walk.number);
+        walk
+    }
+
+    /// Forgets of the directories without handles that were not used for longest. What the kernel has of them it drops
+    /// with their next OPENDIR.
+    fn evict(&mut self) {
+        while self.directories.len() - self.open.len() > KERNEL_LISTINGS_MAX {
+            let idle = self.by_use.values().copied().find(|of| !self.open.contains(of));
+            let Some(idle) = idle else { return };
+            self.remove(idle);
+        }
+    }
+
+    fn remove(&mut self, directory: NodeId) {
+        if let Some(known) = self.directories.remove(&directory) {
+            self.by_use.remove(&known.used);
+        }
+    }
+}

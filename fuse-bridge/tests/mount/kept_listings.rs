@@ -1,0 +1,250 @@
+//! A listing that the kernel has is shown by it without a message for as long as it may be, and no longer.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_client::{Change, ChangedName, ChangedNames, DirectoryChange};
+use forebay_fuse::FuseOptions;
+use rustix::fs::{Dir, Mode, OFlags, SeekFrom};
+
+use crate::fixture::{Fixture, content, count, eventually};
+use crate::tree::{Tree, name};
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// More than the kernel is told of in one answer.
+const NAMES: usize = 3000;
+
+/// `dir` with so many files, of a mount, whose answers are good for an hour to whoever hears of changes.
+fn granted(names: usize) -> Arc<Tree> {
+    let tree = Tree::new();
+    for at in 0..names {
+        tree.write(&format!("dir/f{at:05}"), content(1, 1));
+    }
+    tree.edit("dir", |entry| entry.under_store_uri = "s3://bucket/dir".to_owned());
+    tree.set_valid(Duration::from_micros(1));
+    tree.set_granted(HOUR);
+    tree
+}
+
+fn open(fixture: &Fixture) -> Dir {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let descriptor = rustix::fs::open(fixture.path("dir"), flags, Mode::empty()).expect("opened");
+    Dir::new(descriptor).expect("a directory")
+}
+
+fn read(directory: &mut Dir) -> Vec<String> {
+    let names = directory.map(|entry| entry.expect("read").file_name().to_string_lossy().into_owned());
+    names.filter(|name| !name.starts_with('.')).collect()
+}
+
+fn list(fixture: &Fixture) -> Vec<String> {
+    read(&mut open(fixture))
+}
+
+fn shown(fixture: &Fixture) -> u64 {
+    fixture.metric("forebay_fuse_kept_listings_opened_total")
+}
+
+/// How often we were asked for names of a directory.
+fn asked(fixture: &Fixture) -> u64 {
+    let requests = |of: &str| fixture.metric(&format!("forebay_fuse_requests_total{{operation=\"{of}\"}}"));
+    requests("readdir") + requests("readdirplus")
+}
+
+/// Whether another listing costs no request for names; it must be what is expected.
+fn is_kept(fixture: &Fixture, expected: usize) -> bool {
+    let before = (shown(fixture), asked(fixture));
+    assert_eq!(list(fixture).len(), expected);
+    (shown(fixture), asked(fixture)) == (before.0 + 1, before.1)
+}
+
+fn tell(fixture: &Fixture, names: &[&str]) {
+    let names = names.iter().map(|text| ChangedName { name: name(text), before: None });
+    let (directory, names) = (fixture.tree.inode("dir"), ChangedNames::These(names.collect()));
+    fixture.tree.tell(vec![Change::Directory(DirectoryChange { directory, names })]);
+}
+
+#[test]
+fn what_was_listed_is_listed_again_without_a_message_in_the_same_order_and_with_the_same_inodes() {
+    let fixture = Fixture::new(&granted(NAMES));
+    let entries = || -> Vec<_> {
+        open(&fixture)
+            .map(|entry| entry.expect("read"))
+            .map(|of| (of.file_name().to_owned(), of.ino()))
+            .collect()
+    };
+    let first = entries();
+    let before = (asked(&fixture), count(&fixture.tree.counts.lists));
+    for _ in 0..3 {
+        assert_eq!(entries(), first);
+    }
+    assert_eq!((asked(&fixture), count(&fixture.tree.counts.lists)), before);
+    assert_eq!((first.len(), shown(&fixture)), (NAMES + 2, 3));
+}
+
+#[test]
+fn a_change_that_was_heard_is_in_the_next_listing_and_what_is_listed_then_is_kept_again() {
+    let fixture = Fixture::new(&granted(NAMES));
+    assert_eq!(list(&fixture).len(), NAMES);
+    assert!(is_kept(&fixture, NAMES));
+    fixture.tree.write("dir/new", content(1, 1));
+    // Before the kernel could be told of anything.
+    assert!(list(&fixture).contains(&"new".to_owned()));
+    assert!(is_kept(&fixture, NAMES + 1));
+    fixture.tree.remove("dir/f00001");
+    assert!(!list(&fixture).contains(&"f00001".to_owned()));
+    assert!(is_kept(&fixture, NAMES));
+}
+
+#[test]
+fn a_directory_that_stays_open_shows_a_change_when_it_is_read_anew() {
+    let fixture = Fixture::new(&granted(NAMES));
+    list(&fixture);
+    // One that gathered what the kernel has, and one that was only shown it.
+    let mut handles = [open(&fixture), open(&fixture)];
+    for handle in &mut handles {
+        assert_eq!(read(handle).len(), NAMES);
+    }
+    fixture.tree.write("dir/new", content(1, 1));
+    tell(&fixture, &["new"]);
+    for handle in &mut handles {
+        eventually("the new name is seen", || {
+            handle.rewind();
+            read(handle).len() == NAMES + 1
+        });
+    }
+    drop(handles);
+    fixture.tree.remove("dir/new");
+    fixture.tree.tell(vec![Change::Everything]);
+    assert_eq!(list(&fixture).len(), NAMES);
+}
+
+#[test]
+fn a_directory_that_stays_open_shows_nothing_that_is_older_than_it_may_be() {
+    let tree = granted(NAMES);
+    tree.set_granted(Duration::ZERO);
+    tree.set_valid(Duration::from_secs(3));
+    let fixture = Fixture::new(&tree);
+    let mut handle = open(&fixture);
+    assert_eq!(read(&mut handle).len(), NAMES);
+    let before = asked(&fixture);
+    handle.rewind();
+    assert_eq!((read(&mut handle).len(), asked(&fixture)), (NAMES, before), "the kernel shows it");
+    // Nobody tells of it; only the time is over.
+    eventually("it is asked for again", || {
+        handle.rewind();
+        read(&mut handle).len() == NAMES && asked(&fixture) > before
+    });
+}
+
+#[test]
+fn who_reads_on_after_the_kernel_had_to_drop_its_listing_sees_what_stays_once() {
+    let fixture = Fixture::new(&granted(NAMES));
+    list(&fixture);
+    let (mut handle, before) = (open(&fixture), asked(&fixture));
+    let mut seen = vec![];
+    while seen.len() < NAMES / 2 {
+        let entry = handle.next().expect("there is more").expect("read");
+        seen.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    assert_eq!(asked(&fixture), before, "the kernel shows it");
+    // What it showed last is gone, and so is much of what was before; other names have come.
+    for at in (0..NAMES / 2).step_by(3) {
+        fixture.tree.remove(&format!("dir/f{at:05}"));
+        fixture.tree.write(&format!("dir/e{at:05}"), content(1, 1));
+    }
+    // Another one gathers the listing as it is now.
+    assert_eq!(list(&fixture).len(), NAMES);
+    seen.extend(read(&mut handle));
+    let stays = |at: &usize| *at >= NAMES / 2 || !at.is_multiple_of(3);
+    let unique: BTreeSet<_> = seen.iter().cloned().collect();
+    assert_eq!(unique.len(), seen.len(), "nothing is seen twice");
+    for name in (0..NAMES).filter(stays).map(|at| format!("f{at:05}")) {
+        assert!(unique.contains(&name), "{name} was there all the time");
+    }
+    assert!(asked(&fixture) > before + 2);
+}
+
+#[test]
+fn what_was_broken_off_is_not_shown_and_keeps_later_listings_from_nothing() {
+    let fixture = Fixture::new(&granted(NAMES));
+    for removed in 0..3 {
+        let mut handle = open(&fixture);
+        assert!(handle.by_ref().take(10).all(|entry| entry.is_ok()));
+        drop(handle);
+        let name = format!("dir/f{removed:05}");
+        fixture.tree.remove(&name);
+        let expected = NAMES - removed - 1;
+        eventually("a listing is kept", || is_kept(&fixture, expected));
+    }
+}
+
+#[test]
+fn what_was_gathered_before_and_after_a_change_is_not_kept() {
+    let fixture = Fixture::new(&granted(NAMES));
+    let mut handle = open(&fixture);
+    let some: Vec<_> = handle.by_ref().take(10).collect();
+    assert_eq!(some.len(), 10);
+    fixture.tree.remove("dir/f00001");
+    let before = read(&mut handle);
+    assert_eq!(before.len() + 8, NAMES);
+    handle.rewind();
+    assert_eq!(read(&mut handle).len(), NAMES - 1);
+    assert_eq!(list(&fixture).len(), NAMES - 1);
+}
+
+#[test]
+fn who_goes_back_within_a_listing_spoils_none() {
+    let fixture = Fixture::new(&granted(NAMES));
+    let mut handle = open(&fixture);
+    assert_eq!(handle.by_ref().take(NAMES / 2).count(), NAMES / 2);
+    handle.rewind();
+    assert_eq!(read(&mut handle).len(), NAMES);
+    // Far beyond the end, and back.
+    let raw = rustix::fs::open(fixture.path("dir"), OFlags::RDONLY, Mode::empty()).expect("opened");
+    rustix::fs::seek(&raw, SeekFrom::Start(NAMES as u64 * 2)).expect("sought");
+    let mut sought = Dir::new(raw).expect("a directory");
+    assert_eq!(read(&mut sought).len(), 0);
+    sought.rewind();
+    assert_eq!(read(&mut sought).len(), NAMES);
+    drop((handle, sought));
+    eventually("a listing is kept", || is_kept(&fixture, NAMES));
+}
+
+#[test]
+fn where_nothing_may_be_remembered_nothing_is_kept() {
+    let strict = || {
+        let tree = granted(10);
+        tree.set_valid(Duration::ZERO);
+        Fixture::new(&tree)
+    };
+    let without_freshness = || {
+        let options = FuseOptions { freshness: Some(Duration::ZERO), ..FuseOptions::default() };
+        Fixture::with(&granted(10), options)
+    };
+    let where_mounts_appear = || {
+        let tree = granted(10);
+        tree.edit("dir", |entry| entry.under_store_uri.clear());
+        Fixture::new(&tree)
+    };
+    for fixture in [strict(), without_freshness(), where_mounts_appear()] {
+        let mut handle = open(&fixture);
+        for more in 0..3 {
+            assert_eq!((list(&fixture).len(), read(&mut handle).len()), (10 + more, 10 + more));
+            fixture.tree.write(&format!("dir/g{more}"), content(1, 1));
+            handle.rewind();
+        }
+        assert_eq!(shown(&fixture), 0);
+    }
+}
+
+#[test]
+fn a_directory_that_the_kernel_forgot_is_listed_and_kept_anew() {
+    let fixture = Fixture::new(&granted(NAMES));
+    list(&fixture);
+    fixture.shrink();
+    eventually("only the root is remembered", || fixture.metric("forebay_fuse_nodes_live") == 1);
+    assert_eq!((list(&fixture).len(), shown(&fixture)), (NAMES, 0));
+    assert!(is_kept(&fixture, NAMES));
+}
