@@ -19,7 +19,7 @@ use crate::listing::{Outline, OutlineMemory};
 use crate::node_id::NodeId;
 use crate::ttl::Validity;
 
-/// Tells the walks of a mount from each other.
+/// Tells the walks of a mount from each other. That of all of which the kernel keeps nothing is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WalkNumber(u32);
 
@@ -99,8 +99,6 @@ struct Known {
 }
 
 impl WalkNumber {
-    /// That of all walks of which the kernel keeps nothing.
-    pub(crate) const PLAIN: Self = Self(0);
     /// Offsets are signed.
     const MAX: u32 = (1 << 31) - 1;
 

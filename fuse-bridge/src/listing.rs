@@ -24,7 +24,7 @@ use crate::namespace::{Namespace, NamespaceError};
 use crate::node_id::NodeId;
 use crate::ttl::{TtlRule, Validity};
 
-pub(crate) use outline::{Outline, OutlineMemory};
+pub(crate) use outline::{Full, Outline, OutlineMemory};
 
 /// The offset of the first name, after `.` and `..`.
 pub(crate) const FIRST_NAME: u64 = 2;
@@ -324,8 +324,8 @@ impl Record {
         }
         for named in &page.entries {
             let place = position(named);
-            while !self.outline.push(&place) {
-                if !listings.make_room() {
+            while let Err(full) = self.outline.push(&place) {
+                if full == Full::ThisOne || !listings.make_room() {
                     return None;
                 }
             }

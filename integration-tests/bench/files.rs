@@ -3,7 +3,7 @@
 //! Buffers begin at a page, since an unaligned one makes the kernel split large requests in two. Opens are made with
 //! system calls, so that nothing is allocated or looked up besides. Times of processes are never measured.
 
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::hint::black_box;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -98,10 +98,20 @@ pub(crate) fn sequential_by_many(files: &[&Path], readers: usize) -> f64 {
 
 /// Goes through all directories below a folder, as `find` does. Gives names/s.
 pub(crate) fn find(folder: &Path) -> f64 {
+    walk(folder, |_| {})
+}
+
+/// The same with a stat of each entry right after its name, as `find -size` and `ls -l` do.
+pub(crate) fn find_and_stat(folder: &Path) -> f64 {
+    walk(folder, |entry| drop(black_box(entry.metadata().expect("there"))))
+}
+
+fn walk(folder: &Path, look: impl Fn(&DirEntry)) -> f64 {
     let (begun, mut folders, mut names) = (Instant::now(), vec![folder.to_owned()], 0);
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("listed").map(|entry| entry.expect("read")) {
             names += 1;
+            look(&entry);
             if entry.file_type().expect("told").is_dir() {
                 folders.push(entry.path());
             }

@@ -3,6 +3,8 @@
 //! Whether one may be shown is decided at each OPENDIR, by what is known at that moment. For directories that stay open
 //! somebody looks after it, and tells the kernel.
 
+use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_client::{About, Standing};
@@ -22,6 +24,11 @@ use crate::nodes::NodeView;
 
 /// The kernel shows what it keeps, and asks for the rest.
 pub(super) const SHOWN: FopenFlags = FopenFlags::FOPEN_CACHE_DIR.union(FopenFlags::FOPEN_KEEP_CACHE);
+
+/// The kernel asks for everything, and leaves alone what it may be gathering for others.
+const APART: FopenFlags = FopenFlags::FOPEN_KEEP_CACHE;
+/// A listing that is looked at now is looked at again before so much is over.
+const LEFT_MIN: Duration = LISTINGS_PAUSE.saturating_mul(2);
 
 impl<N: Namespace> Shared<N> {
     /// A handle that needs no answer of ours, where the kernel has the listing and it stands.
@@ -43,13 +50,13 @@ impl<N: Namespace> Shared<N> {
             && view.facts.has_under_store
             && directory.validity().is_some_and(|validity| {
                 let ttl = self.ttl_of(About::names(directory.inode), validity, Instant::now());
-                validity.until > validity.asked && ttl > 2 * LISTINGS_PAUSE
+                validity.until > validity.asked && ttl > LEFT_MIN
             });
         if !is_worth_it {
-            return (directory, FopenFlags::empty());
+            return (directory, APART);
         }
         match self.listings.open(view.id, |listing| self.stands(listing)) {
-            Opening::Plain => (directory, FopenFlags::FOPEN_KEEP_CACHE),
+            Opening::Plain => (directory, APART),
             Opening::Gather(walk) => {
                 directory.gather(walk, &self.listings);
                 // What is gone on with must still be there.
@@ -100,7 +107,7 @@ impl<N: Namespace> Shared<N> {
     }
 
     /// Has listings dropped that open directories must not show any more, for as long as it is polled.
-    pub(crate) async fn look_after_listings(self: std::sync::Arc<Self>) {
+    pub(crate) async fn look_after_listings(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(LISTINGS_PAUSE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -132,13 +139,10 @@ impl<N: Namespace> Shared<N> {
     async fn drop_listing(&self, directory: NodeId) -> Result<(), Failure> {
         let Some(notices) = self.notices.get().cloned() else { return Ok(()) };
         let dropped = spawn_blocking(move || notices.drop_listing(directory)).await;
-        let dropped = dropped.map_err(std::io::Error::other).flatten();
+        let dropped = dropped.map_err(io::Error::other).flatten();
         dropped.map_err(|error| {
             let message = format!("the kernel did not drop the listing of {directory}: {error}");
             NamespaceError { kind: ErrorKind::Internal, message }.into()
         })
     }
 }
-
-/// A listing that is looked at now is looked at again before so much is over.
-const LEFT_MIN: Duration = Duration::from_millis(2 * LISTINGS_PAUSE.as_millis() as u64);

@@ -15,6 +15,15 @@ const RESTART: usize = 32;
 /// What is stored of a place before its bytes: how many it shares, and how many follow.
 const HEAD_LENGTH: usize = 3;
 
+/// Why an outline cannot grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// It has all that one may have.
+    ThisOne,
+    /// All of them together have what there is.
+    All,
+}
+
 /// What all outlines of a mount may take, and do.
 #[derive(Clone, Debug)]
 pub(crate) struct OutlineMemory {
@@ -59,18 +68,15 @@ impl Outline {
         Self { walk, packed, restarts, count: 0, last, memory, reserved: 0 }
     }
 
-    /// Adds the next place; `false` if there is no memory for it.
-    #[must_use]
-    pub(crate) fn push(&mut self, place: &ListingPosition) -> bool {
+    /// Adds the next place, if there is memory for it.
+    pub(crate) fn push(&mut self, place: &ListingPosition) -> Result<(), Full> {
         let place = place.as_bytes();
         let is_whole = self.count.is_multiple_of(RESTART);
         let shared = if is_whole { 0 } else { shared_length(&self.last, place) };
         let rest = &place[usize::from(shared)..];
-        let Ok(length) = u16::try_from(rest.len()) else { return false };
+        let Ok(length) = u16::try_from(rest.len()) else { return Err(Full::ThisOne) };
         let (restart, needed) = (size_of::<usize>() * usize::from(is_whole), HEAD_LENGTH + rest.len());
-        if !self.reserve(restart + needed) {
-            return false;
-        }
+        self.reserve(restart + needed)?;
         if is_whole {
             self.restarts.push(self.packed.len());
         }
@@ -80,7 +86,7 @@ impl Outline {
         self.last.clear();
         self.last.extend(place);
         self.count += 1;
-        true
+        Ok(())
     }
 
     /// The place of the name that is the `index`th, from 0 on.
@@ -105,12 +111,16 @@ impl Outline {
         self.count
     }
 
-    fn reserve(&mut self, bytes: usize) -> bool {
-        let is_there = self.memory.take(bytes);
-        if is_there {
-            self.reserved += bytes;
+    /// No one takes all of the memory.
+    fn reserve(&mut self, bytes: usize) -> Result<(), Full> {
+        if self.reserved + bytes > self.memory.bytes_max / 4 {
+            return Err(Full::ThisOne);
         }
-        is_there
+        if !self.memory.take(bytes) {
+            return Err(Full::All);
+        }
+        self.reserved += bytes;
+        Ok(())
     }
 }
 
@@ -131,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    const WALK: WalkNumber = WalkNumber::PLAIN;
+    const WALK: WalkNumber = WalkNumber::new(1);
 
     fn place(bytes: impl Into<Box<[u8]>>) -> ListingPosition {
         ListingPosition::of_key(bytes).expect("legal")
@@ -143,7 +153,7 @@ mod tests {
             let memory = OutlineMemory::new(1 << 20);
             let mut outline = Outline::new(WALK, memory.clone());
             for name in &names {
-                prop_assert!(outline.push(&place(name.as_bytes())));
+                prop_assert_eq!(outline.push(&place(name.as_bytes())), Ok(()));
             }
             for (index, name) in names.iter().enumerate() {
                 prop_assert_eq!(outline.place(index), Some(place(name.as_bytes())));
@@ -155,13 +165,27 @@ mod tests {
     }
 
     #[test]
-    fn what_all_of_them_take_is_bounded() {
-        let memory = OutlineMemory::new(100);
-        let (mut one, mut other) = (Outline::new(WALK, memory.clone()), Outline::new(WALK, memory.clone()));
-        assert!(one.push(&place(*b"a name of some length")) && other.push(&place(*b"a name of some length")));
-        while one.push(&place(*b"b")) {}
-        assert!(!other.push(&place(*b"a name beyond it")) && memory.taken() <= 100);
-        drop(one);
-        assert!(other.push(&place(*b"a name beyond it")));
+    fn no_one_takes_more_than_its_part() {
+        let memory = OutlineMemory::new(400);
+        let mut outline = Outline::new(WALK, memory.clone());
+        let full = (b'a'..=b'z').find_map(|first| outline.push(&place([first; 20])).err());
+        assert_eq!((full, outline.place(0)), (Some(Full::ThisOne), Some(place(*b"aaaaaaaaaaaaaaaaaaaa"))));
+        assert!(memory.taken() <= 100);
+        drop(outline);
+        assert_eq!(memory.taken(), 0);
+    }
+
+    #[test]
+    fn what_all_have_together_is_bounded_too() {
+        let memory = OutlineMemory::new(64);
+        let outlines: Vec<_> = (0..5)
+            .map(|_| {
+                let mut outline = Outline::new(WALK, memory.clone());
+                outline.push(&place(*b"a")).map(|()| outline).map_err(|full| (full, memory.taken()))
+            })
+            .collect();
+        assert!(matches!(outlines[..], [Ok(_), Ok(_), Ok(_), Ok(_), Ok(_)]), "{outlines:?}");
+        let mut last = Outline::new(WALK, memory.clone());
+        assert_eq!(last.push(&place(*b"a")), Err(Full::All));
     }
 }

@@ -1,7 +1,7 @@
 //! Many files: 50,000 small ones, and a tree of 100,000 names.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use forebay_integration_tests::{Cluster, drop_page_cache, random_offsets, wait_until, write_file};
@@ -9,14 +9,14 @@ use tempfile::TempDir;
 
 use super::{DIRECTORY, PageCache, SEED, SMALL_LENGTH};
 use crate::comparison::{Effort, Row, Side};
-use crate::files::{find, read_each};
+use crate::files::{find, find_and_stat, read_each};
 
 const PER_DIRECTORY: usize = 1000;
 const CACHED_WITHIN: Duration = Duration::from_secs(600);
 
 pub(super) fn rows(effort: Effort) -> Vec<Row> {
     let mut rows = small_files(effort, effort.pick(50_000, 2000));
-    rows.push(names(effort, effort.pick(100, 5)));
+    rows.extend(names(effort, effort.pick(100, 5)));
     rows
 }
 
@@ -54,7 +54,7 @@ fn small_files(effort: Effort, count: usize) -> Vec<Row> {
 }
 
 /// The second time, within freshness, so that the kernel or the bridge could remember.
-fn names(effort: Effort, directories: usize) -> Row {
+fn names(effort: Effort, directories: usize) -> Vec<Row> {
     let source = TempDir::new().expect("a folder");
     for directory in 0..directories {
         let folder = source.path().join(format!("d{directory}"));
@@ -64,10 +64,28 @@ fn names(effort: Effort, directories: usize) -> Row {
     let uri = format!("file://{}", source.path().display());
     let cluster = Cluster::builder().mount("/data", &uri).fuse().start();
     let ours = cluster.fuse().join("data");
-    let case = format!("find over {} names, second time", directories * PER_DIRECTORY);
-    Row::measure(effort, &case, "names/s", DIRECTORY, |side| {
-        let folder = if side == Side::Ours { &ours } else { source.path() };
-        find(folder);
-        find(folder)
-    })
+    let count = directories * PER_DIRECTORY;
+    let row = |case: &str, cache: PageCache, first: fn(&Path) -> f64, second: fn(&Path) -> f64| {
+        let case = case.replace("{}", &count.to_string());
+        Row::measure(effort, &case, "names/s", DIRECTORY, |side| {
+            let folder = if side == Side::Ours { &ours } else { source.path() };
+            if cache == PageCache::Dropped {
+                drop_page_cache();
+            }
+            first(folder);
+            second(folder)
+        })
+    };
+    // With nothing in memory but what the first walk leaves, which has asked for no attributes.
+    let after_names = "find with stat of each over {} names, after a find without";
+    vec![
+        row("find over {} names, second time", PageCache::Hot, find, find),
+        row(after_names, PageCache::Dropped, find, find_and_stat),
+        row(
+            "find with stat of each over {} names, second time",
+            PageCache::Hot,
+            find_and_stat,
+            find_and_stat,
+        ),
+    ]
 }
