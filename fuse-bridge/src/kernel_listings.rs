@@ -9,12 +9,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use forebay_client::About;
 use parking_lot::Mutex;
 
-use crate::limits::KERNEL_LISTINGS_MAX;
+use crate::limits::{KERNEL_LISTINGS_MAX, LOOKER_TRUST, LOOKERS_MAX, LOOKUPS_IN_SHOWN, READ_AT_ONCE};
 use crate::listing::{Outline, OutlineMemory};
 use crate::node_id::NodeId;
 use crate::ttl::Validity;
@@ -43,6 +44,17 @@ pub(crate) struct KernelListing {
     /// When what the kernel was told of its entries with it is over.
     pub(crate) end: Instant,
     pub(crate) outline: Arc<Outline>,
+    /// The kernel was told how each entry is, and not only its name.
+    pub(crate) has_attributes: bool,
+}
+
+/// Who opens a directory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opener {
+    pub(crate) directory: NodeId,
+    /// Its thread.
+    pub(crate) pid: u32,
+    pub(crate) now: Instant,
 }
 
 /// What an OPENDIR is answered.
@@ -71,6 +83,8 @@ pub(crate) enum Unfinished {
 pub(crate) struct KernelListings {
     /// Held for a few steps only; what says whether a listing stands takes its own locks within it.
     state: Mutex<State>,
+    /// Open handles to which the kernel shows what it has, as the state knows them.
+    shown: AtomicUsize,
     memory: OutlineMemory,
 }
 
@@ -83,6 +97,9 @@ struct State {
     by_use: BTreeMap<u64, NodeId>,
     uses: u64,
     walks: u32,
+    /// Threads that looked entries up one by one while they read a listing that the kernel showed, and when they last
+    /// opened one. They get the next ones with attributes.
+    lookers: HashMap<u32, Instant>,
 }
 
 /// What is known of the kernel's part of a directory.
@@ -95,6 +112,10 @@ struct Known {
     broken_off: Option<WalkNumber>,
     /// Open handles that have part in what the kernel keeps.
     handles: usize,
+    /// Those of them that were opened to be shown what it has.
+    shown: usize,
+    /// Names that were looked up while there were some.
+    lookups: usize,
     used: u64,
 }
 
@@ -113,7 +134,7 @@ impl WalkNumber {
 
 impl KernelListings {
     pub(crate) fn new(memory: OutlineMemory) -> Self {
-        Self { state: Mutex::default(), memory }
+        Self { state: Mutex::default(), shown: AtomicUsize::new(0), memory }
     }
 
     pub(crate) const fn memory(&self) -> &OutlineMemory {
@@ -123,29 +144,28 @@ impl KernelListings {
     /// The listing that the kernel has and may show, if it `stands`. Counts a handle then.
     pub(crate) fn open_to_show(
         &self,
-        directory: NodeId,
+        opener: Opener,
         stands: impl Fn(&KernelListing) -> bool,
     ) -> Option<Arc<Outline>> {
         let mut state = self.state.lock();
-        let listing = state.directories.get(&directory)?.listing.as_ref()?;
-        if !stands(listing) {
+        state.note_looker(opener);
+        let listing = state.directories.get(&opener.directory)?.listing.as_ref()?;
+        if !stands(listing) || (!listing.has_attributes && state.is_looker(opener)) {
             return None;
         }
         let outline = Arc::clone(&listing.outline);
-        state.enter(directory);
+        self.show(&mut state, opener.directory);
         Some(outline)
     }
 
     /// What to answer where [`open_to_show`](Self::open_to_show) had nothing when it was asked. Counts a handle unless
     /// it is a plain one.
-    pub(crate) fn open(&self, directory: NodeId, stands: impl Fn(&KernelListing) -> bool) -> Opening {
-        let mut state = self.state.lock();
-        let known = state.known(directory);
-        if let Some(listing) = known.listing.as_ref().filter(|listing| stands(listing)) {
-            let outline = Arc::clone(&listing.outline);
-            state.enter(directory);
+    pub(crate) fn open(&self, opener: Opener, stands: impl Fn(&KernelListing) -> bool) -> Opening {
+        if let Some(outline) = self.open_to_show(opener, stands) {
             return Opening::Show(outline);
         }
+        let mut state = self.state.lock();
+        let known = state.known(opener.directory);
         // The kernel would drop for it what another handle has gathered.
         if known.gathered.is_some() {
             return Opening::Plain;
@@ -154,9 +174,45 @@ impl KernelListings {
         if known.listing.take().is_some() {
             known.broken_off = None;
         }
-        let walk = state.begin(directory);
-        state.enter(directory);
+        let walk = state.begin(opener.directory);
+        state.enter(opener.directory);
         Opening::Gather(walk)
+    }
+
+    /// A name of a directory is looked up. Whether the kernel is to be told to drop the listing that it shows, so that it
+    /// asks for the rest with attributes.
+    pub(crate) fn looked_up(&self, looker: Opener) -> bool {
+        if self.shown.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let mut state = self.state.lock();
+        let Some(known) = state.directories.get_mut(&looker.directory).filter(|known| known.shown > 0) else {
+            return false;
+        };
+        known.lookups += 1;
+        if known.lookups != LOOKUPS_IN_SHOWN {
+            return false;
+        }
+        // A program has read a shorter one to its end by now.
+        let is_long = |listing: &KernelListing| listing.outline.count() > READ_AT_ONCE;
+        let is_dropped = known.listing.take_if(|listing| is_long(listing)).is_some();
+        if state.lookers.len() >= LOOKERS_MAX {
+            state.lookers.retain(|_, opened| looker.now.saturating_duration_since(*opened) < LOOKER_TRUST);
+        }
+        if state.lookers.len() < LOOKERS_MAX {
+            state.lookers.insert(looker.pid, looker.now);
+        }
+        is_dropped
+    }
+
+    fn show(&self, state: &mut State, directory: NodeId) {
+        state.enter(directory);
+        let known = state.known(directory);
+        if known.shown == 0 {
+            known.lookups = 0;
+        }
+        known.shown += 1;
+        self.shown.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A handle that has part in what the kernel keeps is read from the begin: the kernel has nothing to show. `None` if
@@ -188,10 +244,14 @@ impl KernelListings {
     }
 
     /// Uncounts a handle that has part in what the kernel keeps.
-    pub(crate) fn close(&self, directory: NodeId, unfinished: Unfinished) {
+    pub(crate) fn close(&self, directory: NodeId, was_shown: bool, unfinished: Unfinished) {
         let mut state = self.state.lock();
         let Some(known) = state.directories.get_mut(&directory) else { return };
         known.handles = known.handles.saturating_sub(1);
+        if was_shown {
+            known.shown = known.shown.saturating_sub(1);
+            self.shown.fetch_sub(1, Ordering::Relaxed);
+        }
         if let Unfinished::NotBegun(walk) | Unfinished::BrokenOff(walk) = unfinished
             && known.gathered == Some(walk)
         {
@@ -249,6 +309,18 @@ impl State {
         known
     }
 
+    fn is_looker(&self, opener: Opener) -> bool {
+        let opened = self.lookers.get(&opener.pid);
+        opened.is_some_and(|opened| opener.now.saturating_duration_since(*opened) < LOOKER_TRUST)
+    }
+
+    /// A looker is one for as long as it goes on opening directories.
+    fn note_looker(&mut self, opener: Opener) {
+        if self.is_looker(opener) {
+            self.lookers.insert(opener.pid, opener.now);
+        }
+    }
+
     fn enter(&mut self, directory: NodeId) {
         self.known(directory).handles += 1;
         self.open.insert(directory);
@@ -283,3 +355,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

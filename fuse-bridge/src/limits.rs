@@ -74,3 +74,12 @@ pub const OUTLINES_BYTES_MAX: usize = 16 << 20;
 /// How often it is looked whether the listings that the kernel shows to open directories still stand. So much earlier
 /// each of them ends.
 pub const LISTINGS_PAUSE: Duration = Duration::from_millis(250);
+/// So many names looked up one by one in a directory that the kernel lists by itself tell that somebody wants their
+/// attributes, which listings bring with less effort.
+pub const LOOKUPS_IN_SHOWN: usize = 8;
+/// About as many names as programs take from the kernel at once, by the length of reads that `stat` names.
+pub const READ_AT_ONCE: usize = PREFERRED_READ_LENGTH as usize / 32;
+/// For how long after its last OPENDIR a thread that wanted them is expected to want them again.
+pub const LOOKER_TRUST: Duration = Duration::from_secs(1);
+/// Most threads of which that is remembered.
+pub const LOOKERS_MAX: usize = 64;

@@ -44,6 +44,8 @@ pub(crate) struct OpenDirectory {
     pub(crate) node: NodeId,
     pub(crate) inode: InodeId,
     pub(crate) parent: NodeId,
+    /// It was opened to be shown what the kernel has.
+    pub(crate) is_shown: bool,
     kept: Mutex<Kept>,
 }
 
@@ -82,6 +84,8 @@ pub(crate) struct Record {
     pub(crate) outline: Outline,
     /// That of the oldest page.
     pub(crate) validity: Option<Validity>,
+    /// The kernel was told how each entry is.
+    pub(crate) has_attributes: bool,
 }
 
 /// Where a listing goes on: an offset of the kernel, taken apart.
@@ -132,13 +136,13 @@ impl Offset {
 
 impl OpenDirectory {
     pub(crate) fn new(node: NodeId, inode: InodeId, parent: NodeId) -> Self {
-        Self { node, inode, parent, kept: Mutex::default() }
+        Self { node, inode, parent, is_shown: false, kept: Mutex::default() }
     }
 
     /// One of which the kernel shows what it has.
     pub(crate) fn shown(node: NodeId, inode: InodeId, parent: NodeId, outline: Arc<Outline>) -> Self {
         let kept = Kept { part: Part::Whole, shown: Some(outline), ..Kept::default() };
-        Self { node, inode, parent, kept: Mutex::new(kept) }
+        Self { node, inode, parent, is_shown: true, kept: Mutex::new(kept) }
     }
 
     /// Fetches the first page: only so it is known whether the directory still is there. An error of a later request
@@ -166,7 +170,7 @@ impl OpenDirectory {
         kept.record = None;
         if !walk.is_mixed {
             let outline = Outline::new(walk.number, listings.memory().clone());
-            kept.record = Some(Record { outline, validity: None });
+            kept.record = Some(Record { outline, validity: None, has_attributes: true });
         }
         if let Some(page) = kept.page.clone() {
             kept.record(&page, listings);
@@ -213,6 +217,13 @@ impl OpenDirectory {
         match place {
             Some(place) => self.fetch(asking, wanted, Some(&place)).await,
             None => self.fetch(asking, FIRST_NAME, None).await,
+        }
+    }
+
+    /// The kernel is told of names alone.
+    pub(crate) fn without_attributes(&self) {
+        if let Some(record) = &mut self.kept.lock().record {
+            record.has_attributes = false;
         }
     }
 

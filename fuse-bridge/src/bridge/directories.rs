@@ -29,7 +29,7 @@ impl<N: Namespace> Shared<N> {
         let Some(view) = self.nodes.view(node) else { return reply.error(errno::STALE) };
         let shared = Arc::clone(self);
         let work = async move {
-            if let Some(directory) = shared.open_to_show(&view) {
+            if let Some(directory) = shared.open_to_show(&view, pid) {
                 return Ok((directory, SHOWN));
             }
             let directory = OpenDirectory::new(node, view.facts.inode, view.parent);
@@ -42,7 +42,7 @@ impl<N: Namespace> Shared<N> {
                 }
                 outcome => {
                     outcome?;
-                    Ok(shared.open_to_gather(&view, directory))
+                    Ok(shared.open_to_gather(&view, pid, directory))
                 }
             }
         };
@@ -96,7 +96,7 @@ impl<N: Namespace> Shared<N> {
         if let Some(directory) = self.directories.remove(handle)
             && let Some(unfinished) = directory.unfinished()
         {
-            self.listings.close(directory.node, unfinished);
+            self.listings.close(directory.node, directory.is_shown, unfinished);
         }
         reply.ok();
     }
@@ -124,6 +124,9 @@ impl<N: Namespace> Shared<N> {
             if reply.add(INodeNo(node.get()), next, FileType::Directory, name) {
                 return;
             }
+        }
+        if !reading.is_end() {
+            directory.without_attributes();
         }
         for (next, named) in reading.entries() {
             let id = INodeNo(self.nodes.id_of(&named.entry).get());

@@ -15,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::Shared;
 use crate::answers::Failure;
-use crate::kernel_listings::{KernelListing, Opening};
+use crate::kernel_listings::{KernelListing, Opener, Opening};
 use crate::limits::{LISTINGS_PAUSE, NOTICE_PATIENCE};
 use crate::listing::{Offset, OpenDirectory};
 use crate::namespace::{Namespace, NamespaceError};
@@ -32,8 +32,9 @@ const LEFT_MIN: Duration = LISTINGS_PAUSE.saturating_mul(2);
 
 impl<N: Namespace> Shared<N> {
     /// A handle that needs no answer of ours, where the kernel has the listing and it stands.
-    pub(super) fn open_to_show(&self, view: &NodeView) -> Option<OpenDirectory> {
-        let outline = self.listings.open_to_show(view.id, |listing| self.stands(listing))?;
+    pub(super) fn open_to_show(&self, view: &NodeView, pid: u32) -> Option<OpenDirectory> {
+        let opener = Opener { directory: view.id, pid, now: Instant::now() };
+        let outline = self.listings.open_to_show(opener, |listing| self.stands(listing))?;
         self.answers.metrics.listing_shown();
         Some(OpenDirectory::shown(view.id, view.facts.inode, view.parent, outline))
     }
@@ -42,6 +43,7 @@ impl<N: Namespace> Shared<N> {
     pub(super) fn open_to_gather(
         &self,
         view: &NodeView,
+        pid: u32,
         directory: OpenDirectory,
     ) -> (OpenDirectory, FopenFlags) {
         // Where a mount may appear, nothing is said about names that are not there. What must not be remembered at all has
@@ -55,7 +57,8 @@ impl<N: Namespace> Shared<N> {
         if !is_worth_it {
             return (directory, APART);
         }
-        match self.listings.open(view.id, |listing| self.stands(listing)) {
+        let opener = Opener { directory: view.id, pid, now: Instant::now() };
+        match self.listings.open(opener, |listing| self.stands(listing)) {
             Opening::Plain => (directory, APART),
             Opening::Gather(walk) => {
                 directory.gather(walk, &self.listings);
@@ -94,6 +97,7 @@ impl<N: Namespace> Shared<N> {
                 validity,
                 end,
                 outline: record.outline.into(),
+                has_attributes: record.has_attributes,
             })
         });
         let outline = listing.as_ref().map(|listing| listing.outline.clone());
@@ -104,6 +108,18 @@ impl<N: Namespace> Shared<N> {
         self.drop_listing(directory.node).await?;
         directory.ended(None);
         Ok(())
+    }
+
+    /// Notes that a name is looked up. To those who want attributes the kernel is to show no listing without them.
+    pub(super) fn note_lookup(self: &Arc<Self>, directory: NodeId, pid: u32) {
+        if self.listings.looked_up(Opener { directory, pid, now: Instant::now() }) {
+            let shared = Arc::clone(self);
+            self.answers.spawn(async move {
+                if let Err(failure) = shared.drop_listing(directory).await {
+                    tracing::debug!(?failure, "the kernel goes on with the listing that it has");
+                }
+            });
+        }
     }
 
     /// Has listings dropped that open directories must not show any more, for as long as it is polled.

@@ -32,8 +32,9 @@ impl From<Clash> for Failure {
 }
 
 impl<N: Namespace> Shared<N> {
-    pub(super) fn lookup(self: &Arc<Self>, parent: NodeId, name: &OsStr, reply: ReplyEntry) {
+    pub(super) fn lookup(self: &Arc<Self>, parent: NodeId, pid: u32, name: &OsStr, reply: ReplyEntry) {
         self.answers.metrics.request(Operation::Lookup);
+        self.note_lookup(parent, pid);
         let name = match EntryName::new(name.as_bytes()) {
             Ok(name) => name,
             Err(NameError::TooLong(_)) => return reply.error(errno::NAME_TOO_LONG),

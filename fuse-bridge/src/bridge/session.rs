@@ -80,8 +80,8 @@ impl<N: Namespace> Filesystem for Bridge<N> {
         Ok(())
     }
 
-    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.shared.lookup(node(parent), name, reply);
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.shared.lookup(node(parent), request.pid(), name, reply);
     }
 
     fn forget(&self, _: &Request, id: INodeNo, lookups: u64) {
