@@ -2,10 +2,11 @@
 //!
 //! The kernel gathers a listing from the answers to READDIR that a handle gets, and has the whole of it once it is told
 //! of the end. It never forgets it by itself: each OPENDIR says whether what it has may be shown, and a directory that
-//! stays open is told of when it may not any more. Every walk through a directory has a number, which stands in the
-//! offsets of its names. The kernel adds an entry only after the one whose offset it was asked by, so what it gathers is
-//! always of one walk. It cannot be told to forget part of a walk, only to go on with it: a walk that was broken off is
-//! finished by the next one under the same number, and what came of that is dropped before the kernel hears of its end.
+//! stays open is told of when it may not any more. Walks through a directory have a number, which stands in the offsets of
+//! its names; the kernel adds an entry only after the one whose offset it was asked by, so what it gathers is all of one
+//! number. A new number begins only after the kernel dropped what it had. It cannot be told to forget that it gathers,
+//! only to go on: what was broken off is finished by the next walk under the same number, and what came of several walks
+//! is dropped before the kernel hears of its end. Invariant: of a directory there is a listing or a number under way.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -106,10 +107,7 @@ struct State {
 #[derive(Debug, Default)]
 struct Known {
     listing: Option<KernelListing>,
-    /// The walk that is under way.
-    gathered: Option<WalkNumber>,
-    /// The walk that was broken off.
-    broken_off: Option<WalkNumber>,
+    gathered: Option<Gathered>,
     /// Open handles that have part in what the kernel keeps.
     handles: usize,
     /// Those of them that were opened to be shown what it has.
@@ -117,6 +115,16 @@ struct Known {
     /// Names that were looked up while there were some.
     lookups: usize,
     used: u64,
+}
+
+/// What the kernel has part of.
+#[derive(Debug)]
+struct Gathered {
+    number: WalkNumber,
+    /// Handles that are on their way; none if it was broken off.
+    walks: usize,
+    /// Not all of it is of one walk.
+    is_mixed: bool,
 }
 
 impl WalkNumber {
@@ -166,14 +174,12 @@ impl KernelListings {
         }
         let mut state = self.state.lock();
         let known = state.known(opener.directory);
-        // The kernel would drop for it what another handle has gathered.
-        if known.gathered.is_some() {
+        // The kernel would mix it with what another handle gathers.
+        if known.gathered.as_ref().is_some_and(|gathered| gathered.walks > 0) {
             return Opening::Plain;
         }
-        // To be dropped with this OPENDIR, so that nothing of it is to be gone on with.
-        if known.listing.take().is_some() {
-            known.broken_off = None;
-        }
+        // It is dropped with this OPENDIR.
+        known.listing = None;
         let walk = state.begin(opener.directory);
         state.enter(opener.directory);
         Opening::Gather(walk)
@@ -216,11 +222,19 @@ impl KernelListings {
     }
 
     /// A handle that has part in what the kernel keeps is read from the begin: the kernel has nothing to show. `None` if
-    /// it is to be told to drop what it was thought to have, before this is asked again.
-    pub(crate) fn walk(&self, directory: NodeId) -> Option<Walk> {
+    /// the kernel is to be told to drop what it has, before this is asked again; `is_dropped` says that it just did.
+    pub(crate) fn walk(&self, directory: NodeId, is_dropped: bool) -> Option<Walk> {
         let mut state = self.state.lock();
-        let had = state.known(directory).listing.take();
-        had.is_none().then(|| state.begin(directory))
+        let known = state.known(directory);
+        let is_to_be_dropped = known.listing.take().is_some() || (known.gathered.is_none() && !is_dropped);
+        (!is_to_be_dropped).then(|| state.begin(directory))
+    }
+
+    /// A walk begins again before its end. Whether it may go on under its number.
+    pub(crate) fn again(&self, directory: NodeId, number: WalkNumber) -> bool {
+        let mut state = self.state.lock();
+        let gathered = state.known(directory).gathered.as_mut().filter(|gathered| gathered.number == number);
+        gathered.map(|gathered| gathered.is_mixed = true).is_some()
     }
 
     /// The kernel is about to hear of the end of a walk. Whether it may keep what it gathered; if not, it is to be told
@@ -228,18 +242,18 @@ impl KernelListings {
     pub(crate) fn end(
         &self,
         directory: NodeId,
-        walk: WalkNumber,
+        number: WalkNumber,
         listing: Option<KernelListing>,
         stands: impl Fn(&KernelListing) -> bool,
     ) -> bool {
         let mut state = self.state.lock();
         let known = state.known(directory);
-        if known.gathered == Some(walk) {
-            known.gathered = None;
-        }
-        // Of two that were gathered at once it is not known which one the kernel has.
-        let is_only_one = known.listing.take().is_none();
-        known.listing = listing.filter(|listing| is_only_one && stands(listing));
+        let Some(gathered) = known.gathered.take_if(|gathered| gathered.number == number) else {
+            // The kernel may have it still, and nothing else with it.
+            known.listing = None;
+            return false;
+        };
+        known.listing = listing.filter(|listing| !gathered.is_mixed && stands(listing));
         known.listing.is_some()
     }
 
@@ -252,13 +266,12 @@ impl KernelListings {
             known.shown = known.shown.saturating_sub(1);
             self.shown.fetch_sub(1, Ordering::Relaxed);
         }
-        if let Unfinished::NotBegun(walk) | Unfinished::BrokenOff(walk) = unfinished
-            && known.gathered == Some(walk)
+        if let Unfinished::NotBegun(number) | Unfinished::BrokenOff(number) = unfinished
+            && let Some(gathered) = known.gathered.as_mut().filter(|gathered| gathered.number == number)
         {
-            known.gathered = None;
-        }
-        if let Unfinished::BrokenOff(walk) = unfinished {
-            known.broken_off = Some(walk);
+            gathered.walks -= 1;
+            gathered.is_mixed |= unfinished == Unfinished::BrokenOff(number);
+            known.gathered.take_if(|gathered| gathered.walks == 0 && !gathered.is_mixed);
         }
         if known.handles == 0 {
             state.open.remove(&directory);
@@ -331,12 +344,11 @@ impl State {
         self.walks = self.walks % WalkNumber::MAX + 1;
         let fresh = WalkNumber(self.walks);
         let known = self.known(directory);
-        let walk = match known.broken_off.take() {
-            Some(number) => Walk { number, is_mixed: true },
-            None => Walk { number: fresh, is_mixed: false },
-        };
-        known.gathered.get_or_insert(walk.number);
-        walk
+        let begun = known.gathered.is_some();
+        let gathered = known.gathered.get_or_insert(Gathered { number: fresh, walks: 0, is_mixed: false });
+        gathered.walks += 1;
+        gathered.is_mixed |= begun;
+        Walk { number: gathered.number, is_mixed: begun }
     }
 
     /// Forgets of the directories without handles that were not used for longest. What the kernel has of them it drops

@@ -177,9 +177,14 @@ impl OpenDirectory {
         }
     }
 
-    /// Whether the kernel had all of the listing and asks for it again.
-    pub(crate) fn is_begun_anew(&self, offset: u64) -> bool {
-        offset == 0 && self.kept.lock().part == Part::Whole
+    /// Whether a handle that has part in what the kernel keeps begins again; with the walk that it leaves.
+    pub(crate) fn begun_again(&self, offset: u64) -> Option<Unfinished> {
+        let part = self.kept.lock().part;
+        match part {
+            Part::Whole if offset == 0 => Some(Unfinished::Nothing),
+            Part::Gathers(number) if offset == 0 => Some(Unfinished::BrokenOff(number)),
+            Part::Whole | Part::Gathers(_) | Part::ToGather(_) | Part::Plain => None,
+        }
     }
 
     /// The page in which the listing goes on at `offset`; without entries from there on if it is over. An offset of 0

@@ -104,8 +104,8 @@ impl<N: Namespace> Shared<N> {
     /// A directory that goes away meanwhile is stale: programs take "not found" here for the end of the listing. Of the
     /// end the kernel hears only after it is settled what it may keep.
     async fn page(&self, directory: &OpenDirectory, offset: u64) -> Result<Reading, Failure> {
-        if directory.is_begun_anew(offset) {
-            self.gather_anew(directory).await?;
+        if let Some(left) = directory.begun_again(offset) {
+            self.gather_again(directory, left).await?;
         }
         let reading = directory.page_at(&self.asking(), offset).await;
         let reading = reading.map_err(|error| match error.kind {

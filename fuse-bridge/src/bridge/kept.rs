@@ -15,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::Shared;
 use crate::answers::Failure;
-use crate::kernel_listings::{KernelListing, Opener, Opening};
+use crate::kernel_listings::{KernelListing, Opener, Opening, Unfinished, Walk};
 use crate::limits::{LISTINGS_PAUSE, NOTICE_PATIENCE};
 use crate::listing::{Offset, OpenDirectory};
 use crate::namespace::{Namespace, NamespaceError};
@@ -72,14 +72,26 @@ impl<N: Namespace> Shared<N> {
         }
     }
 
-    /// A handle begins again though the kernel had, or was to have, all of its listing.
-    pub(super) async fn gather_anew(&self, directory: &OpenDirectory) -> Result<(), Failure> {
+    /// A handle begins again, though the kernel was to have all of its listing or it was not at the end.
+    pub(super) async fn gather_again(
+        &self,
+        directory: &OpenDirectory,
+        left: Unfinished,
+    ) -> Result<(), Failure> {
+        if let Unfinished::BrokenOff(number) = left
+            && self.listings.again(directory.node, number)
+        {
+            directory.gather(Walk { number, is_mixed: true }, &self.listings);
+            return Ok(());
+        }
+        let mut is_dropped = false;
         loop {
-            if let Some(walk) = self.listings.walk(directory.node) {
+            if let Some(walk) = self.listings.walk(directory.node, is_dropped) {
                 directory.gather(walk, &self.listings);
                 return Ok(());
             }
             self.drop_listing(directory.node).await?;
+            is_dropped = true;
         }
     }
 

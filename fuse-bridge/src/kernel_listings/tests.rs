@@ -68,7 +68,8 @@ fn what_does_not_stand_at_its_end_is_not_kept() {
     let listings = listings();
     let walk = gather(&listings, DIRECTORY).number;
     assert!(!listings.end(DIRECTORY, walk, Some(listing(&listings, walk)), |_| false));
-    let walk = listings.walk(DIRECTORY).expect("nothing is left to be dropped").number;
+    assert_eq!(listings.walk(DIRECTORY, false), None, "it is to be dropped first");
+    let walk = listings.walk(DIRECTORY, true).expect("dropped").number;
     assert!(!listings.end(DIRECTORY, walk, None, |_| true));
 }
 
@@ -76,9 +77,11 @@ fn what_does_not_stand_at_its_end_is_not_kept() {
 fn of_two_that_were_gathered_at_once_none_is_kept() {
     let listings = listings();
     let one = gather(&listings, DIRECTORY).number;
-    let other = listings.walk(DIRECTORY).expect("nothing to drop").number;
-    assert!(listings.end(DIRECTORY, one, Some(listing(&listings, one)), |_| true));
-    assert!(!listings.end(DIRECTORY, other, Some(listing(&listings, other)), |_| true));
+    // A handle that was opened before, and begins anew.
+    let other = listings.walk(DIRECTORY, false).expect("nothing to drop");
+    assert_eq!(other, Walk { number: one, is_mixed: true });
+    assert!(!listings.end(DIRECTORY, one, Some(listing(&listings, one)), |_| true));
+    assert!(!listings.end(DIRECTORY, one, None, |_| true));
     assert!(listings.open_to_show(opener(DIRECTORY), |_| true).is_none());
 }
 
@@ -98,12 +101,21 @@ fn a_walk_that_was_broken_off_is_finished_under_its_number_and_not_kept() {
 }
 
 #[test]
+fn a_walk_that_begins_again_is_not_kept_and_one_whose_number_is_over_gets_another() {
+    let listings = listings();
+    let walk = gather(&listings, DIRECTORY).number;
+    assert!(listings.again(DIRECTORY, walk));
+    assert!(!listings.end(DIRECTORY, walk, Some(listing(&listings, walk)), |_| true));
+    assert!(!listings.again(DIRECTORY, walk));
+}
+
+#[test]
 fn what_the_kernel_asks_for_though_it_was_to_have_it_is_dropped_first() {
     let listings = listings();
     gather_all(&listings, DIRECTORY);
     assert!(listings.open_to_show(opener(DIRECTORY), |_| true).is_some());
-    assert_eq!(listings.walk(DIRECTORY), None);
-    assert!(listings.walk(DIRECTORY).is_some_and(|walk| !walk.is_mixed));
+    assert_eq!(listings.walk(DIRECTORY, false), None);
+    assert!(listings.walk(DIRECTORY, true).is_some_and(|walk| !walk.is_mixed));
 }
 
 #[test]
@@ -125,7 +137,7 @@ fn the_memory_is_bounded_and_what_was_used_last_stays() {
     let directories = KERNEL_LISTINGS_MAX as u64 + 10;
     for id in 0..directories {
         let walk = gather(&listings, NodeId::new(id)).number;
-        assert!(listings.end(NodeId::new(id), walk, None, |_| true) || id < directories);
+        assert!(!listings.end(NodeId::new(id), walk, None, |_| true));
         listings.close(NodeId::new(id), false, Unfinished::Nothing);
     }
     assert_eq!(listings.state.lock().directories.len(), KERNEL_LISTINGS_MAX);

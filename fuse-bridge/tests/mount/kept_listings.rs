@@ -1,13 +1,14 @@
 //! A listing that the kernel has is shown by it without a message for as long as it may be, and no longer.
 
 use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use forebay_client::{Change, ChangedName, ChangedNames, DirectoryChange};
 use forebay_fuse::FuseOptions;
-use rustix::fs::{Dir, Mode, OFlags, SeekFrom};
+use rustix::fs::{Dir, Mode, OFlags, RawDir, SeekFrom};
 
 use crate::fixture::{Fixture, content, count, eventually};
 use crate::tree::{Tree, name};
@@ -38,6 +39,20 @@ fn open(fixture: &Fixture) -> Dir {
 fn read(directory: &mut Dir) -> Vec<String> {
     let names = directory.map(|entry| entry.expect("read").file_name().to_string_lossy().into_owned());
     names.filter(|name| !name.starts_with('.')).collect()
+}
+
+/// The names that one system call gives for a small buffer; none at the end.
+fn read_some(handle: &mut OwnedFd) -> Vec<String> {
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 1024];
+    let mut names = RawDir::new(handle, &mut buffer);
+    let mut some = Vec::new();
+    while let Some(entry) = names.next() {
+        some.push(entry.expect("read").file_name().to_string_lossy().into_owned());
+        if names.is_buffer_empty() {
+            break;
+        }
+    }
+    some
 }
 
 fn list(fixture: &Fixture) -> Vec<String> {
@@ -159,9 +174,12 @@ fn a_directory_that_stays_open_shows_nothing_that_is_older_than_it_may_be() {
 fn who_reads_on_after_the_kernel_had_to_drop_its_listing_sees_what_stays_once() {
     let fixture = Fixture::new(&granted(NAMES));
     let (mut handle, mut seen) = by_the_kernel(&fixture, || {
-        let mut handle = open(&fixture);
-        let some = handle.by_ref().take(NAMES / 2).map(|entry| entry.expect("read"));
-        let seen: Vec<_> = some.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let mut handle =
+            rustix::fs::open(fixture.path("dir"), OFlags::RDONLY, Mode::empty()).expect("opened");
+        let mut seen = Vec::new();
+        while seen.len() < NAMES / 2 {
+            seen.extend(read_some(&mut handle));
+        }
         (handle, seen)
     });
     let before = asked(&fixture);
@@ -172,7 +190,13 @@ fn who_reads_on_after_the_kernel_had_to_drop_its_listing_sees_what_stays_once() 
     }
     // Another one gathers the listing as it is now.
     assert_eq!(list(&fixture).len(), NAMES);
-    seen.extend(read(&mut handle));
+    loop {
+        let more = read_some(&mut handle);
+        if more.is_empty() {
+            break;
+        }
+        seen.extend(more);
+    }
     let stays = |at: &usize| *at >= NAMES / 2 || !at.is_multiple_of(3);
     let unique: BTreeSet<_> = seen.iter().cloned().collect();
     assert_eq!(unique.len(), seen.len(), "nothing is seen twice");
@@ -365,6 +389,8 @@ fn under_a_storm_of_changes_each_open_sees_what_was_changed_before_and_what_stay
         is_over.store(true, Ordering::SeqCst);
     });
     let newest = format!("c{CHANGES:05}");
-    assert!(list(&fixture).contains(&newest) && shown(&fixture) > 0);
+    assert!(list(&fixture).contains(&newest));
+    // A listing that became shorter while the kernel gathered it may keep it from gathering, until it forgets the directory.
+    fixture.shrink();
     expect_kept(&fixture, NAMES + 1);
 }
