@@ -86,6 +86,16 @@ pub(crate) struct Record {
     pub(crate) validity: Option<Validity>,
     /// The kernel was told how each entry is.
     pub(crate) has_attributes: bool,
+    /// What the kernel's pages with the listing take.
+    packed: KernelPages,
+}
+
+/// How the kernel packs entries into pages: one never goes over the end of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct KernelPages {
+    /// What they take.
+    length: usize,
+    page_length: usize,
 }
 
 /// Where a listing goes on: an offset of the kernel, taken apart.
@@ -169,8 +179,7 @@ impl OpenDirectory {
         kept.shown = None;
         kept.record = None;
         if !walk.is_mixed {
-            let outline = Outline::new(walk.number, listings.memory().clone());
-            kept.record = Some(Record { outline, validity: None, has_attributes: true });
+            kept.record = Some(Record::new(Outline::new(walk.number, listings.memory().clone())));
         }
         if let Some(page) = kept.page.clone() {
             kept.record(&page, listings);
@@ -330,7 +339,40 @@ impl Kept {
     }
 }
 
+impl KernelPages {
+    /// What `struct fuse_dirent` takes without its name, and to a multiple of what it is padded.
+    const ENTRY: (usize, usize) = (24, 8);
+
+    const fn new(page_length: usize) -> Self {
+        Self { length: 0, page_length }
+    }
+
+    const fn with(self, name_length: usize) -> Self {
+        let (head, unit) = Self::ENTRY;
+        let entry = (head + name_length).next_multiple_of(unit);
+        let fits = self.length % self.page_length + entry <= self.page_length;
+        let begin = if fits { self.length } else { self.length.next_multiple_of(self.page_length) };
+        Self { length: begin + entry, ..self }
+    }
+
+    /// Whether the last page is full. Then the kernel takes an offset that is not in its listing for the end, as that of
+    /// a reader of the listing before is not.
+    const fn is_full(self) -> bool {
+        self.length.is_multiple_of(self.page_length)
+    }
+}
+
 impl Record {
+    fn new(outline: Outline) -> Self {
+        let dots = KernelPages::new(rustix::param::page_size()).with(1).with(2);
+        Self { outline, validity: None, has_attributes: true, packed: dots }
+    }
+
+    /// Whether the kernel shows the listing right in every case.
+    pub(crate) const fn can_be_kept(&self) -> bool {
+        !self.packed.is_full()
+    }
+
     /// Adds a page; nothing is left if the listing cannot be kept with it.
     fn with(mut self, page: &Page, listings: &KernelListings) -> Option<Self> {
         let is_next = page.first == FIRST_NAME + self.outline.count() as u64;
@@ -339,6 +381,7 @@ impl Record {
             return None;
         }
         for named in &page.entries {
+            self.packed = self.packed.with(named.name.as_bytes().len());
             let place = position(named);
             while let Err(full) = self.outline.push(&place) {
                 if full == Full::ThisOne || !listings.make_room() {

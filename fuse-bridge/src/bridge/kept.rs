@@ -17,7 +17,7 @@ use super::Shared;
 use crate::answers::Failure;
 use crate::kernel_listings::{KernelListing, Opener, Opening, Unfinished, Walk};
 use crate::limits::{LISTINGS_PAUSE, NOTICE_PATIENCE};
-use crate::listing::{Offset, OpenDirectory};
+use crate::listing::{Offset, OpenDirectory, Record};
 use crate::namespace::{Namespace, NamespaceError};
 use crate::node_id::NodeId;
 use crate::nodes::NodeView;
@@ -99,7 +99,7 @@ impl<N: Namespace> Shared<N> {
     pub(super) async fn end(&self, directory: &OpenDirectory, at: Offset) -> Result<(), Failure> {
         let Some((walk, record)) = directory.end(at) else { return Ok(()) };
         let now = Instant::now();
-        let listing = record.and_then(|record| {
+        let listing = record.filter(Record::can_be_kept).and_then(|record| {
             let (validity, view) = (record.validity?, self.nodes.view(directory.node)?);
             let names = About::names(directory.inode);
             let end = now + self.ttl_of(names, validity, now);

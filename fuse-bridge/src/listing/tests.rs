@@ -301,3 +301,12 @@ async fn a_page_that_was_remembered_is_as_old_as_its_answer() {
     let reading = handle().page_at(&mount.asking(&shelf), 0).await.expect("listed");
     assert_eq!(reading.page.validity, TtlRule::default().validity(asked, Duration::from_secs(60)));
 }
+
+#[test]
+fn an_entry_never_goes_over_the_end_of_a_page_of_the_kernel() {
+    let of = |names: &[usize]| names.iter().fold(KernelPages::new(4096), |pages, length| pages.with(*length));
+    assert_eq!(of(&[1, 2, 8, 9]).length, 32 + 32 + 32 + 40);
+    assert!(of(&[5; 128]).is_full() && !of(&[5; 127]).is_full() && !of(&[5; 129]).is_full());
+    // 14 of 280 bytes leave room for none of them.
+    assert_eq!(of(&[255; 15]).length, 4096 + 280);
+}

@@ -235,6 +235,18 @@ fn what_was_gathered_before_and_after_a_change_is_not_kept() {
 }
 
 #[test]
+fn what_fills_the_last_page_of_the_kernel_is_never_kept() {
+    // With the dots so many entries of 32 bytes fill a page.
+    let full = rustix::param::page_size() / 32 - 2;
+    let fixture = Fixture::new(&granted(full));
+    for _ in 0..3 {
+        assert_eq!((list(&fixture).len(), shown(&fixture)), (full, 0));
+    }
+    fixture.tree.write("dir/g", content(1, 1));
+    expect_kept(&fixture, full + 1);
+}
+
+#[test]
 fn who_goes_back_within_a_listing_spoils_none() {
     let fixture = Fixture::new(&granted(NAMES));
     let mut handle = open(&fixture);
