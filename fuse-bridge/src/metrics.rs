@@ -51,13 +51,43 @@ pub(crate) struct Metrics {
     pub(crate) remembered_bytes: RememberedBytes,
     read_bytes: IntCounter,
     notices: [IntCounter; 2],
-    listings_shown: IntCounter,
-    outline_bytes: IntGauge,
+    pub(crate) kept_listings: KeptListings,
     told_after: Histogram,
     pub(crate) nodes: IntGauge,
     pub(crate) resting_files: IntGauge,
     pub(crate) file_handles: IntGauge,
     pub(crate) directory_handles: IntGauge,
+}
+
+/// The figures of the listings that the kernel keeps.
+#[derive(Clone, Debug)]
+pub(crate) struct KeptListings {
+    opened: IntCounter,
+    bytes: IntGauge,
+}
+
+impl KeptListings {
+    fn new() -> Result<Self, prometheus::Error> {
+        let opened = IntCounter::new(
+            "forebay_fuse_kept_listings_opened_total",
+            "Directories opened whose listing the kernel has and shows without asking",
+        )?;
+        let bytes = IntGauge::new(
+            "forebay_fuse_kept_listings_bytes",
+            "What is remembered of the listings that the kernel keeps",
+        )?;
+        Ok(Self { opened, bytes })
+    }
+
+    /// A directory was opened whose listing the kernel has.
+    pub(crate) fn opened(&self) {
+        self.opened.inc();
+    }
+
+    /// So much is remembered of them.
+    pub(crate) fn remembered(&self, bytes: usize) {
+        self.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
 }
 
 /// The gauge of what is remembered.
@@ -129,6 +159,14 @@ impl Operation {
     }
 }
 
+fn answers() -> Result<IntCounterVec, prometheus::Error> {
+    let answers = Opts::new(
+        "forebay_fuse_answers_total",
+        "Questions about names and opens that were answered, by what was asked and where the answer comes from",
+    );
+    IntCounterVec::new(answers, &["question", "from"])
+}
+
 impl Metrics {
     /// Makes the figures, and what is to be registered once the mount stands.
     pub(crate) fn new() -> Result<(Self, Collectors), prometheus::Error> {
@@ -142,11 +180,7 @@ impl Metrics {
             "operation",
         )?;
         let opens = counters("forebay_fuse_opens_total", "Files opened, by how they are read", "mode")?;
-        let answers = Opts::new(
-            "forebay_fuse_answers_total",
-            "Questions about names and opens that were answered, by what was asked and where the answer comes from",
-        );
-        let answers = IntCounterVec::new(answers, &["question", "from"])?;
+        let answers = answers()?;
         let remembered_bytes =
             IntGauge::new("forebay_fuse_remembered_bytes", "What is remembered of directories")?;
         let read_bytes = IntCounter::new(
@@ -158,14 +192,7 @@ impl Metrics {
             "Names that the kernel was told to ask again for, and how often it was told so of all of them, by kind",
             "kind",
         )?;
-        let listings_shown = IntCounter::new(
-            "forebay_fuse_kept_listings_opened_total",
-            "Directories opened whose listing the kernel has and shows without asking",
-        )?;
-        let outline_bytes = IntGauge::new(
-            "forebay_fuse_kept_listings_bytes",
-            "What is remembered of the listings that the kernel keeps",
-        )?;
+        let kept_listings = KeptListings::new()?;
         let told_after = HistogramOpts::new(
             "forebay_fuse_change_delay_seconds",
             "Time from a change of the namespace until the kernel was told of it",
@@ -189,8 +216,7 @@ impl Metrics {
             remembered_bytes: RememberedBytes(remembered_bytes.clone()),
             read_bytes: read_bytes.clone(),
             notices: ["name", "all"].map(|kind| notices.with_label_values(&[kind])),
-            listings_shown: listings_shown.clone(),
-            outline_bytes: outline_bytes.clone(),
+            kept_listings: kept_listings.clone(),
             told_after: told_after.clone(),
             nodes: nodes.clone(),
             resting_files: resting_files.clone(),
@@ -205,8 +231,8 @@ impl Metrics {
             Box::new(remembered_bytes),
             Box::new(read_bytes),
             Box::new(notices),
-            Box::new(listings_shown),
-            Box::new(outline_bytes),
+            Box::new(kept_listings.opened),
+            Box::new(kept_listings.bytes),
             Box::new(told_after),
             Box::new(handles),
             Box::new(nodes),
@@ -240,16 +266,6 @@ impl Metrics {
     /// The kernel was told to ask again for all names.
     pub(crate) fn told_all(&self) {
         self.notices[1].inc();
-    }
-
-    /// A directory was opened whose listing the kernel has.
-    pub(crate) fn listing_shown(&self) {
-        self.listings_shown.inc();
-    }
-
-    /// What is remembered of the listings that the kernel keeps.
-    pub(crate) fn outline_bytes(&self, bytes: usize) {
-        self.outline_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// The kernel was told of changes, the first of which came so long ago.

@@ -35,7 +35,7 @@ impl<N: Namespace> Shared<N> {
     pub(super) fn open_to_show(&self, view: &NodeView, pid: u32) -> Option<OpenDirectory> {
         let opener = Opener { directory: view.id, pid, now: Instant::now() };
         let outline = self.listings.open_to_show(opener, |listing| self.stands(listing))?;
-        self.answers.metrics.listing_shown();
+        self.answers.metrics.kept_listings.opened();
         Some(OpenDirectory::shown(view.id, view.facts.inode, view.parent, outline))
     }
 
@@ -149,7 +149,7 @@ impl<N: Namespace> Shared<N> {
                     tracing::debug!(%directory, "the kernel did not drop a listing in time");
                 }
             }
-            self.answers.metrics.outline_bytes(self.listings.memory().taken());
+            self.answers.metrics.kept_listings.remembered(self.listings.memory().taken());
         }
     }
 
