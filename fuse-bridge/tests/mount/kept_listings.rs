@@ -9,8 +9,9 @@ use std::time::Duration;
 use forebay_client::{Change, ChangedName, ChangedNames, DirectoryChange};
 use forebay_fuse::FuseOptions;
 use rustix::fs::{Dir, Mode, OFlags, RawDir, SeekFrom};
+use rustix::io::Errno;
 
-use crate::fixture::{Fixture, content, count, eventually};
+use crate::fixture::{Fixture, content, count, errno, eventually};
 use crate::tree::{Tree, name};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -407,4 +408,19 @@ fn under_a_storm_of_changes_each_open_sees_what_was_changed_before_and_what_stay
     // A listing that became shorter while the kernel gathered it may keep it from gathering, until it forgets the directory.
     fixture.shrink();
     expect_kept(&fixture, NAMES + 1);
+}
+
+#[test]
+fn of_a_directory_that_is_gone_the_kernel_shows_nothing_though_it_has_the_listing() {
+    let fixture = Fixture::new(&granted(10));
+    expect_kept(&fixture, 10);
+    let mut handle = open(&fixture);
+    assert_eq!(read(&mut handle).len(), 10);
+    // Its own names did not change.
+    fixture.tree.remove("dir");
+    assert_eq!(errno(std::fs::read_dir(fixture.path("dir"))), Errno::NOENT, "though its name is remembered");
+    eventually("whoever has it open is told", || {
+        handle.rewind();
+        handle.by_ref().any(|entry| entry.is_err())
+    });
 }
