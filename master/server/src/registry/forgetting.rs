@@ -11,7 +11,7 @@ use crate::limits;
 pub struct ForgetList {
     /// Names the list; the worker says it back.
     pub sequence: u64,
-    /// To be dropped; with `disowned` at most [`limits::FORGET_PER_HEARTBEAT_MAX`].
+    /// To be dropped; with `disowned` at most `FORGET_PER_HEARTBEAT_MAX`.
     pub files: Vec<FileId>,
     /// To be kept, and found by their content only.
     pub disowned: Vec<FileId>,
