@@ -86,14 +86,16 @@ impl Drop for LocalDouble {
 }
 
 fn answer(connection: &LocalSocket, request: &Request, file: &Path, script: Script) {
-    let opened = std::fs::File::open(file).unwrap();
     let sent = match request {
         Request::Hello { .. } => {
             connection.send(&Reply::Hello { level: LEVEL, worker: WorkerId::new(1) }, None)
         }
         Request::Hold { request, .. } => match script(*request) {
-            reply @ Reply::Held { .. } => connection.send(&reply, Some(opened.as_fd())),
+            reply @ Reply::Held { .. } => {
+                connection.send(&reply, Some(std::fs::File::open(file).unwrap().as_fd()))
+            }
             Reply::HeldAt { request, hold, may_rest, .. } => {
+                let opened = std::fs::File::open(file).unwrap();
                 let changed = FileState::of(&rustix::fs::fstat(&opened).unwrap()).changed();
                 let reply = Reply::HeldAt { request, hold, changed, may_rest };
                 connection.send(&reply, Some(opened.as_fd()))
