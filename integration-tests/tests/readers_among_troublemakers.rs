@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use forebay_integration_tests::{
-    Cluster, cache_files, drop_page_cache, map, random_offsets, stamped, version_of,
+    Cluster, cache_files, drop_page_cache, map, random_offsets, stamped, version_of, wait_until,
 };
 
 const MIB: usize = 1 << 20;
@@ -176,6 +176,9 @@ impl Trouble<'_> {
                 return;
             }
             let nobody = self.nobody_reads.write().expect("no thread failed");
+            // The kernel tells of a close when it likes; until then a file is open, and shared by the next to open it.
+            let open = || self.cluster.metric("forebay_fuse_handles_live{kind=\"file\"}");
+            wait_until("all files are closed", Duration::from_secs(20), || open() == 0);
             for path in cache_files(self.cluster.dir(), "data").iter().skip(round % 2).step_by(2) {
                 // It may be evicted at this moment.
                 let Ok(file) = File::options().read(true).write(true).open(path) else { continue };
