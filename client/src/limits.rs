@@ -79,6 +79,8 @@ pub(crate) const DESCRIPTORS_PER_HOLD: u64 = 4;
 pub(crate) const MOUNTS_READ_PAUSE: Duration = Duration::from_secs(10);
 /// They are at least this many, however few descriptors there are.
 pub(crate) const HOLDS_OPEN_MIN: usize = 64;
+/// A version that is found stale again and again is told to the master this often.
+pub(crate) const STALE_TOLD_PAUSE: Duration = Duration::from_secs(1);
 /// Most versions of which it is remembered that the master was told that they are stale.
 pub(crate) const STALE_TOLD_MAX: usize = 4096;
 /// Longest wait for the local worker's answer about a hold.

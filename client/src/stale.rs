@@ -1,7 +1,10 @@
-//! Versions that turned out to be what their under-store has no more: the master is told of each once, so that the next
-//! open gets the new one and nobody has to wait for the end of a freshness.
+//! Versions that turned out to be what their under-store has no more: the master is told, so that the next open gets the
+//! new one and nobody has to wait for the end of a freshness.
+//!
+//! Of many reads that find the same, one tells; so does one that finds it still, a while later.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::time::Instant;
 
 use forebay_proto::v1;
 use forebay_proto::v1::namespace_client::NamespaceClient;
@@ -10,34 +13,36 @@ use parking_lot::Mutex;
 
 use crate::client::Client;
 use crate::error::ClientError;
-use crate::limits::{REFRESH_ANSWER_DEADLINE, STALE_TOLD_MAX};
+use crate::limits::{REFRESH_ANSWER_DEADLINE, STALE_TOLD_MAX, STALE_TOLD_PAUSE};
 
-/// Versions of which the master was told, or is being told.
+/// Versions of which the master was told lately, and when.
 #[derive(Debug, Default)]
-pub(crate) struct StaleVersions(Mutex<BTreeSet<FileId>>);
+pub(crate) struct StaleVersions(Mutex<BTreeMap<FileId, Instant>>);
 
 impl StaleVersions {
     /// Whether the master is to be told of a version now.
-    fn is_news(&self, file: FileId) -> bool {
+    fn is_news(&self, file: FileId, now: Instant) -> bool {
+        let is_recent = |told: &Instant| now.saturating_duration_since(*told) < STALE_TOLD_PAUSE;
         let mut told = self.0.lock();
-        let is_news = told.insert(file);
-        // Ids grow: the least was told longest ago, or nearly so.
-        if told.len() > STALE_TOLD_MAX {
-            told.pop_first();
+        if told.get(&file).is_some_and(is_recent) {
+            return false;
         }
-        is_news
-    }
-
-    /// It could not be told.
-    fn untold(&self, file: FileId) {
-        self.0.lock().remove(&file);
+        if told.len() >= STALE_TOLD_MAX {
+            told.retain(|_, told| is_recent(told));
+        }
+        // To tell twice costs less than to find out who was told first.
+        if told.len() >= STALE_TOLD_MAX {
+            told.clear();
+        }
+        told.insert(file, now);
+        true
     }
 }
 
 impl Client {
     /// A version of a file could not be read, since its under-store has another one. Waits for nothing.
     pub(crate) fn found_stale(&self, inode: InodeId, file: FileId) {
-        if !self.0.stale.is_news(file) {
+        if !self.0.stale.is_news(file, Instant::now()) {
             return;
         }
         let (client, token) = (self.clone(), self.0.token.clone());
@@ -48,7 +53,6 @@ impl Client {
             };
             if let Err(error) = told {
                 tracing::debug!(%inode, %file, %error, "the master could not be told of a version that is stale");
-                client.0.stale.untold(file);
             }
         });
     }
@@ -68,14 +72,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_news_once_unless_it_could_not_be_told() {
-        let stale = StaleVersions::default();
+    fn a_version_is_news_once_in_a_while_and_the_memory_of_that_is_bounded() {
+        let (stale, begun) = (StaleVersions::default(), Instant::now());
         let file = |counter| FileId { incarnation: Incarnation::new(1), counter };
-        assert_eq!([1, 1, 2].map(|counter| stale.is_news(file(counter))), [true, false, true]);
-        stale.untold(file(1));
-        assert!(stale.is_news(file(1)));
-        (10..10 + STALE_TOLD_MAX as u64).for_each(|counter| assert!(stale.is_news(file(counter))));
-        assert_eq!(stale.0.lock().len(), STALE_TOLD_MAX);
-        assert!(!stale.is_news(file(9 + STALE_TOLD_MAX as u64)));
+        let later = begun + STALE_TOLD_PAUSE;
+        assert_eq!([1, 1, 2].map(|counter| stale.is_news(file(counter), begun)), [true, false, true]);
+        assert!(stale.is_news(file(1), later) && !stale.is_news(file(1), later));
+        (10..10 + STALE_TOLD_MAX as u64).for_each(|counter| assert!(stale.is_news(file(counter), later)));
+        assert!(stale.0.lock().len() <= STALE_TOLD_MAX);
+        // An old file is told of once, too.
+        assert!(stale.is_news(file(3), later) && !stale.is_news(file(3), later));
     }
 }

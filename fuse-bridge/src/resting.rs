@@ -52,7 +52,7 @@ impl<B> RestingFiles<B> {
         drop((before, refused, pushed_out, file));
     }
 
-    /// The file of a node, for a handle that is opened now.
+    /// The file of a version, for a handle that is opened now.
     pub(crate) fn take(&self, version: FileId) -> Option<Arc<B>> {
         let mut order = self.order.lock();
         let file = order.take(version);
@@ -60,7 +60,7 @@ impl<B> RestingFiles<B> {
         file
     }
 
-    /// Whether there is a file of a node.
+    /// Whether there is a file of a version.
     pub(crate) fn has(&self, version: FileId) -> bool {
         self.order.lock().files.contains_key(&version)
     }

@@ -135,7 +135,7 @@ async fn a_version_that_is_gone_is_stale_at_once() {
 }
 
 #[tokio::test]
-async fn the_master_is_told_of_a_stale_version_once() {
+async fn the_master_is_told_of_a_stale_version_by_one_of_many_reads() {
     let answers = [Answer::Fails(ErrorKind::Stale), Answer::Fails(ErrorKind::Stale)];
     let lab = lab(&[&answers, &answers]).await;
     for _ in 0..2 {

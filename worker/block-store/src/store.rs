@@ -177,8 +177,8 @@ impl BlockStore {
     /// Begins to store a page. Of several who fill one page, one writes and the others are told so.
     ///
     /// # Errors
-    /// [`StoreError::NoSpace`], [`StoreError::Declined`], [`StoreError::TooLarge`], [`StoreError::IdentityTooLong`], [`StoreError::NoSuchPage`] or
-    /// [`StoreError::Io`]. The caller serves the bytes without storing them.
+    /// [`StoreError::NoSpace`], [`StoreError::Declined`], [`StoreError::TooLarge`], [`StoreError::IdentityTooLong`],
+    /// [`StoreError::NoSuchPage`] or [`StoreError::Io`]. The caller serves the bytes without storing them.
     pub fn begin_fill(
         &self,
         source: &VersionSource<'_>,
@@ -222,8 +222,7 @@ impl BlockStore {
     }
 
     /// Calls `listener` whenever holds may not rest any more that could before, as [`RestingHold::may_rest`] says: soon,
-    /// from any thread, perhaps once for many. It must be quick and
-    /// ask the store nothing. The first listener stays.
+    /// from any thread, perhaps once for many. It must be quick and ask the store nothing. The first listener stays.
     pub fn on_wants_back(&self, listener: impl Fn() + Send + Sync + 'static) {
         let _ = self.inner.wants_back.set(Listener(Box::new(listener)));
     }
