@@ -212,8 +212,8 @@ impl BlockStore {
     /// Holds a complete version, so that its file does not change while somebody reads it past this store. `None` when
     /// the version is not complete, was found corrupt just now, or too much of its tier is held.
     ///
-    /// Quick for a version that this process wrote or verified and whose file did not change since; else all of it is
-    /// read and verified first.
+    /// Quick for a version that this process verified, or wrote at once as a file of one page, and whose file did not change
+    /// since; else all of it is read and verified first.
     ///
     /// # Errors
     /// [`StoreError::Io`] when the file is there but cannot be opened.

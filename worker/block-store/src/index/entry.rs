@@ -22,7 +22,7 @@ pub(super) struct Entry {
     identity: IdentityDigest,
     geometry: Geometry,
     present: PageSet,
-    /// Pages that this process wrote or verified. Trusted while the version is complete and its data file's change
+    /// Pages that this process verified, and the only page of a file that it wrote. Trusted while the version is complete and its data file's change
     /// time is `sealed`.
     verified: PageSet,
     /// Pages that may take room in the data file, whether present or not.
@@ -221,7 +221,12 @@ impl Entry {
         if self.present.insert(page) {
             self.cached_bytes += self.geometry.page_length(page);
         }
-        self.verified.insert(page);
+        // What somebody else changed in the file between one write of ours and the next has no change time of its own: only
+        // a file that is written at once is known to be as we wrote it.
+        self.verified.clear();
+        if self.geometry.page_count() == 1 {
+            self.verified.insert(page);
+        }
         // Of several writers the one that looked at the time last need not come here last.
         self.sealed = Some(self.sealed.map_or(changed, |sealed| sealed.max(changed)));
         self.used = tick;

@@ -1,6 +1,6 @@
 //! Reading pages that are here, with their checksums.
 //!
-//! A version that this process wrote or verified and whose file did not change since is read as it lies. Anything else
+//! A version that this process verified, or wrote at once, and whose file did not change since is read as it lies. Anything else
 //! is verified granule by granule before a byte of it is returned.
 
 use std::collections::BTreeSet;

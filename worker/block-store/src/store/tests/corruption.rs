@@ -167,3 +167,26 @@ fn a_data_file_cut_under_the_open_store_is_missed_where_it_ends() {
     assert_eq!(content.read(&store, 0, 3 * MIB).missing, range(1, 1));
     assert!(store.hold(&content.source()).unwrap().is_none());
 }
+
+#[test]
+fn a_page_that_was_changed_before_the_last_one_was_written_is_found_by_hold_and_read() {
+    for by_hold in [true, false] {
+        let fixture = Fixture::new(TierKind::Disk, 64 * MIB);
+        let (store, content) = (fixture.open(), Content::new(1, 2 * MIB + 70_000));
+        content.put(&store, 0);
+        content.put(&store, 1);
+        flip(&fixture.file("data"), MIB + 77);
+        content.put(&store, 2);
+        assert!(content.is_complete(&store));
+        if by_hold {
+            assert!(store.hold(&content.source()).unwrap().is_none());
+        } else {
+            let read = content.read(&store, 0, content.length());
+            assert_eq!((&read.bytes[..], read.missing), (&content.bytes(0, MIB)[..], range(1, 1)));
+        }
+        assert_eq!(store.statistics().corrupt_pages, 1);
+        content.put(&store, 1);
+        let hold = store.hold(&content.source()).unwrap().expect("complete again");
+        assert_eq!(content.held_bytes(&hold), content.bytes(0, content.length()));
+    }
+}
