@@ -1,4 +1,6 @@
-//! A tier's directory: made, locked against other processes, and checked for whose it is.
+//! A tier's directory: made, locked against other processes, checked for whose it is, and probed.
+
+mod probe;
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
@@ -13,12 +15,14 @@ use rustix::io::Errno;
 use tracing::warn;
 
 use crate::error::StoreError;
-use crate::io::{file_system_size, free_space, open_for_writing};
+use crate::io::{file_system_size, free_space, is_disk_failure, open_for_writing};
 use crate::layout::{
     BLOCKS_FOLDER, FOLDER_COUNT, FORMAT_FILE, FORMAT_FILE_LENGTH, FileKind, FormatFile, FormatFileError,
     GenerationKey, LOCK_FILE, relative_path,
 };
 use crate::settings::TierSettings;
+
+pub(crate) use self::probe::{is_mount_point, mount_point};
 
 /// Cached bytes may be secret.
 const FOLDER_MODE: u32 = 0o700;
@@ -96,10 +100,6 @@ impl TierDirectory {
         Some(Shortage::Inodes { free: inodes, floor: inodes_floor })
     }
 
-    pub(crate) const fn settings(&self) -> &TierSettings {
-        &self.settings
-    }
-
     pub(crate) fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
@@ -108,11 +108,19 @@ impl TierDirectory {
     pub(crate) fn folder_path(&self, folder: u32) -> PathBuf {
         self.settings.directory.join(BLOCKS_FOLDER).join(format!("{folder:02x}"))
     }
+}
 
-    /// Path of a file, for people.
-    pub(crate) fn path_of(&self, key: GenerationKey, kind: FileKind) -> PathBuf {
-        self.settings.directory.join(relative_path(key, kind))
-    }
+/// Whether the directory cannot be opened because its disk fails: another one would do. A file system that is read-only
+/// is a wrong setting, unless it holds a tier already.
+pub(crate) fn is_broken(directory: &Path, error: &StoreError) -> bool {
+    let (StoreError::Directory { source, .. } | StoreError::Io { source, .. }) = error else { return false };
+    let is_read_only = source.kind() == io::ErrorKind::ReadOnlyFilesystem;
+    is_disk_failure(source) && (!is_read_only || directory.join(FORMAT_FILE).exists())
+}
+
+/// Path of a file of the tier in `directory`, for people.
+pub(crate) fn path_of(directory: &Path, key: GenerationKey, kind: FileKind) -> PathBuf {
+    directory.join(relative_path(key, kind))
 }
 
 impl fmt::Display for Shortage {

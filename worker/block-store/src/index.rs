@@ -80,6 +80,8 @@ pub enum Reason {
     Corrupt,
     /// Its files are not there.
     Vanished,
+    /// The disk of its tier fails.
+    Disk,
     /// It left before; a late writer may have made its files again.
     LateWriter,
 }
@@ -154,12 +156,14 @@ impl Index {
         }
     }
 
-    /// Takes in a version found on disk, as the one used last. False when the index has a generation of it already:
-    /// the caller deletes this one.
+    /// Takes in a version found on disk, as the one used last. False when the index has a generation of it already, or
+    /// somebody still uses this one from before its tier went down: the caller deletes its files.
     pub fn restore(&mut self, found: &Restored) -> bool {
         let file = found.location.key.file;
         self.generation_next = self.generation_next.max(found.location.key.generation.get() + 1);
-        if self.versions.contains_key(&file) {
+        // One that is found while the store is in use may be here under this id, or under another one that was given it.
+        let is_here = self.versions.contains_key(&self.names.kept(file));
+        if is_here || self.detached.contains_key(&found.location.key) {
             return false;
         }
         let tick = self.tick();
@@ -170,6 +174,15 @@ impl Index {
         tier.reshelve(file, &mut entry);
         self.insert(file, entry);
         true
+    }
+
+    /// As [`Index::restore`], while somebody follows the changes.
+    pub(crate) fn take_back(&mut self, found: &Restored) -> bool {
+        let is_new = self.restore(found);
+        if is_new {
+            self.changes.record(self.names.shown(found.location.key.file));
+        }
+        is_new
     }
 
     /// The files of `key` exist at full length and with their header; the records begin at `records`.
@@ -262,6 +275,16 @@ impl Index {
     /// What the file system of `tier` has free for an unprivileged user: bytes, and inodes where it counts them.
     pub(crate) fn set_free_space(&mut self, tier: TierIndex, bytes: u64, inodes: Option<u64>) {
         self.tiers[tier.0].set_free_space(bytes, inodes);
+    }
+
+    /// Whether `tier` takes new versions and pages. One whose disk fails takes none.
+    pub(crate) fn set_open(&mut self, tier: TierIndex, is_open: bool) {
+        self.tiers[tier.0].set_open(is_open);
+    }
+
+    /// What the file system of `tier` keeps free: bytes and inodes.
+    pub(crate) fn set_floors(&mut self, tier: TierIndex, (bytes, inodes): (ByteCount, u64)) {
+        self.tiers[tier.0].set_floors(bytes, inodes);
     }
 
     /// The file system of `tier` turned out to be full: nothing more is taken there before something is deleted or

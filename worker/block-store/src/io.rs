@@ -156,6 +156,30 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// Whether the error says that the disk, or what leads to it, fails; not that a file is missing, may not be opened, or
+/// that there is no room.
+pub(crate) fn is_disk_failure(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(
+        errno,
+        Some(
+            Errno::IO
+                | Errno::ROFS
+                | Errno::NODEV
+                | Errno::NXIO
+                | Errno::STALE
+                | Errno::NOMEDIUM
+                | Errno::REMOTEIO
+                | Errno::NOTCONN
+                | Errno::SHUTDOWN
+                | Errno::TIMEDOUT
+                // What ext4, XFS and btrfs say of a structure or a checksum on the disk that is wrong.
+                | Errno::UCLEAN
+                | Errno::BADMSG
+        )
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

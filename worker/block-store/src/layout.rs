@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/lock                                               held while a process has the directory open
 //! DIR/format                                             magic, format version, cluster id, CRC32C
+//! DIR/probe                                              what was written last to see whether the disk works
 //! DIR/blocks/XX/<incarnation>-<counter>.<generation>.data   the content, header-free, sparse, at its full length
 //! DIR/blocks/XX/<incarnation>-<counter>.<generation>.index  what the data file holds: header, then a record a page
 //! ```
@@ -33,6 +34,8 @@ pub(crate) const FOLDER_COUNT: u32 = 256;
 pub(crate) const LOCK_FILE: &str = "lock";
 /// The file that says whose directory it is.
 pub(crate) const FORMAT_FILE: &str = "format";
+/// The file that is written and read to see whether the disk works.
+pub(crate) const PROBE_FILE: &str = "probe";
 /// The folder of the folders of files.
 pub(crate) const BLOCKS_FOLDER: &str = "blocks";
 

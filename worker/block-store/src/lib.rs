@@ -3,13 +3,14 @@
 //! A pure index decides (`index.rs`), a thin thread-safe shell does the disk work (`store.rs`), and what lies on disk
 //! has one place (`layout.rs`). Not here: fetching from an under-store, the wire, and who may read. Invariants: a
 //! wrong byte is found by checksum and never served; a held file is never changed; a tier never holds more than its
-//! quota; bad cache contents never keep the store from opening.
+//! quota; bad cache contents and a broken disk never keep the store from opening.
 
 #![warn(missing_docs)]
 
 mod directory;
 mod error;
 mod eviction;
+mod health;
 mod index;
 mod io;
 mod layout;
@@ -25,6 +26,7 @@ pub mod limits;
 
 pub use error::StoreError;
 pub use eviction::{Eviction, UnknownEviction};
+pub use health::Health;
 pub use index::{CachedVersion, ChangeCursor, Changes, Demand, Presence, TierUsage};
 pub use page::{PageIndex, PageRange, PageSet};
 pub use ram_tier::{RamTier, RamTierError, prepare_ram_tier};
@@ -32,7 +34,7 @@ pub use recovery::RecoveryReport;
 pub use settings::{FreeFloor, StoreSettings, TierKind, TierSettings};
 pub use source::VersionSource;
 pub use statistics::StatisticsSnapshot;
-pub use store::{BlockStore, Fill, FillOutcome, FillStart, Hold, HoldId, ReadOutcome, RestingHold};
+pub use store::{BlockStore, DueProbe, Fill, FillOutcome, FillStart, Hold, HoldId, ReadOutcome, RestingHold};
 /// The index itself, for the simulator that drives it.
 #[doc(hidden)]
 pub use {

@@ -43,6 +43,25 @@ pub const HEADER_LENGTH_MAX: usize = 16 << 10;
 pub const TIERS_MAX: usize = 64;
 /// Most threads that read index files when the store opens.
 pub const RECOVERY_THREADS_MAX: usize = 8;
+/// Errors of a tier's disk within [`ERROR_SPAN`] that make it unstable.
+pub const UNSTABLE_ERRORS: usize = 3;
+/// Errors of a tier's disk within [`ERROR_SPAN`] that bring it down.
+pub const DOWN_ERRORS: usize = 20;
+/// How long an error of a tier's disk counts.
+pub const ERROR_SPAN: Duration = Duration::from_secs(60);
+/// How often a tier's disk that is up is probed.
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often one that is unstable, or whose last probe failed.
+pub const UNSTABLE_PROBE_INTERVAL: Duration = Duration::from_secs(2);
+/// A disk whose probes fail for so long, or of which one hangs so long, is down.
+pub const PROBE_PATIENCE: Duration = Duration::from_secs(30);
+/// First pause before it is looked whether a disk that is down is back; each time that it fails again within
+/// [`RETURN_PAUSE_MAX`] of its return the pause is twice as long.
+pub const RETURN_PAUSE_MIN: Duration = Duration::from_secs(5);
+/// The longest such pause.
+pub const RETURN_PAUSE_MAX: Duration = Duration::from_secs(300);
+/// Most versions that leave a tier that is down, or come back to one that is up again, while the index is locked.
+pub const RETURN_BATCH_MAX: usize = 1024;
 /// Free space of the file systems is looked at once in this many reservations.
 pub const SPACE_SAMPLE_INTERVAL: u64 = 32;
 

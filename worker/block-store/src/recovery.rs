@@ -7,13 +7,14 @@
 mod scan;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::thread;
 
 use forebay_types::{ClusterId, FileId};
 
 use self::scan::{Found, scan_folder};
 use crate::directory::TierDirectory;
-use crate::index::{Index, TierIndex};
+use crate::index::{Index, Restored, TierIndex};
 use crate::io::remove;
 use crate::layout::{FOLDER_COUNT, FileKind, GenerationKey, relative_path};
 use crate::limits::RECOVERY_THREADS_MAX;
@@ -52,14 +53,27 @@ impl RecoveryReport {
 
 /// Puts what the directories hold into `index`, the one written last as the one used last.
 pub(crate) fn recover(
-    directories: &[TierDirectory],
+    directories: &[(TierIndex, Arc<TierDirectory>)],
     cluster: ClusterId,
     index: &mut Index,
 ) -> RecoveryReport {
+    let (found, report) = find(directories, cluster);
+    for restored in found {
+        let is_new = index.restore(&restored);
+        debug_assert!(is_new, "one generation a version was kept");
+    }
+    report
+}
+
+/// What the directories hold, in the order in which it was written. Older generations are deleted.
+pub(crate) fn find(
+    directories: &[(TierIndex, Arc<TierDirectory>)],
+    cluster: ClusterId,
+) -> (Vec<Restored>, RecoveryReport) {
     let mut report = RecoveryReport::default();
     let mut newest: BTreeMap<FileId, Found> = BTreeMap::new();
-    for (position, directory) in directories.iter().enumerate() {
-        let (found, part) = scan_tier(directory, TierIndex(position), cluster);
+    for (tier, directory) in directories {
+        let (found, part) = scan_tier(directory, *tier, cluster);
         report.add(&part);
         for version in found {
             // Generations count over all tiers, so the highest is the latest.
@@ -78,21 +92,20 @@ pub(crate) fn recover(
             };
             if let Some(older) = older {
                 let location = older.restored.location;
-                drop_files(&directories[location.tier.0], location.key);
+                let lies_on = directories.iter().find(|(tier, _)| *tier == location.tier);
+                lies_on.iter().for_each(|(_, directory)| drop_files(directory, location.key));
                 report.dropped_versions += 1;
             }
         }
     }
     let mut newest: Vec<Found> = newest.into_values().collect();
     newest.sort_by_key(|found| found.modified);
-    for found in newest {
+    for found in &newest {
         report.versions += 1;
         report.pages += u64::from(found.restored.present.count());
         report.dropped_pages += found.dropped_pages;
-        let is_new = index.restore(&found.restored);
-        debug_assert!(is_new, "one generation a version was kept");
     }
-    report
+    (newest.into_iter().map(|found| found.restored).collect(), report)
 }
 
 fn scan_tier(directory: &TierDirectory, tier: TierIndex, cluster: ClusterId) -> (Vec<Found>, RecoveryReport) {
@@ -118,7 +131,7 @@ fn scan_tier(directory: &TierDirectory, tier: TierIndex, cluster: ClusterId) -> 
 }
 
 /// Deletes both files. One that cannot be deleted is found again at the next start.
-fn drop_files(directory: &TierDirectory, key: GenerationKey) {
+pub(crate) fn drop_files(directory: &TierDirectory, key: GenerationKey) {
     for kind in [FileKind::Index, FileKind::Data] {
         let path = relative_path(key, kind);
         if let Err(error) = remove(directory.root(), &path) {

@@ -8,6 +8,7 @@ mod fill;
 mod hold;
 mod open_versions;
 mod read;
+mod tiers;
 
 #[cfg(test)]
 mod tests;
@@ -27,11 +28,14 @@ pub use self::hold::{Hold, HoldId, RestingHold};
 use self::open_versions::{OpenVersion, OpenVersions};
 use self::read::Fault;
 pub use self::read::ReadOutcome;
-use crate::directory::TierDirectory;
+pub use self::tiers::DueProbe;
+use self::tiers::TierSlot;
+use crate::directory::{TierDirectory, is_broken, path_of};
 use crate::error::StoreError;
+use crate::health::HealthRecord;
 use crate::index::{
     Action, CachedVersion, ChangeCursor, Changes, Demand, Index, Location, Presence, Reason, TierIndex,
-    TierLimits, TierUsage,
+    TierUsage,
 };
 use crate::io::{free_space, open_for_changing, remove, write_all_at};
 use crate::layout::{FileKind, PageRecord, relative_path};
@@ -53,8 +57,8 @@ pub struct BlockStore {
 #[derive(Debug)]
 struct Inner {
     cluster: ClusterId,
-    directories: Vec<TierDirectory>,
-    /// The only lock of the store; never held across disk work.
+    tiers: Vec<TierSlot>,
+    /// The lock of what the store knows; never held across disk work.
     state: Mutex<State>,
     /// Told when files were deleted or made, or a version was let go: somebody may wait for that.
     changed: Condvar,
@@ -69,6 +73,8 @@ struct Inner {
 struct State {
     index: Index,
     open: OpenVersions,
+    /// Of each tier.
+    health: Vec<HealthRecord>,
     /// When holds were last wanted back.
     wanted_back: Option<Instant>,
     /// Fills that wait for them.
@@ -79,51 +85,52 @@ impl BlockStore {
     /// Looks whether the directories of `tiers` could be opened, and makes those that are missing.
     ///
     /// # Errors
-    /// When one cannot be made or written, or is in use.
+    /// When one cannot be made or written, or is in use, other than because its disk is broken.
     pub fn check(tiers: &[TierSettings]) -> Result<(), StoreError> {
-        tiers.iter().try_for_each(TierDirectory::check)
+        tiers.iter().try_for_each(|tier| match TierDirectory::check(tier) {
+            Err(error) if is_broken(&tier.directory, &error) => Ok(()),
+            checked => checked,
+        })
     }
 
-    /// Opens the directories and finds again what they hold.
+    /// Opens the directories and finds again what they hold. A tier whose disk is broken is down, and opened when
+    /// it is back.
     ///
     /// # Errors
     /// When a setting cannot work, a directory cannot be made or written or is in use, or belongs to another cluster or
-    /// a later format. Never because of bad cache contents: they are dropped, and the report counts them.
+    /// a later format. Never because of a broken disk, nor of bad cache contents: they are dropped, and the report
+    /// counts them.
     pub fn open(settings: StoreSettings) -> Result<(Self, RecoveryReport), StoreError> {
         settings.validate()?;
         let StoreSettings { cluster, mut tiers, eviction, format } = settings;
         tiers.sort_by_key(|tier| tier.kind);
-        let directories = tiers
-            .into_iter()
-            .map(|tier| TierDirectory::open(tier, cluster, format))
-            .collect::<Result<Vec<_>, _>>()?;
-        let limits = directories.iter().map(|directory| {
-            let tier = directory.settings();
-            let (free_bytes_floor, free_inodes_floor) = directory.floor();
-            TierLimits {
-                kind: tier.kind,
-                capacity: tier.capacity,
-                whole_file_max: tier.whole_file_max,
-                free_bytes_floor,
-                free_inodes_floor,
-            }
-        });
-        let mut index = Index::new(limits.collect(), eviction);
-        let report = recovery::recover(&directories, cluster, &mut index);
+        let open = |tier| TierSlot::open(tier, cluster, format);
+        let tiers = tiers.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let mut index = Index::new(tiers.iter().map(TierSlot::limits).collect(), eviction);
+        let mut working = Vec::with_capacity(tiers.len());
+        for (tier, slot) in (0..).map(TierIndex).zip(&tiers) {
+            let directory = slot.directory();
+            index.set_open(tier, directory.is_some());
+            working.extend(directory.map(|directory| (tier, directory)));
+        }
+        let report = recovery::recover(&working, cluster, &mut index);
         let statistics = Statistics::default();
         statistics.recovered_versions.add(report.versions);
         statistics.dropped_versions.add(report.dropped_versions);
         statistics.dropped_pages.add(report.dropped_pages);
         let too_much = index.shrink();
+        let now = Instant::now();
+        let health = tiers.iter().map(|tier| tier.record(now)).collect();
         let inner = Inner {
             cluster,
-            directories,
             state: Mutex::new(State {
                 index,
                 open: OpenVersions::default(),
+                health,
                 wanted_back: None,
                 fills_waiting: 0,
             }),
+            tiers,
             changed: Condvar::new(),
             reservations: AtomicU64::new(0),
             holds: AtomicU64::new(0),
@@ -132,7 +139,10 @@ impl BlockStore {
         };
         inner.perform(too_much);
         inner.look_at_free_space();
-        info!(?report, tiers = inner.directories.len(), %eviction, "block store opened");
+        info!(?report, tiers = inner.tiers.len(), %eviction, "block store opened");
+        if working.is_empty() {
+            warn!("no tier is left: everything is read from the under-stores and nothing is cached");
+        }
         Ok((Self { inner: Arc::new(inner) }, report))
     }
 
@@ -266,12 +276,19 @@ impl BlockStore {
         self.inner.look_at_free_space();
     }
 
+    /// Lets time go by, and gives the looks at disks that are due. Quick; to be called about each second. Each look is to
+    /// be run where it may block, apart from the others.
+    #[must_use]
+    pub fn due_probes(&self, now: Instant) -> Vec<DueProbe> {
+        self.inner.due_probes(now)
+    }
+
     /// What each tier has and holds, fastest first.
     #[must_use]
     pub fn usage(&self) -> Vec<TierUsage> {
         let state = self.inner.state.lock();
-        let usage = self.inner.directories.iter().enumerate().map(|(position, directory)| {
-            let settings = directory.settings();
+        let usage = self.inner.tiers.iter().enumerate().map(|(position, tier)| {
+            let settings = &tier.settings;
             let counts = state.index.tier_counts(TierIndex(position));
             TierUsage {
                 name: settings.name.clone(),
@@ -282,6 +299,7 @@ impl BlockStore {
                 held: ByteCount::new(counts.held),
                 free: counts.free.map(ByteCount::new),
                 versions: counts.versions,
+                health: state.health[position].health(),
             }
         });
         usage.collect()
@@ -295,10 +313,6 @@ impl BlockStore {
 }
 
 impl Inner {
-    fn directory(&self, tier: TierIndex) -> &TierDirectory {
-        &self.directories[tier.0]
-    }
-
     /// Lets a version go whose id means another content now.
     fn refuse_other(&self, source: &VersionSource<'_>) {
         let digest = source.digest();
@@ -356,7 +370,7 @@ impl Inner {
             Reason::Evicted => Some(&self.statistics.evictions),
             Reason::Replaced => Some(&self.statistics.replaced_versions),
             Reason::Vanished => Some(&self.statistics.vanished_versions),
-            Reason::Freed | Reason::Empty | Reason::Corrupt | Reason::LateWriter => None,
+            Reason::Freed | Reason::Empty | Reason::Corrupt | Reason::Disk | Reason::LateWriter => None,
         };
         if let Some(counter) = counter {
             counter.add(1);
@@ -364,35 +378,45 @@ impl Inner {
         // Descriptors keep deleted bytes alive. Closed after the lock: closing the last one frees the room.
         let open = self.state.lock().open.remove(location.key);
         drop(open);
-        // The index first: a data file without one is an orphan, the other way round it would look torn.
-        for kind in [FileKind::Index, FileKind::Data] {
-            let path = relative_path(location.key, kind);
-            if let Err(error) = remove(self.directory(location.tier).root(), &path) {
-                self.statistics.io_errors.add(1);
-                warn!(%path, %error, "cannot delete a cache file");
-            }
+        // The files of a tier that is down stay, and are found when it is back.
+        if let Ok(directory) = self.directory(location.tier) {
+            self.delete_files(&directory, location);
         }
         self.state.lock().index.removed(location.key);
         self.changed.notify_all();
     }
 
+    fn delete_files(&self, directory: &TierDirectory, location: Location) {
+        // The index first: a data file without one is an orphan, the other way round it would look torn.
+        for kind in [FileKind::Index, FileKind::Data] {
+            let path = relative_path(location.key, kind);
+            if let Err(error) = remove(directory.root(), &path) {
+                self.disk_failed(location.tier, &error);
+                warn!(%path, %error, "cannot delete a cache file");
+            }
+        }
+    }
+
     fn clear_record(&self, location: Location, offset: u64) {
         let path = relative_path(location.key, FileKind::Index);
-        let cleared = open_for_changing(self.directory(location.tier).root(), &path)
+        let Ok(directory) = self.directory(location.tier) else { return };
+        let cleared = open_for_changing(directory.root(), &path)
             .and_then(|file| write_all_at(file, &PageRecord::ABSENT, offset));
         // If it failed the record stays, and its page is found corrupt once more after a restart.
         if let Err(error) = cleared {
-            self.statistics.io_errors.add(1);
+            self.disk_failed(location.tier, &error);
             warn!(%path, %error, "cannot clear the record of a corrupt page");
         }
     }
 
     /// The version's files, open for reading. `NotFound`: they vanished.
     fn open_version(&self, location: Location) -> io::Result<Arc<OpenVersion>> {
+        // First: what was open when the tier went down is not asked any more.
+        let directory = self.directory(location.tier)?;
         if let Some(open) = self.state.lock().open.get(location.key) {
             return Ok(open);
         }
-        let opened = Arc::new(OpenVersion::open(self.directory(location.tier).root(), location.key)?);
+        let opened = Arc::new(OpenVersion::open(directory.root(), location.key)?);
         let mut state = self.state.lock();
         // One that left meanwhile must not be kept open: its room would not be given back.
         let pushed_out = if state.index.is_current(location.key) {
@@ -415,8 +439,9 @@ impl Inner {
                 Ok(None)
             }
             Err(source) => {
-                self.statistics.io_errors.add(1);
-                let path = self.directory(location.tier).path_of(location.key, FileKind::Data);
+                self.disk_failed(location.tier, &source);
+                let directory = &self.slot(location.tier).settings.directory;
+                let path = path_of(directory, location.key, FileKind::Data);
                 Err(StoreError::Io { action: "open", path, source })
             }
         }
@@ -428,9 +453,9 @@ impl Inner {
         if self.perform(actions) {
             match fault {
                 Fault::Checksum(_) => self.statistics.corrupt_pages.add(1),
-                Fault::Io(_) => self.statistics.io_errors.add(1),
+                Fault::Io(_) => self.read_failed(location.tier),
             }
-            let tier = &self.directory(location.tier).settings().name;
+            let tier = &self.slot(location.tier).settings.name;
             warn!(file = %location.key, tier, ?fault, "a cached page cannot be served and was dropped");
         }
     }
@@ -444,13 +469,11 @@ impl Inner {
     }
 
     fn look_at_free_space(&self) {
-        for (position, directory) in self.directories.iter().enumerate() {
+        for (tier, slot) in (0..).map(TierIndex).zip(&self.tiers) {
+            let Some(directory) = slot.directory() else { continue };
             match free_space(directory.root()) {
-                Ok(free) => {
-                    let mut state = self.state.lock();
-                    state.index.set_free_space(TierIndex(position), free.bytes, free.inodes);
-                }
-                Err(_) => self.statistics.io_errors.add(1),
+                Ok(free) => self.state.lock().index.set_free_space(tier, free.bytes, free.inodes),
+                Err(error) => self.disk_failed(tier, &error),
             }
         }
     }

@@ -8,6 +8,7 @@ use forebay_types::{ByteCount, FileId, Timestamp};
 use super::changes::{CachedVersion, ChangeCursor, Changes};
 use super::entry::Entry;
 use super::{Index, Location, TierIndex};
+use crate::health::Health;
 use crate::limits::CHANGES_PAGE_MAX;
 use crate::page::{PageIndex, PageRange, PageSet};
 use crate::settings::TierKind;
@@ -45,12 +46,20 @@ pub struct TierUsage {
     pub free: Option<ByteCount>,
     /// Versions, with those that left but are still held.
     pub versions: u64,
+    /// How its disk is.
+    pub health: Health,
 }
 
 impl TierUsage {
     /// What the tier can hold: its quota, or what it holds and what its file system gives beyond that, if that is less.
+    /// One whose disk fails holds no more than it does, or nothing.
     #[must_use]
     pub fn usable(&self) -> ByteCount {
+        match self.health {
+            Health::Up => {}
+            Health::Unstable => return self.used,
+            Health::Down => return ByteCount::ZERO,
+        }
         let beyond = self.free.map_or(u64::MAX, ByteCount::get);
         self.capacity.min(ByteCount::new(self.used.get().saturating_add(beyond)))
     }

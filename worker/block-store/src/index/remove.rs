@@ -1,9 +1,11 @@
 //! How versions leave: detached at once, deleted by the shell, and given back when nobody uses them any more.
 
+use std::ops::Bound;
+
 use forebay_types::FileId;
 
 use super::entry::{Detached, Entry};
-use super::{Action, Index, Reason};
+use super::{Action, Index, Reason, TierIndex};
 use crate::layout::GenerationKey;
 use crate::page::PageIndex;
 use crate::source::IdentityDigest;
@@ -11,7 +13,11 @@ use crate::source::IdentityDigest;
 impl Index {
     /// Lets `file` go. Whoever holds it keeps what it has; the room is given back when the last hold ends.
     pub fn detach(&mut self, file: FileId, reason: Reason) -> Option<Action> {
-        let file = self.names.kept(file);
+        self.detach_kept(self.names.kept(file), reason)
+    }
+
+    /// As [`Index::detach`], by the id that the version is kept under.
+    fn detach_kept(&mut self, file: FileId, reason: Reason) -> Option<Action> {
         let mut entry = self.versions.remove(&file)?;
         let location = entry.location(file);
         let given = self.names.left(file, entry.identity());
@@ -36,6 +42,22 @@ impl Index {
         let is_other =
             self.versions.get(&self.names.kept(file)).is_some_and(|entry| !entry.has_identity(identity));
         if is_other { self.detach(file, Reason::Replaced) } else { None }
+    }
+
+    /// Lets go what lies on `tier` of the next `max` versions after `after`. Where to go on; `None`: those were all.
+    pub(crate) fn empty(
+        &mut self,
+        tier: TierIndex,
+        after: Option<FileId>,
+        max: usize,
+    ) -> (Vec<Action>, Option<FileId>) {
+        let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let looked_at = self.versions.range((begin, Bound::Unbounded)).take(max);
+        let looked_at: Vec<_> = looked_at.map(|(file, entry)| (*file, entry.tier() == tier)).collect();
+        let next = looked_at.last().map(|(file, _)| *file);
+        let there = looked_at.into_iter().filter(|(_, is_there)| *is_there);
+        // By what it is kept under: it may be another version's given id.
+        (there.filter_map(|(file, _)| self.detach_kept(file, Reason::Disk)).collect(), next)
     }
 
     /// Evicts until each tier is within its capacity: it may have been made smaller between two lives of the store.

@@ -94,6 +94,9 @@ impl Index {
             return Reservation::First(vec![action]);
         }
         let file = self.names.kept(wanted.file);
+        if let Some(action) = self.leave_closed_tier(file, wanted, page) {
+            return Reservation::First(vec![action]);
+        }
         // Taken out while room is made, so that the version cannot be its own victim.
         match self.versions.remove(&file) {
             Some(mut entry) => {
@@ -109,6 +112,17 @@ impl Index {
         }
     }
 
+    /// Lets go a version whose missing `page` its tier does not take, if another tier takes all of it.
+    fn leave_closed_tier(&mut self, file: FileId, wanted: &Wanted, page: PageIndex) -> Option<Action> {
+        let entry = self.versions.get(&file)?;
+        let need = rounded(wanted.length.get()).saturating_add(rounded(wanted.index_length));
+        let stays = self.tiers[entry.tier().0].is_open()
+            || entry.present().contains(page)
+            || entry.is_filling(page)
+            || !self.tiers.iter().any(|tier| tier.takes(wanted.length, need));
+        if stays { None } else { self.detach(file, Reason::Disk) }
+    }
+
     fn reserve_in(&mut self, entry: &mut Entry, asking: Asking) -> Reservation {
         let Newcomer { file, page, .. } = asking.newcomer;
         if page.get() >= entry.geometry().page_count() {
@@ -121,6 +135,9 @@ impl Index {
             return Reservation::InProgress;
         }
         let Some(records) = entry.records() else { return Reservation::Wait };
+        if !self.tiers[entry.tier().0].is_open() {
+            return Reservation::NoSpace;
+        }
         let tier = entry.tier();
         let charge = entry.page_charge(self.tiers[tier.0].limits().kind, page);
         match self.make_room(tier, (charge, charge), asking) {
@@ -190,7 +207,7 @@ impl Index {
         let need = rounded(length.get()).saturating_add(index_charge);
         let mut ranked: Vec<((u8, u64), TierIndex)> = Vec::with_capacity(self.tiers.len());
         for (position, tier) in self.tiers.iter_mut().enumerate() {
-            if length > tier.limits().whole_file_max || need > tier.limits().capacity.get() {
+            if !tier.takes(length, need) {
                 continue;
             }
             // A policy may move others about when it is asked, so it is asked only where somebody has to leave.

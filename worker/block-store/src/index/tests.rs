@@ -8,6 +8,7 @@ use forebay_types::{Incarnation, PAGE_LENGTH};
 use proptest::prelude::*;
 
 use super::*;
+use crate::health::Health;
 use crate::page::PageRange;
 use crate::settings::TierKind;
 
@@ -467,6 +468,7 @@ fn generations_of_one_version_never_share_a_name() {
 fn a_tier_can_hold_its_quota_or_what_it_has_and_its_file_system_gives() {
     let usable = |used: u64, free: Option<u64>| {
         let usage = TierUsage {
+            health: Health::Up,
             name: String::new(),
             directory: "/".into(),
             kind: TierKind::Disk,

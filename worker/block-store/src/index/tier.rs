@@ -48,6 +48,8 @@ pub(super) struct TierState {
     evictable: u64,
     /// Versions and detached generations.
     versions: u64,
+    /// Whether new versions and pages may come.
+    is_open: bool,
     /// Somebody had to leave, or could not be held, a while ago: holds that nobody uses are in the way.
     crowded: bool,
     /// How many holds were granted since.
@@ -70,6 +72,7 @@ impl TierState {
             held: 0,
             evictable: 0,
             versions: 0,
+            is_open: true,
             crowded: false,
             granted_since_crowded: 0,
             promises: Promises::default(),
@@ -103,6 +106,24 @@ impl TierState {
 
     pub(super) const fn versions(&self) -> u64 {
         self.versions
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    pub(super) const fn set_open(&mut self, is_open: bool) {
+        self.is_open = is_open;
+    }
+
+    pub(super) const fn set_floors(&mut self, bytes: ByteCount, inodes: u64) {
+        self.limits.free_bytes_floor = bytes;
+        self.limits.free_inodes_floor = inodes;
+    }
+
+    /// Whether a version that takes so much may be put here, whoever has to leave.
+    pub(super) fn takes(&self, length: ByteCount, need: u64) -> bool {
+        self.is_open && length <= self.limits.whole_file_max && need <= self.limits.capacity.get()
     }
 
     /// How many bytes must leave before `need` more fit.

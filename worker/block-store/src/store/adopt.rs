@@ -30,7 +30,8 @@ impl Inner {
     /// Whether the files there are of this content. Unreadable ones are not.
     fn is_same(&self, location: Location, source: &VersionSource<'_>) -> bool {
         let path = relative_path(location.key, FileKind::Index);
-        let Ok(index) = open_for_reading(self.directory(location.tier).root(), &path) else { return false };
+        let Ok(directory) = self.directory(location.tier) else { return false };
+        let Ok(index) = open_for_reading(directory.root(), &path) else { return false };
         let Some((header, _)) = read_header(&index) else { return false };
         header.key == location.key
             && header.cluster == self.cluster

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use forebay_types::{ByteCount, GRANULE_LENGTH, PAGE_LENGTH};
 
 use super::Inner;
+use crate::directory::path_of;
 use crate::error::StoreError;
 use crate::index::{Committed, Demand, Location, Reason, Reservation, Slot, Wanted};
 use crate::io::{is_full, open_for_changing, open_for_writing, set_length, state_of, write_all_at};
@@ -235,7 +236,9 @@ impl Inner {
     /// no more.
     fn open_slot(&self, source: &VersionSource<'_>, slot: Slot) -> Result<Option<FillFiles>, StoreError> {
         let Slot { location, records } = slot;
-        let root = self.directory(location.tier).root();
+        // Without one the tier went down since the place was reserved, and the version left with it.
+        let Ok(directory) = self.directory(location.tier) else { return Ok(None) };
+        let root = directory.root();
         let path = |kind| relative_path(location.key, kind);
         let failed = |kind| move |error| self.write_failed(location, kind, error);
         if let Some(records) = records {
@@ -276,10 +279,10 @@ impl Inner {
             self.state.lock().index.set_full(location.tier);
             return StoreError::NoSpace { file: location.key.file };
         }
-        self.statistics.io_errors.add(1);
+        self.disk_failed(location.tier, &error);
         StoreError::Io {
             action: "write",
-            path: self.directory(location.tier).path_of(location.key, kind),
+            path: path_of(&self.slot(location.tier).settings.directory, location.key, kind),
             source: error,
         }
     }

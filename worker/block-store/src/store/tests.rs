@@ -4,6 +4,7 @@ mod adoption;
 mod concurrency;
 mod corruption;
 mod directories;
+mod disks;
 mod restart;
 mod space;
 
@@ -166,6 +167,13 @@ impl Content {
     fn put_all(&self, store: &BlockStore) {
         for page in 0..self.page_count() {
             assert_eq!(self.put(store, page), FillOutcome::Stored);
+        }
+    }
+
+    /// As [`Content::put_all`], where some of it is here already.
+    fn put_all_anew(&self, store: &BlockStore) {
+        for page in (0..self.page_count()).rev() {
+            self.put(store, page);
         }
     }
 
