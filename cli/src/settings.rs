@@ -67,6 +67,8 @@ pub(crate) struct LocalConfig {
     pub(crate) ram: Option<ByteCount>,
     pub(crate) tiers: Vec<String>,
     pub(crate) eviction: Option<String>,
+    #[serde(deserialize_with = "adapter::optional_size")]
+    pub(crate) scrub_rate: Option<ByteCount>,
     pub(crate) mounts: Vec<String>,
     pub(crate) fuse: Option<PathBuf>,
     pub(crate) fuse_options: Vec<String>,
@@ -93,6 +95,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) ram: Option<ByteCount>,
     pub(crate) tiers: Vec<String>,
     pub(crate) eviction: Option<String>,
+    #[serde(deserialize_with = "adapter::optional_size")]
+    pub(crate) scrub_rate: Option<ByteCount>,
     pub(crate) group: Option<String>,
 }
 

@@ -93,6 +93,7 @@ fn worker_document(report: &v1::WorkerReport) -> Value {
             "directory": tier.directory,
             "capacity_bytes": tier.capacity_bytes,
             "used_bytes": tier.used_bytes,
+            "health": health(tier),
         })).collect::<Vec<_>>(),
     })
 }
@@ -188,13 +189,14 @@ fn print_workers(report: &v1::GetReportResponse) -> Result<(), Failure> {
                 worker.address.clone(),
                 state(&worker).to_owned(),
                 tier.name.clone(),
+                health(tier).to_owned(),
                 ByteCount::new(tier.used_bytes).to_string(),
                 ByteCount::new(tier.capacity_bytes).to_string(),
                 tier.directory.clone(),
             ]);
         }
     }
-    print_table(&["WORKER", "ADDRESS", "STATE", "TIER", "USED", "CAPACITY", "DIRECTORY"], &rows)
+    print_table(&["WORKER", "ADDRESS", "STATE", "TIER", "HEALTH", "USED", "CAPACITY", "DIRECTORY"], &rows)
 }
 
 fn print_masters(report: &v1::GetReportResponse) -> Result<(), Failure> {
@@ -231,5 +233,14 @@ fn state(worker: &v1::WorkerEntry) -> &'static str {
     match worker.state() {
         v1::WorkerState::Live => "LIVE",
         v1::WorkerState::Lost | v1::WorkerState::Unspecified => "LOST",
+    }
+}
+
+fn health(tier: &v1::TierUsage) -> &'static str {
+    match tier.health() {
+        v1::TierHealth::Up => "UP",
+        v1::TierHealth::Unstable => "UNSTABLE",
+        v1::TierHealth::Down => "DOWN",
+        v1::TierHealth::Unspecified => "UNKNOWN",
     }
 }

@@ -43,6 +43,7 @@ async fn serve(settings: Settings, format_cache: bool) -> Result<(), Failure> {
     worker.memory = tiers.memory;
     worker.tiers = tiers.disks;
     worker.eviction = eviction;
+    worker.scrub_rate = config.scrub_rate.unwrap_or(worker.scrub_rate);
     worker.format_cache = format_cache;
     worker.environment = settings.environment.clone();
     worker.clock = Arc::new(SystemClock);

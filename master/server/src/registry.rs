@@ -335,7 +335,7 @@ fn tiers_text(tiers: &[v1::TierUsage]) -> usize {
 /// Most bytes of a worker's entry in a report but its strings and tiers.
 const ENTRY_FIELDS_LENGTH_MAX: usize = 64;
 /// Most bytes of a tier in a report but its strings.
-const TIER_FIELDS_LENGTH_MAX: usize = 40;
+const TIER_FIELDS_LENGTH_MAX: usize = 44;
 
 #[cfg(test)]
 mod tests;

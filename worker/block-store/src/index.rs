@@ -10,6 +10,7 @@
 //! fills it any more. Detached generations keep their charge until then.
 
 mod changes;
+mod check;
 mod entry;
 mod hold;
 mod names;
@@ -38,6 +39,7 @@ use crate::page::{PageIndex, PageSet};
 use crate::source::IdentityDigest;
 
 pub use self::changes::{CachedVersion, ChangeCursor, Changes};
+pub(crate) use self::check::ToCheck;
 pub(crate) use self::hold::{Held, HoldDecision};
 pub use self::query::{Lookup, Presence, TierUsage};
 pub use self::reserve::{Demand, Reservation, Slot, Wanted};

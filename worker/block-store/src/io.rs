@@ -3,6 +3,8 @@
 //! Nothing is synced: a cache file that a power loss tore does not have its checksums, and is fetched again. A kill
 //! of the process loses nothing that was written.
 
+mod direct;
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -10,6 +12,8 @@ use forebay_types::Timestamp;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
+
+pub(crate) use self::direct::{AlignedBuffer, DirectFile, open_direct};
 
 /// Cached bytes may be secret: only the worker's user reads them by path.
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);

@@ -17,6 +17,7 @@ mod layout;
 mod page;
 mod ram_tier;
 mod recovery;
+mod scrub;
 mod settings;
 mod source;
 mod statistics;
@@ -31,10 +32,13 @@ pub use index::{CachedVersion, ChangeCursor, Changes, Demand, Presence, TierUsag
 pub use page::{PageIndex, PageRange, PageSet};
 pub use ram_tier::{RamTier, RamTierError, prepare_ram_tier};
 pub use recovery::RecoveryReport;
+pub use scrub::ScrubPace;
 pub use settings::{FreeFloor, StoreSettings, TierKind, TierSettings};
 pub use source::VersionSource;
 pub use statistics::StatisticsSnapshot;
-pub use store::{BlockStore, DueProbe, Fill, FillOutcome, FillStart, Hold, HoldId, ReadOutcome, RestingHold};
+pub use store::{
+    BlockStore, DueProbe, Fill, FillOutcome, FillStart, Hold, HoldId, ReadOutcome, RestingHold, Scrubber,
+};
 /// The index itself, for the simulator that drives it.
 #[doc(hidden)]
 pub use {

@@ -62,6 +62,12 @@ pub const RETURN_PAUSE_MIN: Duration = Duration::from_secs(5);
 pub const RETURN_PAUSE_MAX: Duration = Duration::from_secs(300);
 /// Most versions that leave a tier that is down, or come back to one that is up again, while the index is locked.
 pub const RETURN_BATCH_MAX: usize = 1024;
+/// How long the scrubber gives way to somebody who reads before it looks again.
+pub const SCRUB_YIELD: Duration = Duration::from_millis(50);
+/// While others read all the time, the scrubber takes a step this often.
+pub const SCRUB_PATIENCE: Duration = Duration::from_secs(1);
+/// A version that was verified or written is verified again after this time at the earliest.
+pub const SCRUB_ROUND_MIN: Duration = Duration::from_secs(24 * 3600);
 /// Free space of the file systems is looked at once in this many reservations.
 pub const SPACE_SAMPLE_INTERVAL: u64 = 32;
 

@@ -41,6 +41,8 @@ counters! {
     read_bytes,
     /// Bytes whose checksum was verified.
     verified_bytes,
+    /// Bytes that the scrubber read and found right.
+    scrubbed_bytes,
     /// Pages that did not have their checksum, and were dropped.
     corrupt_pages,
     /// Versions that were dropped because their files had vanished.

@@ -8,6 +8,7 @@ mod fill;
 mod hold;
 mod open_versions;
 mod read;
+mod scrub;
 mod tiers;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use self::hold::{Hold, HoldId, RestingHold};
 use self::open_versions::{OpenVersion, OpenVersions};
 use self::read::Fault;
 pub use self::read::ReadOutcome;
+pub use self::scrub::Scrubber;
 pub use self::tiers::DueProbe;
 use self::tiers::TierSlot;
 use crate::directory::{TierDirectory, is_broken, path_of};
@@ -281,6 +283,12 @@ impl BlockStore {
     #[must_use]
     pub fn due_probes(&self, now: Instant) -> Vec<DueProbe> {
         self.inner.due_probes(now)
+    }
+
+    /// Whoever verifies what nobody reads. One is enough.
+    #[must_use]
+    pub fn scrubber(&self, now: Instant) -> Scrubber {
+        Scrubber::new(&self.inner, now)
     }
 
     /// What each tier has and holds, fastest first.

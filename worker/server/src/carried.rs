@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use forebay_block_store::StatisticsSnapshot;
+use forebay_block_store::{Health, StatisticsSnapshot};
 use forebay_types::MountId;
 use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc};
@@ -29,6 +29,7 @@ pub(crate) struct Carried {
     tier_held: IntGaugeVec,
     tier_free: IntGaugeVec,
     tier_versions: IntGaugeVec,
+    tier_health: IntGaugeVec,
     mount_hit: IntCounterVec,
     mount_miss: IntCounterVec,
     mount_requests: IntCounterVec,
@@ -61,6 +62,7 @@ impl Carried {
                 "Free space of a tier's file system beyond what must stay free; 0: only evicting makes room.",
             )?,
             tier_versions: gauges("forebay_worker_tier_versions", "Versions on a tier.")?,
+            tier_health: gauges("forebay_worker_tier_health", "A tier's disk: 0 up, 1 unstable, 2 down.")?,
             mount_hit: counters(
                 "forebay_worker_mount_hit_bytes_total",
                 "Bytes served that were cached at open.",
@@ -87,12 +89,13 @@ impl Carried {
     }
 
     fn collectors(&self) -> Vec<&dyn Collector> {
-        let vecs: [&dyn Collector; 11] = [
+        let vecs: [&dyn Collector; 12] = [
             &self.tier_capacity,
             &self.tier_used,
             &self.tier_held,
             &self.tier_free,
             &self.tier_versions,
+            &self.tier_health,
             &self.mount_hit,
             &self.mount_miss,
             &self.mount_requests,
@@ -129,6 +132,12 @@ impl Carried {
                 set(&self.tier_free, free.get());
             }
             set(&self.tier_versions, tier.versions);
+            let health = match tier.health {
+                Health::Up => 0,
+                Health::Unstable => 1,
+                Health::Down => 2,
+            };
+            set(&self.tier_health, health);
         }
         for mount in core.mounts.connected() {
             let (label, report, asked) = (mount.id.get().to_string(), mount.report(0), mount.asked());
@@ -156,7 +165,7 @@ fn growth(before: MountCounts, now: MountCounts) -> MountCounts {
 }
 
 /// The store's counters that people look at.
-const STORE_COUNTERS: [(&str, &str, StoreCounter); 12] = [
+const STORE_COUNTERS: [(&str, &str, StoreCounter); 13] = [
     ("forebay_worker_evictions_total", "Versions evicted to make room.", |all| all.evictions),
     ("forebay_worker_fill_bytes_total", "Bytes stored in the cache.", |all| all.filled_bytes),
     ("forebay_worker_fill_pages_total", "Pages stored in the cache.", |all| all.filled_pages),
@@ -166,6 +175,9 @@ const STORE_COUNTERS: [(&str, &str, StoreCounter); 12] = [
     }),
     ("forebay_worker_verified_bytes_total", "Bytes whose checksum was verified on disk.", |all| {
         all.verified_bytes
+    }),
+    ("forebay_worker_scrubbed_bytes_total", "Bytes that nobody read, verified and found right.", |all| {
+        all.scrubbed_bytes
     }),
     ("forebay_worker_corrupt_pages_total", "Pages that did not have their checksum.", |all| {
         all.corrupt_pages

@@ -14,6 +14,7 @@ use crate::accounting::{FillLog, MountShares, ReadCounts};
 use crate::cache::Cache;
 use crate::core::WorkerCore;
 use crate::disk::DiskPool;
+use crate::disk_watch;
 use crate::error::WorkerError;
 use crate::fetches::Fetches;
 use crate::identity::{Identity, WorkerFolder};
@@ -25,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::mounts::MountTable;
 use crate::read_path::ReadPath;
 use crate::registration::{Presentation, Registered, Reporter, register, say_moved};
+use crate::scrubbing;
 use crate::settings::WorkerSettings;
 
 /// How far a worker has come.
@@ -71,6 +73,11 @@ impl Life {
             let (core, token) = (Arc::clone(&core), fetching.token());
             async move { token.run_until_cancelled(core.mounts.keep_fresh(&core.disk)).await }
         });
+        let storing = &self.settings.stages.storing;
+        storing.spawn(disk_watch::watch(core.path.cache.store().clone(), storing.clone()));
+        if self.settings.scrub_rate > ByteCount::ZERO {
+            storing.spawn(scrubbing::scrub(Arc::clone(&core), self.settings.scrub_rate, storing.token()));
+        }
         let serving = self.settings.stages.serving.clone();
         let server = LocalServer::new(Arc::clone(&core));
         serving.spawn({
@@ -194,6 +201,7 @@ fn empty_tier(tier: &TierSettings) -> v1::TierUsage {
         directory: tier.directory.display().to_string(),
         capacity_bytes: tier.capacity.get(),
         used_bytes: 0,
+        health: v1::TierHealth::Unspecified.into(),
     }
 }
 

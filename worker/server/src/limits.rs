@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use forebay_types::ByteCount;
+
 /// Most bytes of one message of a read.
 pub const READ_PIECE_MAX: u64 = 1 << 20;
 /// Most pages that one request to an under-store fetches.
@@ -54,6 +56,13 @@ pub const WANTED_BACK_INTERVAL: Duration = Duration::from_millis(50);
 pub const LOCAL_SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// Unanswered hold requests of one of them; more wait in the socket.
 pub const HOLD_REQUESTS_MAX: usize = 64;
+
+/// How often it is looked which tiers' disks are to be probed.
+pub const DISK_WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes that the scrubber reads in a second, unless the settings say otherwise.
+pub const SCRUB_RATE_DEFAULT: ByteCount = ByteCount::new(16 << 20);
+/// How long the scrubber sleeps when there is nothing to verify.
+pub const SCRUB_IDLE: Duration = Duration::from_secs(5);
 
 /// Time that a master has for one answer.
 pub const MASTER_DEADLINE: Duration = Duration::from_secs(5);

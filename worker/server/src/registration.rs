@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_block_store::TierUsage;
+use forebay_block_store::{Health, TierUsage};
 use forebay_proto::{WireError, header, v1};
 use forebay_runtime::Condition;
 use forebay_types::{CapabilityKey, ClusterId, Epoch, ErrorKind, Incarnation, Principal, WorkerId};
@@ -182,6 +182,12 @@ pub(crate) fn tier_message(tier: &TierUsage) -> v1::TierUsage {
         directory: tier.directory.display().to_string(),
         capacity_bytes: tier.capacity.get(),
         used_bytes: tier.used.get(),
+        health: match tier.health {
+            Health::Up => v1::TierHealth::Up,
+            Health::Unstable => v1::TierHealth::Unstable,
+            Health::Down => v1::TierHealth::Down,
+        }
+        .into(),
     }
 }
 

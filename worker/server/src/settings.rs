@@ -12,7 +12,7 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 
 use crate::error::WorkerError;
-use crate::limits::MASTERS_MAX;
+use crate::limits::{MASTERS_MAX, SCRUB_RATE_DEFAULT};
 
 /// Settings of one worker.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub struct WorkerSettings {
     pub tiers: Vec<TierSettings>,
     /// Who leaves when a tier is full.
     pub eviction: Eviction,
+    /// Bytes that are read in a second to verify what nobody reads; 0: none are.
+    pub scrub_rate: ByteCount,
     /// Deletes whatever the tiers hold.
     pub format_cache: bool,
     /// The process's environment, for references and credentials of mounts.
@@ -102,6 +104,7 @@ impl WorkerSettings {
             memory: ByteCount::ZERO,
             tiers: Vec::new(),
             eviction: Eviction::default(),
+            scrub_rate: SCRUB_RATE_DEFAULT,
             format_cache: false,
             environment: BTreeMap::new(),
             clock: Arc::new(SystemClock),

@@ -8,12 +8,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
 use super::TierDirectory;
 use crate::health::Probed;
-use crate::io::{is_full, write_all_at};
+use crate::io::{AlignedBuffer, is_full, open_direct, write_all_at};
 use crate::layout::{BLOCKS_FOLDER, PROBE_FILE};
 
 const BLOCK_LENGTH: usize = 4096;
@@ -50,22 +50,15 @@ impl TierDirectory {
     }
 
     fn write_and_read(&self) -> io::Result<bool> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let open = |flags| rustix::fs::openat(&self.root, PROBE_FILE, flags, Mode::RUSR | Mode::WUSR);
-        let file = match open(flags | OFlags::DIRECT) {
-            Err(Errno::INVAL) => open(flags)?,
-            opened => opened?,
-        };
-        // Direct reads and writes want memory that lies on the border of a block.
-        let mut memory = vec![0_u8; 2 * BLOCK_LENGTH];
-        let skip = memory.as_ptr().align_offset(BLOCK_LENGTH).min(BLOCK_LENGTH);
-        let block = &mut memory[skip..skip + BLOCK_LENGTH];
+        let file = open_direct(&self.root, PROBE_FILE, OFlags::RDWR | OFlags::CREATE)?;
+        let mut buffer = AlignedBuffer::default();
+        let block = buffer.slice(BLOCK_LENGTH);
         let mark = COUNT.fetch_add(1, Ordering::Relaxed).to_le_bytes();
         block[..mark.len()].copy_from_slice(&mark);
-        write_all_at(&file, block, 0)?;
+        write_all_at(file.file(), block, 0)?;
         block.fill(0);
-        let read = rustix::io::pread(&file, &mut *block, 0)?;
-        Ok(read == BLOCK_LENGTH && block.starts_with(&mark))
+        let read = file.read(&mut buffer, 0..BLOCK_LENGTH as u64)?;
+        Ok(read.len() == BLOCK_LENGTH && read.starts_with(&mark))
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Entry {
     cached_bytes: u64,
     used: u64,
     sealed: Option<Timestamp>,
+    /// When all of it was written or verified last, as `used`; 0: not by this process.
+    checked: u64,
     /// Where the records begin in the index file; `None` while the first writer is still making the files.
     records: Option<u64>,
     /// Whether its tier's eviction policy may choose it.
@@ -77,6 +79,7 @@ impl Entry {
             cached_bytes: 0,
             used: 0,
             sealed: None,
+            checked: 0,
             records: None,
             is_evictable: false,
         }
@@ -177,6 +180,14 @@ impl Entry {
         self.used = tick;
     }
 
+    pub(super) const fn checked(&self) -> u64 {
+        self.checked
+    }
+
+    pub(super) const fn set_checked(&mut self, tick: u64) {
+        self.checked = tick;
+    }
+
     /// What writing `page` may newly take on a tier of `kind`: an upper bound of what the file system takes.
     pub(super) fn page_charge(&self, kind: TierKind, page: PageIndex) -> u64 {
         if self.charged.contains(page) {
@@ -230,6 +241,10 @@ impl Entry {
         // Of several writers the one that looked at the time last need not come here last.
         self.sealed = Some(self.sealed.map_or(changed, |sealed| sealed.max(changed)));
         self.used = tick;
+        // What was found on the disk and lacked a page is still to be verified.
+        if self.verified.is_full() {
+            self.checked = tick;
+        }
     }
 
     /// Takes `page` out and keeps others from filling it until `end_fill`.

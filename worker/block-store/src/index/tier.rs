@@ -1,5 +1,7 @@
 //! One tier in the index: its limits, what it is charged, and the versions that may be evicted from it.
 
+use std::collections::BTreeSet;
+
 use forebay_types::{ByteCount, FileId};
 
 use super::entry::Entry;
@@ -54,6 +56,8 @@ pub(super) struct TierState {
     crowded: bool,
     /// How many holds were granted since.
     granted_since_crowded: u64,
+    /// The complete versions that the policy can give, by when they were verified last: what the scrubber may read.
+    checks: BTreeSet<(u64, FileId)>,
     /// Empty where the policy lets everybody in.
     promises: Promises,
     policy: Box<dyn EvictionPolicy>,
@@ -75,6 +79,7 @@ impl TierState {
             is_open: true,
             crowded: false,
             granted_since_crowded: 0,
+            checks: BTreeSet::new(),
             promises: Promises::default(),
             policy,
         }
@@ -274,11 +279,12 @@ impl TierState {
             (false, true) => {
                 self.policy.unpark(file);
                 self.evictable += entry.charge();
+                entry.is_evictable = true;
+                self.shelve_check(file, entry);
             }
             (true, false) => self.unshelve(file, entry),
-            (true, true) | (false, false) => return,
+            (true, true) | (false, false) => {}
         }
-        entry.is_evictable = entry.may_be_evicted();
     }
 
     pub(super) fn rested(&mut self, file: FileId) {
@@ -290,7 +296,27 @@ impl TierState {
         if entry.is_evictable {
             self.policy.park(file);
             self.evictable -= entry.charge();
+            self.unshelve_check(file, entry);
             entry.is_evictable = false;
         }
+    }
+
+    /// Lets the scrubber choose the version, if nobody uses it and it is complete.
+    pub(super) fn shelve_check(&mut self, file: FileId, entry: &Entry) {
+        if entry.is_evictable && entry.is_complete() {
+            self.checks.insert((entry.checked(), file));
+        }
+    }
+
+    /// Keeps the scrubber from choosing the version.
+    pub(super) fn unshelve_check(&mut self, file: FileId, entry: &Entry) {
+        if entry.is_evictable {
+            self.checks.remove(&(entry.checked(), file));
+        }
+    }
+
+    /// The version that was verified longest ago, and when that was.
+    pub(super) fn next_to_check(&self) -> Option<(u64, FileId)> {
+        self.checks.first().copied()
     }
 }

@@ -186,7 +186,9 @@ impl Inner {
             let before = state;
             state = state_of(&files.data).map_err(|_| Fault::Io(first))?;
             if state.changed == before.changed && state.length == held.length.get() {
-                self.state.lock().index.mark_verified(held.location.key, pages.iter(), state.changed);
+                let index = &mut self.state.lock().index;
+                index.mark_verified(held.location.key, pages.iter(), state.changed);
+                index.checked(held.location.key);
                 return Ok(Some(state.changed));
             }
         }

@@ -204,7 +204,7 @@ impl Reader<'_> {
 }
 
 /// Whether each granule of `bytes`, which lie at the granule-aligned `range`, has its checksum in `stored`.
-fn verify(bytes: &[u8], range: Range<u64>, pages: PageRange, stored: &[u32]) -> Result<(), Fault> {
+pub(super) fn verify(bytes: &[u8], range: Range<u64>, pages: PageRange, stored: &[u32]) -> Result<(), Fault> {
     for piece in granules_of(range.clone()) {
         let granule = &bytes[usize_of(piece.start - range.start)..usize_of(piece.end - range.start)];
         if crc32c::crc32c(granule) != stored[position_of(piece.start, pages)] {

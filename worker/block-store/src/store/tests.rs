@@ -6,6 +6,7 @@ mod corruption;
 mod directories;
 mod disks;
 mod restart;
+mod scrubbing;
 mod space;
 
 use std::fs;
