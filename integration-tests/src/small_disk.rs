@@ -1,4 +1,4 @@
-//! A disk of its own that can be filled up: an ext4 file system in a sparse image, which takes next to nothing.
+//! A disk of its own that can be filled up and broken: an ext4 file system in a sparse image, which takes next to nothing.
 
 use std::fs::File;
 use std::io::Write;
@@ -27,11 +27,37 @@ impl SmallDisk {
     #[must_use]
     pub fn mount() -> Self {
         let disk = Self { dir: tempfile::tempdir().expect("a folder") };
-        let image = disk.dir.path().join("image");
         std::fs::create_dir(disk.path()).expect("made");
-        run("mkfs.ext4", &["-q", "-F", "-m", "0", "-N", FILES], &[&image], &[SIZE]);
-        run("mount", &["-o", "loop"], &[&image, &disk.path()], &[]);
+        run("mkfs.ext4", &["-q", "-F", "-m", "0", "-N", FILES], &[&disk.image()], &[SIZE]);
+        disk.mount_again();
         disk
+    }
+
+    fn image(&self) -> PathBuf {
+        self.dir.path().join("image")
+    }
+
+    /// Mounts it after [`try_unmount`](Self::try_unmount).
+    ///
+    /// # Panics
+    /// When that does not work.
+    pub fn mount_again(&self) {
+        run("mount", &["-o", "loop,errors=remount-ro"], &[&self.image(), &self.path()], &[]);
+    }
+
+    /// Unmounts it unless somebody uses it. Whether it was.
+    #[must_use]
+    pub fn try_unmount(&self) -> bool {
+        unmount(self.path(), UnmountFlags::empty()).is_ok()
+    }
+
+    /// Lets the kernel meet an error that makes it stop writing to the disk: it is read-only then, whoever writes there.
+    ///
+    /// # Panics
+    /// When the kernel does not.
+    pub fn abort(&self) {
+        run("mount", &["-o", "remount,abort"], &[&self.path()], &[]);
+        assert!(File::create(self.path().join("refused")).is_err(), "it is read-only");
     }
 
     /// Where it is mounted.
@@ -64,6 +90,18 @@ impl SmallDisk {
     /// When nothing was taken.
     pub fn make_room(&self) {
         std::fs::remove_file(self.path().join("foreign")).expect("it was filled");
+    }
+
+    /// From now on the disk gives errors: what lies behind its first MiB is no more. What the kernel knows of it is
+    /// forgotten, as far as nobody uses it.
+    ///
+    /// # Panics
+    /// When the image cannot be cut.
+    pub fn cut_short(&self) {
+        rustix::fs::sync();
+        let image = File::options().write(true).open(self.image()).expect("there");
+        image.set_len(1 << 20).expect("cut");
+        crate::page_cache::drop_page_cache();
     }
 
     /// Bytes that are free on it.

@@ -103,11 +103,6 @@ impl TierDirectory {
     pub(crate) fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
-
-    /// Path of one of the 256 folders.
-    pub(crate) fn folder_path(&self, folder: u32) -> PathBuf {
-        self.settings.directory.join(BLOCKS_FOLDER).join(format!("{folder:02x}"))
-    }
 }
 
 /// Whether the directory cannot be opened because its disk fails: another one would do. A file system that is read-only

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use forebay_types::Timestamp;
 use rustix::buffer::spare_capacity;
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 pub(crate) use self::direct::{AlignedBuffer, DirectFile, open_direct};
@@ -40,6 +40,12 @@ pub(crate) struct FreeSpace {
 /// Opens a file for reading, without following a link in its last part.
 pub(crate) fn open_for_reading(directory: impl AsFd, path: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    Ok(rustix::fs::openat(directory, path, flags, Mode::empty())?)
+}
+
+/// Opens a directory.
+pub(crate) fn open_directory(directory: impl AsFd, path: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     Ok(rustix::fs::openat(directory, path, flags, Mode::empty())?)
 }
 
@@ -98,6 +104,19 @@ pub(crate) fn read_at(file: impl AsFd, buffer: &mut Vec<u8>, length: usize, offs
     Ok(())
 }
 
+/// Reads up to `length` bytes at the begin into `buffer`, which is emptied first, with one call: what is not there then is
+/// behind the end of the file, or to be read again.
+pub(crate) fn read_once(file: impl AsFd, buffer: &mut Vec<u8>, length: usize) -> io::Result<()> {
+    buffer.clear();
+    buffer.reserve(length);
+    while let Err(error) = read_exactly_into(&file, buffer, length, 0) {
+        if error != Errno::INTR {
+            return Err(error.into());
+        }
+    }
+    Ok(())
+}
+
 fn read_exactly_into(
     file: impl AsFd,
     buffer: &mut Vec<u8>,
@@ -113,15 +132,25 @@ fn read_exactly_into(
 
 /// What the file system says of an open file.
 pub(crate) fn state_of(file: impl AsFd) -> io::Result<FileState> {
-    let stat = rustix::fs::fstat(file)?;
+    Ok(state_in(&rustix::fs::fstat(file)?))
+}
+
+/// What the file system says of the regular file `name`; `None` when it is something else.
+pub(crate) fn state_at(directory: impl AsFd, name: &str) -> io::Result<Option<FileState>> {
+    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    Ok(is_file.then(|| state_in(&stat)))
+}
+
+fn state_in(stat: &Stat) -> FileState {
     // Some architectures have these fields signed or shorter.
     let time = |seconds, nanos| Timestamp::from_parts(seconds, u32::try_from(nanos).unwrap_or(0));
-    Ok(FileState {
+    FileState {
         length: u64::try_from(stat.st_size).unwrap_or(0),
         changed: time(stat.st_ctime, stat.st_ctime_nsec),
         modified: time(stat.st_mtime, stat.st_mtime_nsec),
         allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
-    })
+    }
 }
 
 /// Deletes a file; one that is not there is fine.

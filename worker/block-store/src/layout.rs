@@ -22,8 +22,8 @@ use std::fmt;
 use forebay_types::FileId;
 
 pub(crate) use format_file::{FORMAT_FILE_LENGTH, FormatFile, FormatFileError};
-pub(crate) use header::{HeaderError, IndexHeader, read_header, record_offset};
-pub(crate) use name::{FileKind, folder, parse_name, relative_path};
+pub(crate) use header::{HeaderError, IndexHeader, read_header, read_header_into, record_offset};
+pub(crate) use name::{FileKind, file_name, folder, folder_path, parse_name, relative_path};
 pub(crate) use record::{PageRecord, RECORD_LENGTH, RecordSeed};
 
 /// The number of the layout that this version writes and understands.

@@ -41,8 +41,9 @@ pub const VERIFY_ATTEMPTS_MAX: u32 = 2;
 pub const HEADER_LENGTH_MAX: usize = 16 << 10;
 /// Most tiers of one store.
 pub const TIERS_MAX: usize = 64;
-/// Most threads that read index files when the store opens.
-pub const RECOVERY_THREADS_MAX: usize = 8;
+/// Threads that read index files when the store opens: more than most machines have processors, since they wait for the
+/// disk.
+pub const RECOVERY_THREADS: usize = 16;
 /// Errors of a tier's disk within [`ERROR_SPAN`] that make it unstable.
 pub const UNSTABLE_ERRORS: usize = 3;
 /// Errors of a tier's disk within [`ERROR_SPAN`] that bring it down.

@@ -6,18 +6,18 @@
 
 mod scan;
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::thread;
 
-use forebay_types::{ClusterId, FileId};
+use forebay_types::ClusterId;
 
 use self::scan::{Found, scan_folder};
 use crate::directory::TierDirectory;
 use crate::index::{Index, Restored, TierIndex};
 use crate::io::remove;
 use crate::layout::{FOLDER_COUNT, FileKind, GenerationKey, relative_path};
-use crate::limits::RECOVERY_THREADS_MAX;
+use crate::limits::RECOVERY_THREADS;
 
 /// What was found when the store opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,45 +71,47 @@ pub(crate) fn find(
     cluster: ClusterId,
 ) -> (Vec<Restored>, RecoveryReport) {
     let mut report = RecoveryReport::default();
-    let mut newest: BTreeMap<FileId, Found> = BTreeMap::new();
-    for (tier, directory) in directories {
-        let (found, part) = scan_tier(directory, *tier, cluster);
-        report.add(&part);
-        for version in found {
-            // Generations count over all tiers, so the highest is the latest.
-            let file = version.restored.location.key.file;
-            let older = match newest.remove(&file) {
-                Some(other)
-                    if other.restored.location.key.generation >= version.restored.location.key.generation =>
-                {
-                    newest.insert(file, other);
-                    Some(version)
-                }
-                other => {
-                    newest.insert(file, version);
-                    other
-                }
-            };
-            if let Some(older) = older {
-                let location = older.restored.location;
-                let lies_on = directories.iter().find(|(tier, _)| *tier == location.tier);
-                lies_on.iter().for_each(|(_, directory)| drop_files(directory, location.key));
-                report.dropped_versions += 1;
-            }
+    let mut all = Vec::new();
+    // Each disk at once: they do not wait for each other.
+    thread::scope(|scope| {
+        let scan = |(tier, directory): &(TierIndex, Arc<TierDirectory>)| {
+            let (tier, directory) = (*tier, Arc::clone(directory));
+            scope.spawn(move || scan_tier(&directory, tier, cluster))
+        };
+        let running: Vec<_> = directories.iter().map(scan).collect();
+        for tier in running {
+            let (found, part) = tier.join().expect("scanning does not panic");
+            report.add(&part);
+            all.extend(found);
         }
-    }
-    let mut newest: Vec<Found> = newest.into_values().collect();
-    newest.sort_by_key(|found| found.modified);
-    for found in &newest {
+    });
+    // Generations count over all tiers, so the highest is the latest.
+    all.sort_unstable_by_key(|found| {
+        let key = found.restored.location.key;
+        (key.file, Reverse(key.generation))
+    });
+    let mut latest = None;
+    all.retain(|found| {
+        let location = found.restored.location;
+        if latest.replace(location.key.file) != Some(location.key.file) {
+            return true;
+        }
+        let lies_on = directories.iter().find(|(tier, _)| *tier == location.tier);
+        lies_on.iter().for_each(|(_, directory)| drop_files(directory, location.key));
+        report.dropped_versions += 1;
+        false
+    });
+    all.sort_by_key(|found| found.modified);
+    for found in &all {
         report.versions += 1;
         report.pages += u64::from(found.restored.present.count());
         report.dropped_pages += found.dropped_pages;
     }
-    (newest.into_iter().map(|found| found.restored).collect(), report)
+    (all.into_iter().map(|found| found.restored).collect(), report)
 }
 
 fn scan_tier(directory: &TierDirectory, tier: TierIndex, cluster: ClusterId) -> (Vec<Found>, RecoveryReport) {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(RECOVERY_THREADS_MAX);
+    let threads = RECOVERY_THREADS;
     let scan_share = |share: usize| {
         let mut report = RecoveryReport::default();
         let mut found = Vec::new();

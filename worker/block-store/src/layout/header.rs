@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use super::record::RECORD_LENGTH;
 use super::{FORMAT_VERSION, Generation, GenerationKey, u32_at};
-use crate::io::read_at;
+use crate::io::{read_at, read_once};
 use crate::limits::HEADER_LENGTH_MAX;
 use crate::page::{Geometry, PageIndex};
 use crate::source::{IdentityDigest, VersionSource};
@@ -144,14 +144,18 @@ impl IndexHeader {
 
 /// Reads the header of an index file, and where its records begin.
 pub(crate) fn read_header(index: impl AsFd) -> Option<(IndexHeader, u64)> {
-    let mut bytes = Vec::new();
-    read_at(&index, &mut bytes, FIRST_READ_LENGTH, 0).ok()?;
-    if let Ok(header) = IndexHeader::decode(&bytes) {
+    read_header_into(index, &mut Vec::new())
+}
+
+/// As [`read_header`]; `bytes` is emptied and then holds the begin of the file, with the records of a small version.
+pub(crate) fn read_header_into(index: impl AsFd, bytes: &mut Vec<u8>) -> Option<(IndexHeader, u64)> {
+    read_once(&index, bytes, FIRST_READ_LENGTH).ok()?;
+    if let Ok(header) = IndexHeader::decode(bytes) {
         return Some(header);
     }
     // It may be longer than one read.
-    read_at(&index, &mut bytes, HEADER_LENGTH_MAX, 0).ok()?;
-    IndexHeader::decode(&bytes).ok()
+    read_at(&index, bytes, HEADER_LENGTH_MAX, 0).ok()?;
+    IndexHeader::decode(bytes).ok()
 }
 
 /// Where the record of `page` lies in an index file whose records begin at `records`.

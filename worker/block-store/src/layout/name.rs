@@ -1,5 +1,7 @@
 //! Names of the files of a version, and which folder they lie in.
 
+use std::str::FromStr;
+
 use forebay_types::{FileId, Incarnation};
 
 use super::{BLOCKS_FOLDER, FOLDER_COUNT, Generation, GenerationKey};
@@ -30,6 +32,16 @@ pub(crate) fn relative_path(key: GenerationKey, kind: FileKind) -> String {
     format!("{BLOCKS_FOLDER}/{:02x}/{key}.{}", folder(key.file), kind.extension())
 }
 
+/// The path of one of the folders below the tier's directory.
+pub(crate) fn folder_path(folder: u32) -> String {
+    format!("{BLOCKS_FOLDER}/{folder:02x}")
+}
+
+/// The name of a file in its folder.
+pub(crate) fn file_name(key: GenerationKey, kind: FileKind) -> String {
+    format!("{key}.{}", kind.extension())
+}
+
 /// What the file called `name` is; `None` for a name that this store does not give.
 pub(crate) fn parse_name(name: &[u8]) -> Option<(GenerationKey, FileKind)> {
     let text = std::str::from_utf8(name).ok()?;
@@ -41,11 +53,19 @@ pub(crate) fn parse_name(name: &[u8]) -> Option<(GenerationKey, FileKind)> {
         ("index", None) => FileKind::Index,
         _ => return None,
     };
-    let file =
-        FileId { incarnation: Incarnation::new(incarnation.parse().ok()?), counter: counter.parse().ok()? };
-    let key = GenerationKey { file, generation: Generation::new(generation.parse().ok()?) };
-    // `+1-02.3.data` would parse; the store would then look for it under another name.
-    (format!("{key}.{}", kind.extension()) == text).then_some((key, kind))
+    let file = FileId { incarnation: Incarnation::new(number(incarnation)?), counter: number(counter)? };
+    let key = GenerationKey { file, generation: Generation::new(number(generation)?) };
+    Some((key, kind))
+}
+
+/// The number that the store writes as `text`: `+1` and `01` it would look for under another name.
+fn number<T: FromStr>(text: &str) -> Option<T> {
+    let is_plain = text == "0"
+        || text.bytes().enumerate().all(|(at, byte)| match byte {
+            b'0' => at > 0,
+            _ => byte.is_ascii_digit(),
+        });
+    if is_plain { text.parse().ok() } else { None }
 }
 
 #[cfg(test)]
