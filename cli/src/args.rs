@@ -140,7 +140,7 @@ pub(crate) struct TierArguments {
     /// [default: s3-fifo]
     #[arg(long, value_name = "POLICY")]
     pub(crate) eviction: Option<String>,
-    /// How much of what nobody reads is read and verified in a second, 0 for nothing [default: 16MiB]
+    /// How much of what nobody reads is read and verified in a second, such as 64MiB, 0 for nothing [default: 16MiB]
     #[arg(long, value_name = "SIZE")]
     pub(crate) scrub_rate: Option<String>,
 }

@@ -35,7 +35,7 @@ impl Disk {
     }
 
     fn plug_in(&self) {
-        mount("forebay-test", &self.at(), "tmpfs", MountFlags::empty(), c"size=256m").expect("we are root");
+        mount("forebay-test", self.at(), "tmpfs", MountFlags::empty(), c"size=256m").expect("we are root");
     }
 
     fn pull_out(&self) {
