@@ -159,11 +159,12 @@ fn a_disk_that_gives_errors_costs_no_read_even_when_it_is_the_only_one() {
     for mode in READ_MODES {
         let disk = SmallDisk::mount();
         let (source, early, late) = source();
-        let cluster = cluster(source.path(), &disk.path().join("tier"), mode);
+        let mut cluster = cluster(source.path(), &disk.path().join("tier"), mode);
         early.expect_in(&cluster.fuse().join("data"));
         disk.cut_short();
         read_until(&cluster, &[&early, &late], &["DOWN"]);
         assert!(cluster.metric("forebay_worker_disk_errors_total") > 0);
+        assert!(cluster.process().log_text().contains("no tier is left"), "{}", cluster.process().log_text());
         drop(cluster);
     }
 }

@@ -142,9 +142,7 @@ impl BlockStore {
         inner.perform(too_much);
         inner.look_at_free_space();
         info!(?report, tiers = inner.tiers.len(), %eviction, "block store opened");
-        if working.is_empty() {
-            warn!("no tier is left: everything is read from the under-stores and nothing is cached");
-        }
+        inner.say_if_none_is_left();
         Ok((Self { inner: Arc::new(inner) }, report))
     }
 

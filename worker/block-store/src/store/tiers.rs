@@ -154,6 +154,7 @@ impl Inner {
         }
         if before != after && after == Health::Down {
             self.take_down(tier);
+            self.say_if_none_is_left();
         }
         result
     }
@@ -168,7 +169,11 @@ impl Inner {
             Health::Down => warn!(tier, %directory,
                 "a tier is down: its disk fails or is gone; what was there is read from the under-store"),
         }
-        if health == Health::Down && self.tiers.iter().all(|slot| slot.directory().is_none()) {
+    }
+
+    /// Says so when there is no tier that works.
+    pub(super) fn say_if_none_is_left(&self) {
+        if self.tiers.iter().all(|slot| slot.directory().is_none()) {
             warn!("no tier is left: everything is read from the under-stores and nothing is cached");
         }
     }
