@@ -34,7 +34,7 @@ pub(super) struct Entry {
     cached_bytes: u64,
     used: u64,
     sealed: Option<Timestamp>,
-    /// When all of it was written or verified last, as `used`; 0: not by this process.
+    /// When all of it was verified last, or written at once, as `used`; 0: not by this process.
     checked: u64,
     /// Where the records begin in the index file; `None` while the first writer is still making the files.
     records: Option<u64>,
