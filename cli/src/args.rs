@@ -105,7 +105,8 @@ pub(crate) struct LocalArguments {
     #[arg(long, value_name = "DIR")]
     pub(crate) fuse: Option<PathBuf>,
     /// Options of the FUSE mount: allow_other, uid=, gid=, umask=, freshness=, passthrough=auto|off, directory_memory=,
-    /// resting_files=, read_ahead_kib=, threads=, deadline=, noexec, suid, dev; may be given again [default: none]
+    /// resting_files=, look_ahead=, read_ahead_kib=, threads=, deadline=, noexec, suid, dev; may be given again
+    /// [default: none]
     #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
     pub(crate) fuse_options: Vec<String>,
     #[command(flatten)]
@@ -243,7 +244,7 @@ pub(crate) struct FuseMountArguments {
     #[arg(long, value_name = "NS_PATH")]
     pub(crate) path: Option<String>,
     /// allow_other, uid=, gid=, umask=, freshness=, passthrough=auto|off, directory_memory=, resting_files=,
-    /// read_ahead_kib=, threads=, deadline=, noexec, suid, dev; may be given again [default: none]
+    /// look_ahead=, read_ahead_kib=, threads=, deadline=, noexec, suid, dev; may be given again [default: none]
     #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
     pub(crate) options: Vec<String>,
     /// Return once the mount serves, and leave it running; it logs to /var/log/forebay/fuse.log, or for a user below

@@ -17,6 +17,7 @@ use crate::hold::{Hold, LocalWorkers};
 use crate::limits::{
     CLOSE_DEADLINE, READAHEAD_BYTES_MAX, REMEMBERED_AGE_MAX, REPORT_DEADLINE, REPORT_INTERVAL,
 };
+use crate::look_ahead::LookAhead;
 use crate::master_channel::MasterChannel;
 use crate::outages::Outages;
 use crate::route::Route;
@@ -46,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) directories: Directories<PackedEntry>,
     pub(crate) outages: Outages,
     pub(crate) stale: StaleVersions,
+    pub(crate) look_ahead: LookAhead,
     /// A permit is a byte that is read ahead.
     pub(crate) readahead: Arc<Semaphore>,
     pub(crate) tracker: TaskTracker,
@@ -78,6 +80,7 @@ impl Client {
         let grants = Arc::<Grants>::default();
         let age_max = settings.directory_age_max.min(REMEMBERED_AGE_MAX);
         let directories = Directories::new(Arc::clone(&grants), memory, age_max);
+        let look_ahead = LookAhead::new(settings.look_ahead);
         Ok(Self(Arc::new(Inner {
             settings,
             master,
@@ -90,6 +93,7 @@ impl Client {
             directories,
             outages: Outages::default(),
             stale: StaleVersions::default(),
+            look_ahead,
             readahead: Arc::new(Semaphore::new(READAHEAD_BYTES_MAX)),
             tracker,
             _stop: token.clone().drop_guard(),

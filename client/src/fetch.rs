@@ -87,6 +87,11 @@ impl Fetch {
         let _ = self.renewed_by.set(inode);
     }
 
+    /// The inode to open again when the capability is over.
+    pub(crate) fn renewed_by(&self) -> Option<InodeId> {
+        self.renewed_by.get().copied()
+    }
+
     /// The capability in use.
     pub(crate) fn capability(&self) -> Option<BlockCapability> {
         self.capability.lock().clone().try_into().ok()

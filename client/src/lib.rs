@@ -16,6 +16,7 @@ mod fetch;
 mod hold;
 mod jobs;
 mod limits;
+mod look_ahead;
 mod master_channel;
 mod mounts;
 mod names;

@@ -107,6 +107,29 @@ pub(crate) const READAHEAD_BYTES_MAX: usize = 256 << 20;
 /// A reader may have this part of the free readahead memory: so a few readers get full windows, and many share.
 pub(crate) const READAHEAD_SHARE: usize = 4;
 
+/// Files that are brought before they are opened, for one walk through a directory, unless the settings say otherwise.
+pub(crate) const LOOK_AHEAD_DEFAULT: usize = 32;
+/// Longest file that is brought whole before it is opened, in bytes.
+pub(crate) const LOOK_AHEAD_LENGTH_MAX: u64 = 4 << 20;
+/// Files that all walks of a client bring at the same time.
+pub(crate) const LOOK_AHEAD_LOADS_MAX: usize = 16;
+/// Longest wait for a worker that brings a file ahead.
+pub(crate) const LOOK_AHEAD_DEADLINE: Duration = Duration::from_secs(60);
+/// Walks that are known at once.
+pub(crate) const WALKS_MAX: usize = 16;
+/// A walk that did not go on for so long is over.
+pub(crate) const WALK_IDLE: Duration = Duration::from_secs(30);
+/// First window of a walk, in files.
+pub(crate) const WALK_WINDOW_MIN: usize = 4;
+/// Who opens one of so many files that follow goes through the directory in its order.
+pub(crate) const WALK_REACH: usize = 8;
+/// More opens elsewhere in the directory, without one that goes on, end a walk.
+pub(crate) const WALK_STRAYS_MAX: u32 = 8;
+/// So many files in a row that were there already tell that no more need to be brought.
+pub(crate) const WALK_NEEDLESS_MAX: u32 = 8;
+/// One open in so many still looks whether that has changed.
+pub(crate) const WALK_PROBE_OPENS: u32 = 16;
+
 /// How long the master may keep a question for changes while there are none.
 pub(crate) const FOLLOW_WAIT: Duration = Duration::from_secs(1);
 /// For how long an answer about changes vouches for what is granted, from the moment of the question on. With the time

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use forebay_types::{BlockCapability, ByteCount, FileOffset, InodeId, VersionDescriptor};
@@ -25,6 +26,8 @@ pub struct Reader {
     fetch: Arc<Fetch>,
     prefetch: Prefetch,
     local: Mutex<Local>,
+    /// Some of it was read from a worker.
+    was_cold: AtomicBool,
     mount: Arc<MountCounters>,
 }
 
@@ -51,7 +54,9 @@ impl Reader {
     fn new(client: Client, version: VersionDescriptor, capability: &BlockCapability) -> Self {
         let mount = client.0.counters.mount(version.mount);
         let fetch = Arc::new(Fetch::new(client, version, capability));
-        Self { prefetch: Prefetch::new(Arc::clone(&fetch)), fetch, local: Mutex::new(Local::Untried), mount }
+        let prefetch = Prefetch::new(Arc::clone(&fetch));
+        let (local, was_cold) = (Mutex::new(Local::Untried), AtomicBool::new(false));
+        Self { prefetch, fetch, local, was_cold, mount }
     }
 
     /// Makes the reader last longer than its capability: when that is over, it opens `inode` again, and goes on if the
@@ -104,10 +109,21 @@ impl Reader {
         if let Some(bytes) = self.read_local(&range).await {
             return Ok(bytes);
         }
+        self.note_cold();
         if let Some(bytes) = self.prefetch.read(&range, deadline).await {
             return Ok(bytes);
         }
         self.fetch.bytes(range, deadline).await
+    }
+
+    /// Tells once that the file is not at hand.
+    fn note_cold(&self) {
+        if !self.was_cold.load(Ordering::Relaxed)
+            && !self.was_cold.swap(true, Ordering::Relaxed)
+            && let Some(inode) = self.fetch.renewed_by()
+        {
+            self.fetch.client().note_cold_read(inode);
+        }
     }
 
     /// Reads from `offset` on into `buffer`, as [`read_at`](Self::read_at) does, and gives how much that was: less than the

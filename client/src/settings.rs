@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use forebay_types::{ByteCount, HostId, Principal};
 
-use crate::limits::{MASTER_TIMEOUT_DEFAULT, READ_DEADLINE_DEFAULT, REMEMBERED_AGE_MAX};
+use crate::limits::{LOOK_AHEAD_DEFAULT, MASTER_TIMEOUT_DEFAULT, READ_DEADLINE_DEFAULT, REMEMBERED_AGE_MAX};
 
 /// The settings of a [`Client`](crate::Client).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,9 @@ pub struct ClientSettings {
     pub directory_memory: ByteCount,
     /// How old such an answer may be, whatever it was granted. More than an hour counts as an hour.
     pub directory_age_max: Duration,
+    /// How many small files are brought into the cache ahead of somebody who goes through a directory that is remembered;
+    /// none with 0.
+    pub look_ahead: usize,
 }
 
 impl ClientSettings {
@@ -40,6 +43,7 @@ impl ClientSettings {
             short_circuit: true,
             directory_memory: ByteCount::ZERO,
             directory_age_max: REMEMBERED_AGE_MAX,
+            look_ahead: LOOK_AHEAD_DEFAULT,
         }
     }
 }

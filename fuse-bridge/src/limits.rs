@@ -24,6 +24,9 @@ pub const DIRECTORY_MEMORY_DEFAULT: u64 = 64 << 20;
 /// Files that may rest after their last close, where the options say nothing. Each costs some 300 bytes here and at the
 /// worker, and an open file, about 1.5 KiB, in the kernel.
 pub const RESTING_FILES_DEFAULT: usize = 65_536;
+/// Small files that are brought into the cache ahead of somebody who goes through a directory, where the options say
+/// nothing.
+pub const LOOK_AHEAD_DEFAULT: usize = 32;
 /// Longest time for which the kernel may remember an answer, however long it holds.
 pub const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 /// An open of a superseded node is served if the kernel was told of the node this recently.

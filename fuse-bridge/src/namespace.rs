@@ -160,6 +160,9 @@ pub trait Namespace: Send + Sync + Debug + 'static {
     /// Where the bytes of a file's current version would come from now, passthrough aside.
     fn source(&self, entry: &Entry) -> impl Future<Output = Result<ReadSource, NamespaceError>> + Send;
 
+    /// Takes note that a file is opened, however it will be read. Waits for nothing.
+    fn note_open(&self, inode: InodeId);
+
     /// Counts an open of a file of this length whose reads will not be seen.
     fn count_passthrough_open(&self, length: ByteCount);
 }

@@ -11,8 +11,8 @@ use tokio::runtime::Handle;
 
 use crate::error::FuseError;
 use crate::limits::{
-    ANSWER_DEADLINE_DEFAULT, DIRECTORY_MEMORY_DEFAULT, READ_AHEAD_KIB_DEFAULT, RESTING_FILES_DEFAULT,
-    THREADS_DEFAULT_MAX, THREADS_DEFAULT_MIN, THREADS_MAX,
+    ANSWER_DEADLINE_DEFAULT, DIRECTORY_MEMORY_DEFAULT, LOOK_AHEAD_DEFAULT, READ_AHEAD_KIB_DEFAULT,
+    RESTING_FILES_DEFAULT, THREADS_DEFAULT_MAX, THREADS_DEFAULT_MIN, THREADS_MAX,
 };
 
 /// Everything that a mount needs.
@@ -85,6 +85,9 @@ pub struct FuseOptions {
     pub directory_memory: ByteCount,
     /// How many files may rest after their last close, so that the next open of them asks no worker; none with 0.
     pub resting_files: usize,
+    /// How many small files are brought into the cache ahead of somebody who goes through a directory; none with 0. Whoever
+    /// makes the namespace sees to it.
+    pub look_ahead: usize,
     /// The kernel's readahead for buffered files; set where we are root.
     pub read_ahead_kib: u32,
     /// Threads that read requests from the kernel.
@@ -107,6 +110,7 @@ impl Default for FuseOptions {
             freshness: None,
             directory_memory: ByteCount::new(DIRECTORY_MEMORY_DEFAULT),
             resting_files: RESTING_FILES_DEFAULT,
+            look_ahead: LOOK_AHEAD_DEFAULT,
             read_ahead_kib: READ_AHEAD_KIB_DEFAULT,
             // Threads never wait for anybody, so more than the cores help only while some are in a page fault.
             threads: (cores * 2).clamp(THREADS_DEFAULT_MIN, THREADS_DEFAULT_MAX),
@@ -216,6 +220,7 @@ impl FuseOptions {
             "resting_files" => {
                 self.resting_files = value.parse().map_err(|_| "write a number".to_owned())?;
             }
+            "look_ahead" => self.look_ahead = value.parse().map_err(|_| "write a number".to_owned())?,
             "read_ahead_kib" => self.read_ahead_kib = number()?,
             "threads" => {
                 let threads = value.parse().ok().filter(|threads| (1..=THREADS_MAX).contains(threads));
@@ -241,8 +246,8 @@ fn is_comment(key: &str) -> bool {
 fn unknown() -> String {
     format!(
         "there is no such option; write allow_other, noallow_other, uid=, gid=, umask=, freshness=, \
-         passthrough=auto|off, directory_memory=, resting_files=, read_ahead_kib=, threads=, deadline=, exec, noexec, \
-         suid, nosuid, dev, nodev, or of what fstab has for all file systems: user, users, owner, group, x-..., {}",
+         passthrough=auto|off, directory_memory=, resting_files=, look_ahead=, read_ahead_kib=, threads=, deadline=, \
+         exec, noexec, suid, nosuid, dev, nodev, or of what fstab has for all file systems: user, users, owner, group, x-..., {}",
         WITHOUT_MEANING.join(", ")
     )
 }
@@ -255,7 +260,7 @@ mod tests {
     fn options_are_read_as_mount_writes_them() {
         let options: FuseOptions =
             "ro,_netdev,x-systemd.automount,noallow_other,uid=7,gid=8,umask=077,freshness=2h,passthrough=off,\
-             directory_memory=1GiB,resting_files=9"
+             directory_memory=1GiB,resting_files=9,look_ahead=3"
                 .parse()
                 .expect("legal");
         let expected = FuseOptions {
@@ -266,6 +271,7 @@ mod tests {
             freshness: Some(Duration::from_secs(7200)),
             directory_memory: ByteCount::new(1 << 30),
             resting_files: 9,
+            look_ahead: 3,
             passthrough: Passthrough::Off,
             ..FuseOptions::default()
         };
@@ -317,6 +323,7 @@ mod tests {
             "passthrough=yes",
             "directory_memory=much",
             "resting_files=-1",
+            "look_ahead=some",
             "threads=0",
             "threads=33",
             "deadline=0s",

@@ -4,6 +4,8 @@
 //! objects are downloaded with object_store. It refuses ranges of this server, which sends them with the status 200, so
 //! the large object is downloaded in ranges by a client that does nothing but that.
 
+mod walk;
+
 use std::fs::{File, create_dir_all};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -38,7 +40,7 @@ struct Part {
     length: u64,
 }
 
-/// Measures one large object, then many small ones.
+/// Measures one large object, then many small ones, then small ones that are read before anybody loads them.
 pub(crate) fn run(effort: Effort) -> Vec<Row> {
     let large_length = effort.pick(1024, 64) * MIB;
     let small_count = effort.pick(2000_u64, 200);
@@ -83,6 +85,7 @@ pub(crate) fn run(effort: Effort) -> Vec<Row> {
             BY_OBJECT_STORE,
             download_objects,
         ),
+        walk::row(effort, &server),
     ]
 }
 

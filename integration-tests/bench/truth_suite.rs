@@ -17,6 +17,7 @@ const BY_LISTING: &str = "plain paged listing";
 const WRITERS: usize = 8;
 /// How long the server lets each request wait in the rows where it is far away; a page of S3 takes about as long.
 const DISTANCE: Duration = Duration::from_millis(50);
+const FAR: &str = ", server 50 ms away";
 const WITHIN: Duration = Duration::from_secs(120);
 
 /// A bucket of one large directory, and a cluster that mounts it again and again.
@@ -38,7 +39,8 @@ pub(crate) fn run(effort: Effort, keys: Option<usize>) -> Vec<Row> {
     let proxy = FaultProxy::start(&large.endpoint);
     proxy.delay(DISTANCE);
     large.endpoint = proxy.endpoint();
-    rows.extend(listings(effort, &large, ", server 50 ms away"));
+    rows.extend(listings(effort, &large, FAR));
+    rows.push(large.percentile_row(effort, FAR, true));
     rows.extend(opens(effort));
     rows
 }

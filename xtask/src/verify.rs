@@ -34,7 +34,7 @@ const SOURCE_GROUPS: [Group; 4] = [
 const TEST_GROUPS: [Group; 3] = [
     Group { name: "unit tests", budget_seconds: 420, check: unit_tests },
     Group { name: "release build", budget_seconds: 600, check: release_build },
-    Group { name: "integration tests", budget_seconds: 600, check: integration_tests },
+    Group { name: "integration tests", budget_seconds: 900, check: integration_tests },
 ];
 
 /// Runs the groups.

@@ -46,6 +46,7 @@ pub(crate) async fn connect_for(
     client.timeout = settings.timeout;
     if let Some(mount) = mount {
         client.directory_memory = mount.directory_memory;
+        client.look_ahead = mount.look_ahead;
         // Who wants the kernel to ask sooner wants younger answers.
         client.directory_age_max = mount.freshness.unwrap_or(Duration::MAX);
     }

@@ -182,6 +182,13 @@ impl<T: Remembered> Directories<T> {
         judge.allows_entry(&**entry, place.directory, *term).then(|| (Arc::clone(entry), *term))
     }
 
+    /// Where an entry is remembered: in which directory, and its place there.
+    pub fn place_of(&self, inode: InodeId) -> Option<(InodeId, ListingPosition)> {
+        let state = self.state.lock();
+        let place = state.places.get(&inode)?;
+        Some((place.directory, ListingPosition::of_key(&*place.position)?))
+    }
+
     /// The entries of a directory that stand after `after`, up to `limit` of them; `None` if the master is to be asked.
     pub fn list(
         &self,

@@ -174,6 +174,7 @@ impl<N: Namespace> Shared<N> {
         let Some(backing) = self.nodes.enter(node, candidate.as_ref()) else {
             return reply.error(errno::STALE);
         };
+        self.namespace.note_open(view.facts.inode);
         let reader =
             self.namespace.reader(view.facts.inode, &version.descriptor, &version.capability, unused);
         let handle = self.files.insert(OpenFile {

@@ -125,6 +125,10 @@ impl Namespace for Client {
         })
     }
 
+    fn note_open(&self, inode: InodeId) {
+        self.note_open(inode);
+    }
+
     fn count_passthrough_open(&self, length: ByteCount) {
         self.counters().add_passthrough_open(length);
     }

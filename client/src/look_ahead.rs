@@ -1,0 +1,155 @@
+//! Has the files that follow brought into the cache while somebody goes through a directory in its order.
+//!
+//! Only their owners get them, so nothing is read here that may not be used; and only where the directory is remembered
+//! as a whole, so it costs no question to the master. What fails is left for whoever opens the file.
+
+mod walks;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use forebay_proto::{Entry, Named, v1};
+use forebay_types::{BlockCapability, BlockId, BlockIndex, InodeId, ListingPosition, VersionDescriptor};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tonic::Request;
+
+use self::walks::Walks;
+use crate::answer::error_of;
+use crate::client::Client;
+use crate::error::ClientError;
+use crate::limits::{LOOK_AHEAD_DEADLINE, LOOK_AHEAD_LENGTH_MAX, LOOK_AHEAD_LOADS_MAX};
+use crate::route::Route;
+
+/// What it takes to have a file brought.
+#[derive(Clone, Debug)]
+struct Ahead {
+    version: VersionDescriptor,
+    capability: BlockCapability,
+}
+
+/// The walks of a client.
+#[derive(Debug)]
+pub(crate) struct LookAhead {
+    /// That of the remembered directories is taken within it, never the other way round.
+    walks: Mutex<Walks<Option<Ahead>>>,
+    /// Whether there are any, for opens that must cost nothing.
+    is_walking: AtomicBool,
+    places: Semaphore,
+    files: AtomicU64,
+}
+
+impl LookAhead {
+    /// Brings at most `window` files ahead of a walk; none with 0.
+    pub(crate) fn new(window: usize) -> Self {
+        Self {
+            walks: Mutex::new(Walks::new(window)),
+            is_walking: AtomicBool::new(false),
+            places: Semaphore::new(LOOK_AHEAD_LOADS_MAX),
+            files: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Client {
+    /// Takes note that a file is opened, by whatever way it will be read: somebody may be going through its directory.
+    /// Waits for nothing.
+    pub fn note_open(&self, inode: InodeId) {
+        if self.0.look_ahead.is_walking.load(Ordering::Relaxed) {
+            self.look_ahead(inode, false);
+        }
+    }
+
+    /// How many files were brought ahead of somebody who goes through a directory.
+    #[must_use]
+    pub fn looked_ahead(&self) -> u64 {
+        self.0.look_ahead.files.load(Ordering::Relaxed)
+    }
+
+    /// The first bytes of an open file are read from a worker, so it was not at hand.
+    pub(crate) fn note_cold_read(&self, inode: InodeId) {
+        if self.0.settings.look_ahead > 0 {
+            self.look_ahead(inode, true);
+        }
+    }
+
+    fn look_ahead(&self, inode: InodeId, is_cold: bool) {
+        let Some((directory, position)) = self.0.directories.place_of(inode) else { return };
+        let following = |after: &ListingPosition, limit| self.files_after(directory, after, limit);
+        let ahead = &self.0.look_ahead;
+        let mut walks = ahead.walks.lock();
+        let files = walks.on_open(directory, &position, is_cold, Instant::now(), following);
+        ahead.is_walking.store(!walks.is_empty(), Ordering::Relaxed);
+        drop(walks);
+        files.into_iter().flatten().for_each(|file| self.bring(directory, file));
+    }
+
+    /// The entries of a remembered directory after a place, each with what it takes to bring it if that is worth while.
+    fn files_after(
+        &self,
+        directory: InodeId,
+        after: &ListingPosition,
+        limit: usize,
+    ) -> Vec<(ListingPosition, Option<Ahead>)> {
+        let page = self.remembered_page(directory, Some(after), limit);
+        let entries = page.map(|page| page.entries).unwrap_or_default();
+        let of =
+            |named: Named| (ListingPosition::of(&named.name, named.entry.kind), worth_bringing(named.entry));
+        entries.into_iter().map(of).collect()
+    }
+
+    /// Has a file's owner bring it.
+    fn bring(&self, directory: InodeId, file: Ahead) {
+        let (client, token) = (self.clone(), self.0.token.clone());
+        self.0.tracker.spawn(async move {
+            let bring = async {
+                let _place = client.0.look_ahead.places.acquire().await.expect("never closed");
+                client.bring_now(&file).await
+            };
+            let brought = tokio::select! {
+                brought = tokio::time::timeout(LOOK_AHEAD_DEADLINE, bring) => brought,
+                () = token.cancelled() => return,
+            };
+            match brought {
+                Ok(Ok(was_missing)) => {
+                    client.0.look_ahead.files.fetch_add(1, Ordering::Relaxed);
+                    client.0.look_ahead.walks.lock().brought(directory, was_missing);
+                }
+                Ok(Err(error)) => {
+                    tracing::debug!(file = %file.version.file, %error, "a file was not brought ahead");
+                }
+                Err(_) => tracing::debug!(file = %file.version.file, "a file was not brought ahead in time"),
+            }
+        });
+    }
+
+    /// Whether any of it had been missing.
+    async fn bring_now(&self, file: &Ahead) -> Result<bool, ClientError> {
+        let map = self.0.route.map();
+        let owners = Route::owners(&map, BlockId { file: file.version.file, index: BlockIndex::default() });
+        let Some(worker) = self.0.route.by_trust(&owners).first().copied() else { return Ok(false) };
+        let mut request = Request::new(v1::LoadRequest {
+            header: Some(self.routed_header()),
+            version: Some((&file.version).into()),
+            capability: Some((&file.capability).into()),
+            offset: 0,
+            length: file.version.length().get(),
+        });
+        request.set_timeout(LOOK_AHEAD_DEADLINE);
+        let mut blocks = self.0.workers.blocks(&worker.address)?;
+        let mut progress = blocks.load(request).await.map_err(error_of)?.into_inner();
+        let mut was_missing = false;
+        while let Some(so_far) = progress.message().await.map_err(error_of)? {
+            was_missing |= so_far.missing_bytes > 0;
+        }
+        Ok(was_missing)
+    }
+}
+
+/// Files that are there, as far as the master knows, need not be brought; long ones are read ahead once they are read.
+fn worth_bringing(entry: Entry) -> Option<Ahead> {
+    let (version, capability) = entry.version?;
+    let length = version.length();
+    let is_worth = (1..=LOOK_AHEAD_LENGTH_MAX).contains(&length.get()) && entry.cached < length;
+    is_worth.then_some(Ahead { version, capability })
+}
