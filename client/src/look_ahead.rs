@@ -1,14 +1,16 @@
 //! Has the files that follow brought into the cache while somebody goes through a directory in its order.
 //!
-//! Only their owners get them, so nothing is read here that may not be used; and only where the directory is remembered
-//! as a whole, so it costs no question to the master. What fails is left for whoever opens the file.
+//! Only their owners get them, so nothing is read here that may not be used; and only of what is remembered of
+//! the directory, so it costs no question to the master. What has changed since, and what fails, is left for whoever
+//! opens the file.
 
 mod walks;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use forebay_proto::{Entry, Named, v1};
+use forebay_proto::{Entry, v1};
 use forebay_types::{BlockCapability, BlockId, BlockIndex, InodeId, ListingPosition, VersionDescriptor};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -16,6 +18,7 @@ use tonic::Request;
 
 use self::walks::Walks;
 use crate::answer::error_of;
+use crate::cache::PackedEntry;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::limits::{LOOK_AHEAD_DEADLINE, LOOK_AHEAD_LENGTH_MAX, LOOK_AHEAD_LOADS_MAX};
@@ -84,18 +87,18 @@ impl Client {
         files.into_iter().flatten().for_each(|file| self.bring(directory, file));
     }
 
-    /// The entries of a remembered directory after a place, each with what it takes to bring it if that is worth while.
+    /// What is remembered of a directory after a place, each with what it takes to bring it if that is worth while.
     fn files_after(
         &self,
         directory: InodeId,
         after: &ListingPosition,
         limit: usize,
     ) -> Vec<(ListingPosition, Option<Ahead>)> {
-        let page = self.remembered_page(directory, Some(after), limit);
-        let entries = page.map(|page| page.entries).unwrap_or_default();
-        let of =
-            |named: Named| (ListingPosition::of(&named.name, named.entry.kind), worth_bringing(named.entry));
-        entries.into_iter().map(of).collect()
+        let known = self.0.directories.guess_after(directory, after, limit, Instant::now());
+        let of = |(position, packed): (_, Arc<PackedEntry>)| {
+            (position, packed.entry().ok().and_then(worth_bringing))
+        };
+        known.into_iter().map(of).collect()
     }
 
     /// Has a file's owner bring it.

@@ -215,6 +215,25 @@ impl<T: Remembered> Directories<T> {
         ))
     }
 
+    /// Entries of a directory that stand after `after`, up to `limit` of them, as far as they are remembered, whether or not
+    /// they may still be used: for whoever only guesses what comes next. Between them there may be others.
+    pub fn guess_after(
+        &self,
+        directory: InodeId,
+        after: &ListingPosition,
+        limit: usize,
+        now: Instant,
+    ) -> Vec<(ListingPosition, Arc<T>)> {
+        let mut state = self.state.lock();
+        let Some(known) = state.known(directory) else { return Vec::new() };
+        let is_recent = |answer: &Answer<T>| now.saturating_duration_since(answer.term.asked) < self.age_max;
+        let recent = known.after(after).take(limit).filter(|(_, answer, _)| is_recent(answer));
+        let placed = |(position, _, entry): (&Position, _, &Arc<T>)| {
+            Some((ListingPosition::of_key(&**position)?, Arc::clone(entry)))
+        };
+        recent.filter_map(placed).collect()
+    }
+
     /// Takes an answer about a name up: what it means, or that it is missing.
     pub fn learn(
         &self,

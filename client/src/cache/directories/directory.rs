@@ -107,6 +107,16 @@ impl<T: Remembered> Directory<T> {
         self.answers.last_key_value().map(|(position, _)| Arc::clone(position))
     }
 
+    /// The entries that are known to stand after a place, with the answers that told of them.
+    pub(super) fn after(
+        &self,
+        after: &ListingPosition,
+    ) -> impl Iterator<Item = (&Position, &Answer<T>, &Arc<T>)> {
+        let behind = (Bound::Excluded(after.as_bytes()), Bound::Unbounded);
+        let answers = self.answers.range::<[u8], _>(behind);
+        answers.filter_map(|(position, answer)| Some((position, answer, answer.what.as_ref()?)))
+    }
+
     /// The entries after a place, as far as they are wanted, and whether no more follow.
     pub(super) fn page(
         &self,

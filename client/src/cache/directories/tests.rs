@@ -475,3 +475,22 @@ fn without_memory_nothing_is_remembered() {
     (0..100).for_each(|number| tiny.learn_in(InodeId::new(number), "f", Some(file(1_000 + number, 1)), 10));
     assert!(tiny.directories.bytes() <= 100);
 }
+
+#[test]
+fn what_comes_next_is_guessed_from_all_that_is_remembered_whatever_changed_since() {
+    let memory = Memory::with_directory();
+    memory.learn_page(None, &[("a", file(10, 1)), ("b", file(11, 1)), ("c", file(12, 1))], false, 2);
+    memory.learn("e", Some(file(14, 1)), 3);
+    memory.learn("d", None, 3);
+    let guess = |after: &str, limit, now| {
+        let guessed = memory.directories.guess_after(DIRECTORY, &place(after), limit, memory.at(now));
+        guessed.iter().map(|(_, thing)| thing.inode).collect::<Vec<_>>()
+    };
+    assert_eq!(guess("a", 9, 4), [11, 12, 14]);
+    assert_eq!(guess("a", 1, 4), [11]);
+    let lapsed = 100_000;
+    assert_eq!((memory.lookup("b", lapsed), guess("a", 9, lapsed)), (None, vec![11, 12, 14]));
+    let hour = 3_600_002;
+    assert_eq!(guess("a", 9, hour), [14], "what is an hour old is no guess");
+    assert_eq!(memory.directories.place_of(InodeId::new(12)), Some((DIRECTORY, place("c"))));
+}
