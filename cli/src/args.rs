@@ -104,9 +104,9 @@ pub(crate) struct LocalArguments {
     /// Show the namespace at this folder, which is made if it is missing [default: at none]
     #[arg(long, value_name = "DIR")]
     pub(crate) fuse: Option<PathBuf>,
-    /// Options of the FUSE mount: allow_other, uid=, gid=, umask=, freshness=, passthrough=auto|off, directory_memory=,
-    /// resting_files=, look_ahead=, read_ahead_kib=, threads=, deadline=, noexec, suid, dev; may be given again
-    /// [default: none]
+    /// Options of the FUSE mount: allow_other, uid=, gid=, umask=, freshness=, passthrough=auto|off, readahead_memory=,
+    /// directory_memory=, resting_files=, look_ahead=, read_ahead_kib=, threads=, deadline=, noexec, suid, dev; may be
+    /// given again [default: none]
     #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
     pub(crate) fuse_options: Vec<String>,
     #[command(flatten)]
@@ -144,6 +144,10 @@ pub(crate) struct TierArguments {
     /// How much of what nobody reads is read and verified in a second, such as 64MiB, 0 for nothing [default: 16MiB]
     #[arg(long, value_name = "SIZE")]
     pub(crate) scrub_rate: Option<String>,
+    /// What the worker may take in memory beside the RAM tier for what is on its way to readers, such as 1GiB
+    /// [default: 512MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) working_memory: Option<String>,
 }
 
 /// What each process that serves a port takes.
@@ -243,8 +247,8 @@ pub(crate) struct FuseMountArguments {
     /// Show only what lies below this path of the namespace [default: /]
     #[arg(long, value_name = "NS_PATH")]
     pub(crate) path: Option<String>,
-    /// allow_other, uid=, gid=, umask=, freshness=, passthrough=auto|off, directory_memory=, resting_files=,
-    /// look_ahead=, read_ahead_kib=, threads=, deadline=, noexec, suid, dev; may be given again [default: none]
+    /// allow_other, uid=, gid=, umask=, freshness=, passthrough=auto|off, readahead_memory=, directory_memory=,
+    /// resting_files=, look_ahead=, read_ahead_kib=, threads=, deadline=, noexec, suid, dev; may be given again [default: none]
     #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
     pub(crate) options: Vec<String>,
     /// Return once the mount serves, and leave it running; it logs to /var/log/forebay/fuse.log, or for a user below

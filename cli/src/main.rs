@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed (also: done in part), 2 wrong usage, 3 the cluster cannot be reached.
 
+mod allocator;
 mod args;
 mod commands;
 mod failure;
@@ -14,10 +15,6 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::Arguments;
-
-/// glibc's allocator gives large messages back to the kernel after each use, which costs more than copying them.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let done = match Arguments::try_parse() {

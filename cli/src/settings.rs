@@ -69,6 +69,8 @@ pub(crate) struct LocalConfig {
     pub(crate) eviction: Option<String>,
     #[serde(deserialize_with = "adapter::optional_size")]
     pub(crate) scrub_rate: Option<ByteCount>,
+    #[serde(deserialize_with = "adapter::optional_size")]
+    pub(crate) working_memory: Option<ByteCount>,
     pub(crate) mounts: Vec<String>,
     pub(crate) fuse: Option<PathBuf>,
     pub(crate) fuse_options: Vec<String>,
@@ -97,6 +99,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) eviction: Option<String>,
     #[serde(deserialize_with = "adapter::optional_size")]
     pub(crate) scrub_rate: Option<ByteCount>,
+    #[serde(deserialize_with = "adapter::optional_size")]
+    pub(crate) working_memory: Option<ByteCount>,
     pub(crate) group: Option<String>,
 }
 

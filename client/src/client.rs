@@ -14,9 +14,7 @@ use crate::cache::{Directories, Grants, PackedEntry};
 use crate::counters::{Counters, CountersSnapshot};
 use crate::error::ClientError;
 use crate::hold::{Hold, LocalWorkers};
-use crate::limits::{
-    CLOSE_DEADLINE, READAHEAD_BYTES_MAX, REMEMBERED_AGE_MAX, REPORT_DEADLINE, REPORT_INTERVAL,
-};
+use crate::limits::{CLOSE_DEADLINE, REMEMBERED_AGE_MAX, REPORT_DEADLINE, REPORT_INTERVAL};
 use crate::look_ahead::LookAhead;
 use crate::master_channel::MasterChannel;
 use crate::outages::Outages;
@@ -80,6 +78,7 @@ impl Client {
         let grants = Arc::<Grants>::default();
         let age_max = settings.directory_age_max.min(REMEMBERED_AGE_MAX);
         let directories = Directories::new(Arc::clone(&grants), memory, age_max);
+        let readahead = usize::try_from(settings.readahead_memory.get()).unwrap_or(usize::MAX);
         let look_ahead = LookAhead::new(settings.look_ahead);
         Ok(Self(Arc::new(Inner {
             settings,
@@ -94,7 +93,7 @@ impl Client {
             outages: Outages::default(),
             stale: StaleVersions::default(),
             look_ahead,
-            readahead: Arc::new(Semaphore::new(READAHEAD_BYTES_MAX)),
+            readahead: Arc::new(Semaphore::new(readahead.min(Semaphore::MAX_PERMITS))),
             tracker,
             _stop: token.clone().drop_guard(),
             token,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use forebay_types::ByteCount;
+
 /// The whole wait for a master in each call, unless the settings say otherwise.
 pub(crate) const MASTER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// The whole wait of one read, unless the settings say otherwise.
@@ -102,8 +104,8 @@ pub(crate) const WINDOW_MAX: u64 = 16 << 20;
 pub(crate) const PART_LENGTH_MAX: u64 = 4 << 20;
 /// What a stream keeps behind its position, in bytes, for reads that overtook each other.
 pub(crate) const BEHIND_KEPT: u64 = 1 << 20;
-/// Most bytes that all readers of a client have read ahead.
-pub(crate) const READAHEAD_BYTES_MAX: usize = 256 << 20;
+/// Most bytes that all readers of a client have read ahead, unless the settings say otherwise.
+pub(crate) const READAHEAD_MEMORY_DEFAULT: ByteCount = ByteCount::new(192 << 20);
 /// A reader may have this part of the free readahead memory: so a few readers get full windows, and many share.
 pub(crate) const READAHEAD_SHARE: usize = 4;
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use forebay_types::{ByteCount, HostId, Principal};
 
-use crate::limits::{LOOK_AHEAD_DEFAULT, MASTER_TIMEOUT_DEFAULT, READ_DEADLINE_DEFAULT, REMEMBERED_AGE_MAX};
+use crate::limits::{
+    LOOK_AHEAD_DEFAULT, MASTER_TIMEOUT_DEFAULT, READ_DEADLINE_DEFAULT, READAHEAD_MEMORY_DEFAULT,
+    REMEMBERED_AGE_MAX,
+};
 
 /// The settings of a [`Client`](crate::Client).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub struct ClientSettings {
     pub read_deadline: Duration,
     /// Whether files that lie complete on this machine are read from their local file.
     pub short_circuit: bool,
+    /// What all readers together may have read ahead, in bytes; with 0 nothing is.
+    pub readahead_memory: ByteCount,
     /// What may be remembered of directories, in bytes: answers that still stand are then given without asking.
     pub directory_memory: ByteCount,
     /// How old such an answer may be, whatever it was granted. More than an hour counts as an hour.
@@ -41,6 +46,7 @@ impl ClientSettings {
             timeout: MASTER_TIMEOUT_DEFAULT,
             read_deadline: READ_DEADLINE_DEFAULT,
             short_circuit: true,
+            readahead_memory: READAHEAD_MEMORY_DEFAULT,
             directory_memory: ByteCount::ZERO,
             directory_age_max: REMEMBERED_AGE_MAX,
             look_ahead: LOOK_AHEAD_DEFAULT,

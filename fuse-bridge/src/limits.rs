@@ -19,6 +19,8 @@ pub const THREADS_DEFAULT_MIN: usize = 2;
 pub const THREADS_DEFAULT_MAX: usize = 8;
 /// The kernel's readahead for buffered files, in KiB, where we may set it.
 pub const READ_AHEAD_KIB_DEFAULT: u32 = 1024;
+/// What all open files may have read ahead, in bytes, where the options say nothing.
+pub const READAHEAD_MEMORY_DEFAULT: u64 = 192 << 20;
 /// What may be remembered of directories, in bytes, where the options say nothing: about 150,000 files.
 pub const DIRECTORY_MEMORY_DEFAULT: u64 = 64 << 20;
 /// Files that may rest after their last close, where the options say nothing. Each costs some 300 bytes here and at the

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use crate::error::FuseError;
 use crate::limits::{
     ANSWER_DEADLINE_DEFAULT, DIRECTORY_MEMORY_DEFAULT, LOOK_AHEAD_DEFAULT, READ_AHEAD_KIB_DEFAULT,
-    RESTING_FILES_DEFAULT, THREADS_DEFAULT_MAX, THREADS_DEFAULT_MIN, THREADS_MAX,
+    READAHEAD_MEMORY_DEFAULT, RESTING_FILES_DEFAULT, THREADS_DEFAULT_MAX, THREADS_DEFAULT_MIN, THREADS_MAX,
 };
 
 /// Everything that a mount needs.
@@ -80,6 +80,8 @@ pub struct FuseOptions {
     pub passthrough: Passthrough,
     /// For how long the kernel remembers names and attributes, in place of the mounts' own freshness.
     pub freshness: Option<Duration>,
+    /// What all open files may have read ahead in memory, in bytes; nothing with 0. Whoever makes the namespace sees to it.
+    pub readahead_memory: ByteCount,
     /// What may be remembered of directories beside what the kernel does, so that what it has forgotten costs no message;
     /// nothing with 0. Whoever makes the namespace sees to it.
     pub directory_memory: ByteCount,
@@ -108,6 +110,7 @@ impl Default for FuseOptions {
             umask: 0o022,
             passthrough: Passthrough::Auto,
             freshness: None,
+            readahead_memory: ByteCount::new(READAHEAD_MEMORY_DEFAULT),
             directory_memory: ByteCount::new(DIRECTORY_MEMORY_DEFAULT),
             resting_files: RESTING_FILES_DEFAULT,
             look_ahead: LOOK_AHEAD_DEFAULT,
@@ -214,6 +217,9 @@ impl FuseOptions {
                 }
             }
             "freshness" => self.freshness = Some(parse_duration(value).map_err(|error| error.to_string())?),
+            "readahead_memory" => {
+                self.readahead_memory = value.parse().map_err(|error: UnitError| error.to_string())?;
+            }
             "directory_memory" => {
                 self.directory_memory = value.parse().map_err(|error: UnitError| error.to_string())?;
             }
@@ -246,7 +252,7 @@ fn is_comment(key: &str) -> bool {
 fn unknown() -> String {
     format!(
         "there is no such option; write allow_other, noallow_other, uid=, gid=, umask=, freshness=, \
-         passthrough=auto|off, directory_memory=, resting_files=, look_ahead=, read_ahead_kib=, threads=, deadline=, \
+         passthrough=auto|off, readahead_memory=, directory_memory=, resting_files=, look_ahead=, read_ahead_kib=, threads=, deadline=, \
          exec, noexec, suid, nosuid, dev, nodev, or of what fstab has for all file systems: user, users, owner, group, x-..., {}",
         WITHOUT_MEANING.join(", ")
     )
@@ -260,7 +266,7 @@ mod tests {
     fn options_are_read_as_mount_writes_them() {
         let options: FuseOptions =
             "ro,_netdev,x-systemd.automount,noallow_other,uid=7,gid=8,umask=077,freshness=2h,passthrough=off,\
-             directory_memory=1GiB,resting_files=9,look_ahead=3"
+             readahead_memory=5MiB,directory_memory=1GiB,resting_files=9,look_ahead=3"
                 .parse()
                 .expect("legal");
         let expected = FuseOptions {
@@ -269,6 +275,7 @@ mod tests {
             gid: Some(8),
             umask: 0o077,
             freshness: Some(Duration::from_secs(7200)),
+            readahead_memory: ByteCount::new(5 << 20),
             directory_memory: ByteCount::new(1 << 30),
             resting_files: 9,
             look_ahead: 3,
@@ -321,6 +328,7 @@ mod tests {
             "freshness=soon",
             "freshness=101years",
             "passthrough=yes",
+            "readahead_memory=much",
             "directory_memory=much",
             "resting_files=-1",
             "look_ahead=some",

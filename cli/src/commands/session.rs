@@ -45,6 +45,7 @@ pub(crate) async fn connect_for(
     let mut client = ClientSettings::new(masters, host, principal());
     client.timeout = settings.timeout;
     if let Some(mount) = mount {
+        client.readahead_memory = mount.readahead_memory;
         client.directory_memory = mount.directory_memory;
         client.look_ahead = mount.look_ahead;
         // Who wants the kernel to ask sooner wants younger answers.

@@ -63,6 +63,7 @@ fn add_tiers(flags: &mut toml::Table, section: &str, arguments: TierArguments) {
     set_some(flags, section, "tiers", list(arguments.tiers));
     set_some(flags, section, "eviction", arguments.eviction);
     set_some(flags, section, "scrub_rate", arguments.scrub_rate);
+    set_some(flags, section, "working_memory", arguments.working_memory);
 }
 
 fn add_server(flags: &mut toml::Table, section: &str, arguments: ServerArguments) {

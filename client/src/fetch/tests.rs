@@ -366,7 +366,8 @@ async fn sequential_reads_are_read_ahead_and_each_byte_is_fetched_once() {
     assert!(lab.asked() < 10, "24 reads were served by {} requests", lab.asked());
     drop(reader);
     let readahead = &lab.client.0.readahead;
-    while readahead.available_permits() < crate::limits::READAHEAD_BYTES_MAX {
+    let all = usize::try_from(lab.client.settings().readahead_memory.get()).expect("it fits");
+    while readahead.available_permits() < all {
         tokio::task::yield_now().await;
     }
 }

@@ -21,7 +21,7 @@ use tracing::Instrument;
 use crate::accounting::{FillLog, MountShares};
 use crate::cache::{Cache, Room};
 use crate::error::ReadError;
-use crate::limits::{FETCH_PAGES_MAX, FETCHES_MAX, PAGE_DEADLINE, READ_PIECE_MAX};
+use crate::limits::{FETCH_PAGES_MAX, PAGE_DEADLINE, READ_PIECE_MAX};
 use crate::metrics::{FetchOutcome, Metrics};
 use crate::version::Version;
 
@@ -99,15 +99,16 @@ struct Incoming {
 }
 
 impl Fetches {
-    /// No fetches; their tasks will belong to `stage`.
+    /// No fetches, of which `places` may be under way at once; their tasks will belong to `stage`.
     pub(crate) fn new(
         cache: Cache,
         fills: Arc<FillLog>,
         shares: Arc<MountShares>,
         metrics: Arc<Metrics>,
+        places: usize,
         stage: Stage,
     ) -> Arc<Self> {
-        let places = Semaphore::new(FETCHES_MAX);
+        let places = Semaphore::new(places);
         Arc::new(Self { cache, fills, shares, metrics, places, table: Mutex::default(), stage })
     }
 

@@ -34,6 +34,7 @@ mod service;
 mod settings;
 mod version;
 mod worker;
+mod working_memory;
 
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ use crate::error::WorkerError;
 use crate::fetches::Fetches;
 use crate::identity::{Identity, WorkerFolder};
 use crate::keys::KeyTable;
+use crate::limits::FETCHES_PER_LOAD_FETCH;
 use crate::load::Loads;
 use crate::local_socket::LocalServer;
 use crate::master_link::MasterLink;
@@ -28,6 +29,7 @@ use crate::read_path::ReadPath;
 use crate::registration::{Presentation, Registered, Reporter, register, say_moved};
 use crate::scrubbing;
 use crate::settings::WorkerSettings;
+use crate::working_memory::WorkingMemory;
 
 /// How far a worker has come.
 #[derive(Clone, Debug)]
@@ -160,19 +162,23 @@ impl Life {
         let cache = Cache::new(store, disk.clone());
         let fills = Arc::new(FillLog::new(self.settings.clock.now()));
         let shares = Arc::new(MountShares::default());
+        let memory = WorkingMemory::new(self.settings.working_memory);
         let fetches = Fetches::new(
             cache.clone(),
             Arc::clone(&fills),
             Arc::clone(&shares),
             Arc::clone(&self.metrics),
+            memory.fetches(),
             self.settings.stages.fetching.clone(),
         );
-        let loads = Loads::new(cache.clone(), Arc::clone(&fetches), Arc::clone(&self.metrics));
+        let for_loads = memory.fetches() / FETCHES_PER_LOAD_FETCH;
+        let loads = Loads::new(cache.clone(), Arc::clone(&fetches), Arc::clone(&self.metrics), for_loads);
         let path = ReadPath {
             cache,
             fetches,
             fills,
             counts: Arc::new(ReadCounts::default()),
+            memory,
             metrics: Arc::clone(&self.metrics),
         };
         Arc::new(WorkerCore {

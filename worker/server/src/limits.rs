@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forebay_types::ByteCount;
+use forebay_types::{ByteCount, PAGE_LENGTH};
 
 /// Most bytes of one message of a read.
 pub const READ_PIECE_MAX: u64 = 1 << 20;
@@ -10,12 +10,25 @@ pub const READ_PIECE_MAX: u64 = 1 << 20;
 pub const FETCH_PAGES_MAX: u32 = 8;
 /// Fetches that one reader of a long range has under way.
 pub const FETCHES_PER_READ_MAX: u64 = 4;
-/// Fetches under way in the whole worker; each holds two pages in memory at most.
+/// Most fetches under way in the whole worker, with the working memory that it has by default or more.
 pub const FETCHES_MAX: usize = 64;
-/// Bytes of one request to an under-store for a version that finds no room in the cache.
-pub const UNCACHED_FETCH_LENGTH: u64 = 4 << 20;
+/// Fewest of them that may be.
+pub const FETCHES_MIN: usize = 4;
+/// Most pages that one of them holds in memory.
+pub const PAGES_PER_FETCH: u64 = 2;
+/// What a worker may take in memory beside its cache, unless the settings say otherwise.
+pub const WORKING_MEMORY_DEFAULT: ByteCount = ByteCount::new(512 << 20);
+/// The least that it can work with.
+pub const WORKING_MEMORY_MIN: ByteCount = ByteCount::new(64 << 20);
+/// Shortest piece of a read where memory is scarce, in bytes.
+pub const READ_PIECE_LEAST: u64 = 128 << 10;
+/// How long a read waits for room in memory before it goes on with a short piece.
+pub const ROOM_PATIENCE: Duration = Duration::from_millis(50);
+/// Bytes of one request to an under-store for a version that finds no room in the cache: no more than what other fetches
+/// hold in memory.
+pub const UNCACHED_FETCH_LENGTH: u64 = PAGES_PER_FETCH * PAGE_LENGTH;
 /// Such requests that one reader has under way.
-pub const UNCACHED_FETCHES_PER_READ_MAX: usize = 2;
+pub const UNCACHED_FETCHES_PER_READ_MAX: usize = 4;
 /// Attempts to get one page before its reader gets the error.
 pub const PAGE_ATTEMPTS_MAX: u32 = 4;
 /// Longest wait for one page of an under-store.
@@ -25,8 +38,8 @@ pub const READ_DEADLINE: Duration = Duration::from_secs(600);
 /// Page fills whose time is remembered, to tell a hit from a miss of an open handle. Older ones count as hits.
 pub const REMEMBERED_FILLS_MAX: usize = 1 << 18;
 
-/// Fetches that all loads together have under way: half of the worker's, so that reads never wait for loads alone.
-pub const LOAD_FETCHES_MAX: usize = FETCHES_MAX / 2;
+/// All loads together have one in so many of the fetches under way, so that reads never wait for loads alone.
+pub const FETCHES_PER_LOAD_FETCH: usize = 2;
 /// Fetches that one load has under way.
 pub const LOAD_FETCHES_PER_CALL_MAX: usize = 4;
 /// Rounds of requests for one group of pages of a load. Without evictions each page takes one round that brings it and

@@ -18,8 +18,7 @@ use crate::cache::Cache;
 use crate::error::ReadError;
 use crate::fetches::{Awaited, Fetches, Loss, PageState};
 use crate::limits::{
-    BACKOFF, FETCH_PAGES_MAX, LOAD_FETCHES_MAX, LOAD_FETCHES_PER_CALL_MAX, LOAD_ROUNDS_MAX,
-    PAGE_ATTEMPTS_MAX, PAGE_DEADLINE,
+    BACKOFF, FETCH_PAGES_MAX, LOAD_FETCHES_PER_CALL_MAX, LOAD_ROUNDS_MAX, PAGE_ATTEMPTS_MAX, PAGE_DEADLINE,
 };
 use crate::metrics::Metrics;
 use crate::retry::Backoff;
@@ -58,8 +57,14 @@ struct Group {
 }
 
 impl Loads {
-    pub(crate) fn new(cache: Cache, fetches: Arc<Fetches>, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { cache, fetches, metrics, places: Semaphore::new(LOAD_FETCHES_MAX) })
+    /// No loads, of whose fetches `places` may be under way at once.
+    pub(crate) fn new(
+        cache: Cache,
+        fetches: Arc<Fetches>,
+        metrics: Arc<Metrics>,
+        places: usize,
+    ) -> Arc<Self> {
+        Arc::new(Self { cache, fetches, metrics, places: Semaphore::new(places) })
     }
 
     /// Loads the pages of `range`, cut at the version's end; tells how far it is after each part. Ends with a value

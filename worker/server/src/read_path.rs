@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use forebay_block_store::{Demand, PageIndex, PageRange};
-use forebay_types::PAGE_LENGTH;
+use forebay_types::{GRANULE_LENGTH, PAGE_LENGTH};
 use forebay_under_store::UnderStoreError;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -20,12 +20,13 @@ use crate::cache::{Cache, CacheRead};
 use crate::error::ReadError;
 use crate::fetches::{Fetches, Loss, LossNote, PageState};
 use crate::limits::{
-    BACKOFF, FETCH_PAGES_MAX, FETCHES_PER_READ_MAX, PAGE_ATTEMPTS_MAX, PAGE_DEADLINE, READ_PIECE_MAX,
-    UNCACHED_FETCH_LENGTH, UNCACHED_FETCHES_PER_READ_MAX,
+    BACKOFF, FETCH_PAGES_MAX, FETCHES_PER_READ_MAX, PAGE_ATTEMPTS_MAX, PAGE_DEADLINE, READ_PIECE_LEAST,
+    READ_PIECE_MAX, UNCACHED_FETCH_LENGTH, UNCACHED_FETCHES_PER_READ_MAX,
 };
 use crate::metrics::{Metrics, ReadSource};
 use crate::retry::Backoff;
 use crate::version::Version;
+use crate::working_memory::{Room, WorkingMemory};
 
 const GROUP_LENGTH: u64 = PAGE_LENGTH * FETCH_PAGES_MAX as u64;
 
@@ -36,6 +37,7 @@ pub(crate) struct ReadPath {
     pub(crate) fetches: Arc<Fetches>,
     pub(crate) fills: Arc<FillLog>,
     pub(crate) counts: Arc<ReadCounts>,
+    pub(crate) memory: WorkingMemory,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -59,6 +61,9 @@ impl Piece {
     }
 }
 
+/// Pieces on the way past the cache, each with the room that it takes.
+type PastCache = BoxStream<'static, Result<(Piece, Arc<Room>), ReadError>>;
+
 /// One read under way.
 struct Reader {
     path: Arc<ReadPath>,
@@ -76,7 +81,9 @@ struct Reader {
     backoff: Backoff,
     /// Whether what is cached lies in memory; asked once, and again after a fetch.
     is_in_memory: Option<bool>,
-    past_cache: Option<BoxStream<'static, Result<Piece, ReadError>>>,
+    past_cache: Option<PastCache>,
+    /// That of the last piece. When the next one is asked for, the connection has taken it.
+    room: Option<Arc<Room>>,
 }
 
 impl ReadPath {
@@ -101,6 +108,7 @@ impl ReadPath {
             backoff: Backoff::new(BACKOFF),
             is_in_memory: None,
             past_cache: None,
+            room: None,
         };
         stream::try_unfold(reader, async |mut reader| Ok(reader.next().await?.map(|piece| (piece, reader))))
     }
@@ -109,6 +117,7 @@ impl ReadPath {
 impl Reader {
     async fn next(&mut self) -> Result<Option<Piece>, ReadError> {
         while self.position < self.end {
+            self.room = None;
             let (piece, source, is_hit) = if let Some(piece) = self.next_past_cache().await? {
                 (piece, ReadSource::Uncached, false)
             } else {
@@ -142,6 +151,20 @@ impl Reader {
             return Ok(Some(piece));
         }
         Ok(None)
+    }
+
+    /// Finds room for the next piece once it can be made: who waits for an under-store takes no room from others.
+    async fn find_room(&mut self) {
+        let wanted = READ_PIECE_MAX.min(self.end - self.position);
+        self.room = Some(Arc::new(self.path.memory.room(wanted, READ_PIECE_LEAST.min(wanted)).await));
+    }
+
+    /// Where the next piece ends. With its page, so that it is a hit or a miss as a whole; and, where there is no room for
+    /// all of that, with a granule, whose checksum is known.
+    fn piece_end(&self, page: PageIndex) -> u64 {
+        let whole = self.version.page_end(page).min(self.end);
+        let room = self.position + self.room.as_ref().map_or(READ_PIECE_MAX, |room| room.length());
+        if room >= whole { whole } else { room / GRANULE_LENGTH * GRANULE_LENGTH }
     }
 
     /// Asks for the missing pages of the next groups, each group once: asking page by page as the reader moves would
@@ -202,9 +225,10 @@ impl Reader {
         };
         match state {
             PageState::Here(bytes) => {
+                self.find_room().await;
                 let begin = usize::try_from(self.position % PAGE_LENGTH).expect("below a page");
-                let end =
-                    usize::try_from(self.end - page.offset().get()).unwrap_or(usize::MAX).min(bytes.len());
+                let end = self.piece_end(page) - page.offset().get();
+                let end = usize::try_from(end).unwrap_or(usize::MAX).min(bytes.len());
                 Ok(Some(Piece::new(self.position, bytes.slice(begin..end))))
             }
             PageState::Lost(loss) => self.bear(page, loss).await.map(|()| None),
@@ -226,8 +250,8 @@ impl Reader {
     }
 
     async fn cached_piece(&mut self, page: PageIndex) -> Result<Option<Piece>, ReadError> {
-        // A piece ends with its page, so that it is a hit or a miss as a whole.
-        let end = self.version.page_end(page).min(self.end).min(self.position + READ_PIECE_MAX);
+        self.find_room().await;
+        let end = self.piece_end(page);
         let cache = &self.path.cache;
         let is_in_memory = *self.is_in_memory.get_or_insert_with(|| cache.is_in_memory(&self.version));
         let read = cache.read(&self.version, is_in_memory, self.position, end - self.position).await?;
@@ -248,11 +272,12 @@ impl Reader {
     /// The next piece on the way past the cache; `None` when this read is not, or no longer, on it.
     async fn next_past_cache(&mut self) -> Result<Option<Piece>, ReadError> {
         let Some(pieces) = &mut self.past_cache else { return Ok(None) };
-        let piece = pieces.try_next().await?;
-        if piece.is_none() {
+        let Some((piece, room)) = pieces.try_next().await? else {
             self.past_cache = None;
-        }
-        Ok(piece)
+            return Ok(None);
+        };
+        self.room = Some(room);
+        Ok(Some(piece))
     }
 
     /// Fetches from here to the next page that is in the cache without storing.
@@ -267,7 +292,7 @@ impl Reader {
         let (begin, end) = (self.position, end.min(self.end));
         // Not asked for again on the way: the answer would be the same.
         self.asked_until = self.asked_until.max(end);
-        let steps = (begin..end).step_by(usize::try_from(UNCACHED_FETCH_LENGTH).expect("4 MiB"));
+        let steps = (begin..end).step_by(usize::try_from(UNCACHED_FETCH_LENGTH).expect("2 MiB"));
         let (path, version) = (Arc::clone(&self.path), Arc::clone(&self.version));
         let fetched = stream::iter(steps)
             .map(move |begin| {
@@ -275,7 +300,9 @@ impl Reader {
                 async move {
                     let end = (begin + UNCACHED_FETCH_LENGTH).min(end);
                     let pieces = path.fetches.uncached(&version, begin, end).await?;
-                    Ok::<_, ReadError>(stream::iter(placed(begin, pieces).map(Ok)))
+                    let room = Arc::new(path.memory.room(end - begin, end - begin).await);
+                    let with_room = move |piece| Ok((piece, Arc::clone(&room)));
+                    Ok::<_, ReadError>(stream::iter(placed(begin, pieces).map(with_room)))
                 }
             })
             .buffered(UNCACHED_FETCHES_PER_READ_MAX)

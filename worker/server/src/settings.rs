@@ -12,7 +12,7 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 
 use crate::error::WorkerError;
-use crate::limits::{MASTERS_MAX, SCRUB_RATE_DEFAULT};
+use crate::limits::{MASTERS_MAX, SCRUB_RATE_DEFAULT, WORKING_MEMORY_DEFAULT, WORKING_MEMORY_MIN};
 
 /// Settings of one worker.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub struct WorkerSettings {
     pub eviction: Eviction,
     /// Bytes that are read in a second to verify what nobody reads; 0: none are.
     pub scrub_rate: ByteCount,
+    /// What it may take in memory beside the RAM tier.
+    pub working_memory: ByteCount,
     /// Deletes whatever the tiers hold.
     pub format_cache: bool,
     /// The process's environment, for references and credentials of mounts.
@@ -105,6 +107,7 @@ impl WorkerSettings {
             tiers: Vec::new(),
             eviction: Eviction::default(),
             scrub_rate: SCRUB_RATE_DEFAULT,
+            working_memory: WORKING_MEMORY_DEFAULT,
             format_cache: false,
             environment: BTreeMap::new(),
             clock: Arc::new(SystemClock),
@@ -134,6 +137,12 @@ impl WorkerSettings {
         }
         if self.memory == ByteCount::ZERO && self.tiers.is_empty() {
             return wrong("the worker has no tier; give it memory or a directory".to_owned());
+        }
+        if self.working_memory < WORKING_MEMORY_MIN {
+            let given = self.working_memory;
+            return wrong(format!(
+                "a working memory of {given} is too little; give it {WORKING_MEMORY_MIN} or more"
+            ));
         }
         Ok(())
     }

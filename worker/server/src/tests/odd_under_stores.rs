@@ -29,11 +29,13 @@ use crate::cache::Cache;
 use crate::disk::DiskPool;
 use crate::error::ReadError;
 use crate::fetches::Fetches;
+use crate::limits::WORKING_MEMORY_MIN;
 use crate::load::{Loaded, Loads};
 use crate::metrics::Metrics;
 use crate::mounts::ConnectedMount;
 use crate::read_path::ReadPath;
 use crate::version::Version;
+use crate::working_memory::WorkingMemory;
 
 /// What one read does wrong.
 #[derive(Clone, Copy, Debug)]
@@ -173,15 +175,17 @@ impl Room {
         let cache = Cache::new(store, DiskPool::new(stage.tracker().clone()));
         let fills = Arc::new(FillLog::new(Timestamp::from_nanos(1)));
         let metrics = Arc::new(Metrics::new(&prometheus::Registry::new()).expect("legal"));
+        let memory = WorkingMemory::new(WORKING_MEMORY_MIN);
         let fetches = Fetches::new(
             cache.clone(),
             Arc::clone(&fills),
             Arc::<MountShares>::default(),
             Arc::clone(&metrics),
+            memory.fetches(),
             stage,
         );
-        let path =
-            Arc::new(ReadPath { cache, fetches, fills, counts: Arc::<ReadCounts>::default(), metrics });
+        let counts = Arc::<ReadCounts>::default();
+        let path = Arc::new(ReadPath { cache, fetches, fills, counts, memory, metrics });
         let under_store = Arc::new(Trickster {
             uri: "s3://bucket/trick".parse().expect("a URI"),
             statistics: Arc::default(),
@@ -229,6 +233,7 @@ impl Room {
             self.path.cache.clone(),
             Arc::clone(&self.path.fetches),
             Arc::clone(&self.path.metrics),
+            1,
         );
         let mut parts = loads.load(Arc::clone(&self.version), 0..u64::MAX);
         let mut last = Loaded::default();
