@@ -38,6 +38,7 @@ soak: ## simulated clusters with fresh seeds for SOAK_MINUTES, and the long vari
 	cargo run --locked --release --package forebay-sim -- --minutes $(SOAK_MINUTES)
 	cargo build --locked --release --package forebay
 	FOREBAY_TRUTH_OPERATIONS=10000 cargo test --locked --package forebay-integration-tests --test s3_truth_under_random_changes
+	FOREBAY_READ_OPERATIONS=100000 cargo test --locked --package forebay-integration-tests --test reads_of_any_kind
 	FOREBAY_TROUBLE_SECONDS=600 cargo test --locked --package forebay-integration-tests --test readers_among_troublemakers -- --nocapture
 
 bench: ## speed beside the plain directory; docs/benchmarks.md says what is measured

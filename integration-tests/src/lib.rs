@@ -39,7 +39,7 @@ pub use fleet::Fleet;
 pub use held_mapping::HeldMapping;
 pub use http::http_get;
 pub use mapped_reader::{MappedReads, read_mapped_until};
-pub use mapping::map;
+pub use mapping::{map, map_pages};
 pub use memory::{own_memory, own_memory_during};
 pub use modes::{READ_MODES, in_both_modes};
 pub use nobody::{Nobody, by_nobody};
