@@ -4,8 +4,10 @@
 //! median. Nothing here judges: a figure is no test.
 
 mod comparison;
+mod dlio_suite;
 mod files;
 mod load_suite;
+mod loaders_suite;
 mod local_suite;
 mod machine;
 mod truth_suite;
@@ -19,9 +21,13 @@ usage: cargo xtask bench SUITE [--quick] [--keys N] [--json FILE]
 
   SUITE        local: cached files through FUSE and by the SDK beside the same files in their own directory
                load: loading objects beside a plain download of them
+               loaders: two epochs of the loaders of training code (PyTorch, WebDataset, Parquet, safetensors, NumPy) beside
+               the same files in their own directory
                truth: what it costs to show what the under-stores hold: large directories beside plain listings, opens under
                grants, and questions about names while a large directory is listed
-               all: every suite
+               dlio: two epochs of the workloads unet3d and resnet50 of DLIO, the engine of MLPerf Storage, beside the same files
+               in their own directory; installs TensorFlow
+               all: every suite but dlio
   --quick      less data and fewer turns: whether it works, not how fast it is
   --keys N     so many objects in the large directory of truth (default 50000, with --quick 3000)
   --json FILE  writes the report there too
@@ -48,6 +54,12 @@ fn main() -> ExitCode {
     if matches!(suite, "load" | "all") {
         rows.extend(load_suite::run(effort));
     }
+    if matches!(suite, "loaders" | "all") {
+        rows.extend(loaders_suite::run(effort));
+    }
+    if suite == "dlio" {
+        rows.extend(dlio_suite::run(effort));
+    }
     if matches!(suite, "truth" | "all") {
         rows.extend(truth_suite::run(effort, arguments.keys));
     }
@@ -70,7 +82,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
             "--quick" => effort = Effort::Quick,
             "--keys" => keys = Some(words.next()?.parse().ok()?),
             "--json" => json = Some(words.next()?),
-            "local" | "load" | "truth" | "all" if suite.is_none() => suite = Some(word),
+            "local" | "load" | "loaders" | "dlio" | "truth" | "all" if suite.is_none() => suite = Some(word),
             _ => return None,
         }
     }

@@ -43,7 +43,7 @@ impl Loaders {
     /// # Panics
     /// When the script fails.
     pub fn prepare(&self, folder: &Path, scale: u32) {
-        self.run("prepare", folder, &scale.to_string());
+        self.run("prepare", folder, &[&scale.to_string()]);
     }
 
     /// Reads all samples of one, in an order that follows from the epoch.
@@ -52,7 +52,20 @@ impl Loaders {
     /// When the script fails.
     #[must_use]
     pub fn epoch(&self, loader: &str, folder: &Path, epoch: u32) -> LoaderEpoch {
-        let said = self.run(loader, folder, &epoch.to_string());
+        self.epoch_with(loader, folder, &[&epoch.to_string()])
+    }
+
+    /// The same after the page cache was dropped, but for the loader's own program.
+    ///
+    /// # Panics
+    /// When the script fails, as it does for others than root.
+    #[must_use]
+    pub fn cold_epoch(&self, loader: &str, folder: &Path, epoch: u32) -> LoaderEpoch {
+        self.epoch_with(loader, folder, &[&epoch.to_string(), "cold"])
+    }
+
+    fn epoch_with(&self, loader: &str, folder: &Path, arguments: &[&str]) -> LoaderEpoch {
+        let said = self.run(loader, folder, arguments);
         let said: Value = serde_json::from_str(&said).expect("a document");
         let number = |name: &str| said[name].as_u64().expect("a number");
         let sum = said["sum"].as_str().expect("a sum").to_owned();
@@ -60,12 +73,12 @@ impl Loaders {
         LoaderEpoch { decoded: (number("samples"), number("bytes"), sum), seconds }
     }
 
-    fn run(&self, script: &str, folder: &Path, argument: &str) -> String {
+    fn run(&self, script: &str, folder: &Path, arguments: &[&str]) -> String {
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("loaders");
         let output = Command::new(&self.python)
             .arg(scripts.join(format!("{script}.py")))
             .arg(folder)
-            .arg(argument)
+            .args(arguments)
             // Nothing is written beside the scripts.
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stderr(Stdio::inherit())
