@@ -51,9 +51,23 @@ fn every_way_of_reading_gives_the_bytes_of_the_source() {
             for (name, good) in &files {
                 let seed = setting("FOREBAY_READ_SEED").unwrap_or(SEED) + round;
                 eprintln!("{name}, ram {ram}, {mode}, seed {seed}");
-                exercise(&root.join(name), good, seed);
+                assert_eq!(exercise(&root.join(name), good, seed), Ok(()));
             }
         }
+    }
+}
+
+#[test]
+fn a_directory_of_the_machine_passes_and_one_other_byte_or_length_is_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("f");
+    let good = write_file(&path, 1, 110_000);
+    assert_eq!(exercise(&path, &good, SEED), Ok(()));
+    let mut other = good.clone();
+    other[77_777] ^= 1;
+    for wrong in [other, good[..109_999].to_vec(), [&good[..], b"x"].concat()] {
+        fs::write(&path, wrong).expect("written");
+        assert!(exercise(&path, &good, SEED).is_err());
     }
 }
 
@@ -77,21 +91,23 @@ fn write_sparse(path: &Path) -> Vec<u8> {
     bytes
 }
 
-fn exercise(path: &Path, good: &[u8], seed: u64) {
+/// Reads a file in as many steps as the settings say; what was done and seen when a step was wrong.
+fn exercise(path: &Path, good: &[u8], seed: u64) -> Result<(), String> {
     let operations = setting("FOREBAY_READ_OPERATIONS").unwrap_or(OPERATIONS);
     let draws = random_offsets(seed, 4 * operations, u64::MAX).into_iter();
     let mut exerciser = Exerciser { path: path.to_owned(), file: open(path), good, draws };
     for step in 0..operations {
         let did = exerciser.step();
-        if let Err(wrong) = did.outcome.and_then(|()| exerciser.check_length()) {
-            panic!(
+        did.outcome.and_then(|()| exerciser.check_length()).map_err(|wrong| {
+            format!(
                 "step {step} of seed {seed}: {} of {} at {}: {wrong}",
                 did.what,
                 path.display(),
                 did.place
-            );
-        }
+            )
+        })?;
     }
+    Ok(())
 }
 
 fn open(path: &Path) -> File {

@@ -81,6 +81,15 @@ fn of_worker(fleet: &Fleet, name: &str) -> u64 {
     text.lines().filter(of_it).filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
 
+/// Tells the readers to stop when a test ends, also by a panic: it would wait for them for ever.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Readers that go on until they are told to stop, and count what they have read.
 struct Readers<'a> {
     root: PathBuf,
@@ -150,6 +159,7 @@ fn a_worker_that_is_killed_while_its_files_are_read_costs_no_error_to(host: &str
     let (is_over, rounds) = (AtomicBool::new(false), [const { AtomicU64::new(0) }; 4]);
     let readers = Readers { root: root.clone(), is_over: &is_over, rounds: &rounds };
     std::thread::scope(|scope| {
+        let over = Over(&is_over);
         let readers = &readers;
         let mut threads = vec![
             scope.spawn(|| readers.by_one_handle()),
@@ -179,7 +189,7 @@ fn a_worker_that_is_killed_while_its_files_are_read_costs_no_error_to(host: &str
                 read_on == rounds.len() || threads.iter().any(|thread| thread.is_finished())
             });
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         threads.drain(..).for_each(|thread| thread.join().expect("no reader met an error or a wrong byte"));
     });
 }
