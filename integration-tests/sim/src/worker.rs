@@ -25,6 +25,11 @@ pub(crate) use disk::Disk;
 /// What a worker may hold, in pages: not all that there is.
 const CAPACITY_PAGES: u64 = 24;
 
+/// Pages of the longest version that is kept whole: not of all that there are.
+const WHOLE_PAGES_MAX: u64 = 1;
+/// Pages of a segment of a longer one.
+const SEGMENT_PAGES: u32 = 2;
+
 /// One life of a worker.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -39,11 +44,11 @@ impl Worker {
         let limits = TierLimits {
             kind: TierKind::Disk,
             capacity: capacity(),
-            whole_file_max: capacity(),
+            whole_file_max: ByteCount::new(WHOLE_PAGES_MAX * PAGE_LENGTH),
             free_bytes_floor: ByteCount::ZERO,
             free_inodes_floor: 0,
         };
-        let mut index = Index::new(vec![limits], eviction(world, number));
+        let mut index = Index::new(vec![limits], SEGMENT_PAGES, eviction(world, number));
         let actions = world.disks[usize::from(number)].recover(&mut index);
         let cursor = Cell::new(index.cursor());
         let worker = Rc::new(Self { number, index: RefCell::new(index), cursor });
@@ -72,10 +77,9 @@ impl Worker {
     }
 
     fn missing(&self, version: &VersionDescriptor, pages: std::ops::Range<u32>) -> Vec<u32> {
-        let presence = self.index.borrow().presence(version.file);
-        let is_here =
-            |page: &u32| presence.as_ref().is_some_and(|here| here.pages.contains(PageIndex::new(*page)));
-        pages.filter(|page| !is_here(page)).collect()
+        let pages = PageRange { first: PageIndex::new(pages.start), count: pages.end - pages.start };
+        let missing = self.index.borrow().missing(version.file, version.length(), pages);
+        missing.into_iter().map(PageIndex::get).collect()
     }
 
     /// Tells the master what changed, and drops what it says is to be forgotten.
@@ -119,8 +123,8 @@ impl Worker {
                 continue;
             }
             for file in forget.files {
-                let action = self.index.borrow_mut().detach(file, forebay_block_store::Reason::Freed);
-                fill::perform(world, self, action.into_iter().collect()).await;
+                let actions = self.index.borrow_mut().detach(file, forebay_block_store::Reason::Freed);
+                fill::perform(world, self, actions).await;
             }
             taken = forget.sequence;
         }
@@ -157,16 +161,17 @@ impl Worker {
         version: &VersionDescriptor,
         page: u32,
     ) -> Option<PageBytes> {
-        let range = PageRange { first: PageIndex::new(page), count: 1 };
-        let found = self.index.borrow().lookup(version.file, range).filter(|found| found.readable == 1)?;
-        self.index.borrow_mut().touch(version.file, PageIndex::new(page));
+        let place = self.index.borrow().place(version.file, version.length(), PageIndex::new(page))?;
+        let range = PageRange { first: place.page, count: 1 };
+        let found = self.index.borrow().lookup(place.unit, range).filter(|found| found.readable == 1)?;
+        self.index.borrow_mut().touch(place.unit, place.page);
         let key = found.location.key;
         disk::wait(world).await;
-        match world.disks[usize::from(self.number)].read(key, page) {
+        match world.disks[usize::from(self.number)].read(key, place.page) {
             Ok(bytes) => Some(bytes),
             Err(()) => {
                 world.note(format_args!("worker {} finds page {page} of {key} to be wrong", self.number));
-                let actions = self.index.borrow_mut().lose_page(key, PageIndex::new(page));
+                let actions = self.index.borrow_mut().lose_page(key, place.page);
                 fill::perform(world, self, actions).await;
                 None
             }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use forebay_block_store::limits::SEGMENT_LENGTH_DEFAULT;
 use forebay_block_store::{
     BlockStore, Eviction, FreeFloor, PageIndex, StoreError, StoreSettings, TierKind, TierSettings,
     VersionSource,
@@ -59,6 +60,7 @@ fn settings(directory: &str) -> StoreSettings {
         cluster: ClusterId::new([7; 16]),
         tiers: vec![tier],
         eviction: Eviction::default(),
+        segment_length: SEGMENT_LENGTH_DEFAULT,
         format: false,
     }
 }

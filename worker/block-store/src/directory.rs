@@ -4,18 +4,19 @@ mod probe;
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use forebay_types::{ByteCount, ClusterId};
+use parking_lot::Mutex;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use tracing::warn;
 
 use crate::error::StoreError;
-use crate::io::{file_system_size, free_space, is_disk_failure, open_for_writing};
+use crate::io::{file_system_size, free_space, is_disk_failure, open_for_writing, write_all_at};
 use crate::layout::{
     BLOCKS_FOLDER, FOLDER_COUNT, FORMAT_FILE, FORMAT_FILE_LENGTH, FileKind, FormatFile, FormatFileError,
     GenerationKey, LOCK_FILE, relative_path,
@@ -24,6 +25,8 @@ use crate::settings::TierSettings;
 
 pub(crate) use self::probe::{is_mount_point, mount_point};
 
+/// What becomes the format file once it is written.
+const NEW_FORMAT_FILE: &str = "format.new";
 /// Cached bytes may be secret.
 const FOLDER_MODE: u32 = 0o700;
 
@@ -31,6 +34,9 @@ const FOLDER_MODE: u32 = 0o700;
 #[derive(Debug)]
 pub(crate) struct TierDirectory {
     settings: TierSettings,
+    cluster: ClusterId,
+    /// Whether its format says that there may be segments. Held while that is written.
+    has_segments: Mutex<bool>,
     /// Bytes and inodes that stay free.
     floor: (ByteCount, u64),
     root: OwnedFd,
@@ -60,14 +66,18 @@ impl TierDirectory {
                 _ => {}
             }
         }
-        if format || !is_formatted(&path, cluster)? {
-            write_format_file(&path, cluster)?;
+        let found = if format { None } else { read_format_file(&path, cluster)? };
+        let has_segments = found.is_some_and(|found| found.has_segments);
+        if found.is_none() {
+            let written = write_format_file(&root, FormatFile { cluster, has_segments });
+            written.map_err(failed("write", &path.join(FORMAT_FILE)))?;
         }
         make_folder(&blocks)?;
         for folder in 0..FOLDER_COUNT {
             make_folder(&blocks.join(format!("{folder:02x}")))?;
         }
-        let directory = Self { settings, floor, root, _lock: lock };
+        let has_segments = Mutex::new(has_segments);
+        let directory = Self { settings, cluster, has_segments, floor, root, _lock: lock };
         if let Some(shortage) = directory.shortage() {
             let tier = &directory.settings.name;
             warn!(tier, directory = %path.display(), %shortage,
@@ -81,6 +91,17 @@ impl TierDirectory {
     pub(crate) fn check(settings: &TierSettings) -> Result<(), StoreError> {
         lock(&settings.directory)?;
         make_folder(&settings.directory.join(BLOCKS_FOLDER))
+    }
+
+    /// Says in the directory's format that there are segments, unless it says so. To be called before the first is made.
+    pub(crate) fn expect_segments(&self) -> io::Result<()> {
+        let mut has_segments = self.has_segments.lock();
+        if !*has_segments {
+            let format = FormatFile { cluster: self.cluster, has_segments: true };
+            write_format_file(&self.root, format)?;
+            *has_segments = true;
+        }
+        Ok(())
     }
 
     /// Bytes and inodes that stay free on the file system.
@@ -139,16 +160,16 @@ fn lock(path: &Path) -> Result<(OwnedFd, OwnedFd), StoreError> {
     }
 }
 
-/// Whether the directory is this cluster's. A damaged format file is as none: each index file names its cluster too.
-fn is_formatted(directory: &Path, cluster: ClusterId) -> Result<bool, StoreError> {
+/// The format of a directory of this cluster. A damaged format file is as none: each index file names its cluster too.
+fn read_format_file(directory: &Path, cluster: ClusterId) -> Result<Option<FormatFile>, StoreError> {
     let path = directory.join(FORMAT_FILE);
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed("read", &path)(error)),
     };
     match FormatFile::decode(&bytes) {
-        Ok(found) if found.cluster == cluster => Ok(true),
+        Ok(found) if found.cluster == cluster => Ok(Some(found)),
         Ok(found) => Err(StoreError::WrongCluster {
             directory: directory.to_owned(),
             found: found.cluster,
@@ -160,21 +181,16 @@ fn is_formatted(directory: &Path, cluster: ClusterId) -> Result<bool, StoreError
         Err(FormatFileError::Damaged) => {
             warn!(path = %path.display(), length = bytes.len(), expected = FORMAT_FILE_LENGTH,
                 "the format file of a tier is damaged and was written anew");
-            Ok(false)
+            Ok(None)
         }
     }
 }
 
-fn write_format_file(directory: &Path, cluster: ClusterId) -> Result<(), StoreError> {
-    let path = directory.join(FORMAT_FILE);
-    let new = directory.join("format.new");
-    let write = || {
-        let mut file = File::create(&new)?;
-        file.write_all(&FormatFile { cluster }.encode())?;
-        file.sync_all()?;
-        fs::rename(&new, &path)
-    };
-    write().map_err(failed("write", &path))
+fn write_format_file(root: &OwnedFd, format: FormatFile) -> io::Result<()> {
+    let file = open_for_writing(root, NEW_FORMAT_FILE)?;
+    write_all_at(&file, &format.encode(), 0)?;
+    rustix::fs::fsync(&file)?;
+    Ok(rustix::fs::renameat(root, NEW_FORMAT_FILE, root, FORMAT_FILE)?)
 }
 
 fn make_folder(path: &Path) -> Result<(), StoreError> {

@@ -11,9 +11,10 @@ mod visit;
 use std::fmt;
 use std::str::FromStr;
 
-use forebay_types::{ByteCount, FileId};
+use forebay_types::ByteCount;
 
 use crate::page::PageIndex;
+use crate::unit::UnitId;
 
 pub(crate) use epoch::Epoch;
 pub(crate) use lru::Lru;
@@ -36,7 +37,7 @@ pub enum Eviction {
 /// A read that wants a page stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Newcomer {
-    pub(crate) file: FileId,
+    pub(crate) unit: UnitId,
     /// Length of the whole version.
     pub(crate) length: ByteCount,
     pub(crate) page: PageIndex,
@@ -49,23 +50,23 @@ pub(crate) struct Newcomer {
 /// implementation is deterministic, needs O(log n) for each call, amortized, and says what it remembers of a version.
 pub(crate) trait EvictionPolicy: fmt::Debug + Send {
     /// A version came, and was used just now, for all that matters from its begin on. It is parked.
-    fn insert(&mut self, file: FileId, length: ByteCount);
+    fn insert(&mut self, unit: UnitId, length: ByteCount);
     /// A version left, parked or not.
-    fn remove(&mut self, file: FileId);
+    fn remove(&mut self, unit: UnitId);
     /// A version may not be evicted for now.
-    fn park(&mut self, file: FileId);
+    fn park(&mut self, unit: UnitId);
     /// A version may be evicted again; whatever it was parked for lasted until now.
-    fn unpark(&mut self, file: FileId);
+    fn unpark(&mut self, unit: UnitId);
     /// A version, parked or not, was used from this page on. One reading of a file may be many uses.
-    fn touch(&mut self, file: FileId, page: PageIndex);
+    fn touch(&mut self, unit: UnitId, page: PageIndex);
     /// A version was held by somebody who could use it again and again without being seen.
-    fn rested(&mut self, file: FileId) {
-        let _ = file;
+    fn rested(&mut self, unit: UnitId) {
+        let _ = unit;
     }
     /// Who is to leave next if somebody has to; `None` when all are parked. Asked twice it says the same.
-    fn victim(&mut self) -> Option<FileId>;
+    fn victim(&mut self) -> Option<UnitId>;
     /// Who is to leave for a read; `None`: nobody, it is better served without being stored.
-    fn victim_for(&mut self, newcomer: &Newcomer) -> Option<FileId> {
+    fn victim_for(&mut self, newcomer: &Newcomer) -> Option<UnitId> {
         let _ = newcomer;
         self.victim()
     }

@@ -1,16 +1,21 @@
 //! Which pages of which versions the tiers hold, and what must happen next: a pure state machine without IO.
 //!
+//! What is kept, evicted and lies in a file is a unit: a whole version, or a segment of one that is longer than any tier
+//! keeps whole. Pages of a unit are counted from its begin. A version stays cut as it is for as long as a unit of it is
+//! here, whatever the tiers' limits become.
+//!
 //! The shell asks, does what the [`Action`]s say, and reports back. Invariants, each asserted in the tests: what a tier
 //! is charged never exceeds its capacity, since bytes are charged before they are written and given back after they are
 //! deleted; a version that is held or being filled is never evicted; a page of a held version is never written or
 //! cleared.
 //!
-//! One version passes through: created by its first reservation; pages reserved, then committed or aborted; detached
+//! One unit passes through: created by its first reservation; pages reserved, then committed or aborted; detached
 //! when it is evicted, freed, replaced or found corrupt while held; gone when its files are deleted and nobody holds or
 //! fills it any more. Detached generations keep their charge until then.
 
 mod changes;
 mod check;
+mod cut;
 mod entry;
 mod hold;
 mod names;
@@ -27,7 +32,7 @@ mod traces;
 
 use std::collections::BTreeMap;
 
-use forebay_types::{ByteCount, FileId, Timestamp};
+use forebay_types::{ByteCount, Timestamp};
 
 use self::changes::ChangeLog;
 use self::entry::{Detached, Entry};
@@ -37,6 +42,7 @@ use crate::eviction::{Eviction, EvictionPolicy};
 use crate::layout::{Generation, GenerationKey, record_offset};
 use crate::page::{PageIndex, PageSet};
 use crate::source::IdentityDigest;
+use crate::unit::UnitId;
 
 pub use self::changes::{CachedVersion, ChangeCursor, Changes};
 pub(crate) use self::check::ToCheck;
@@ -67,7 +73,7 @@ pub enum Action {
     ClearRecord(Location, PageIndex, u64),
 }
 
-/// Why a version leaves.
+/// Why a unit leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Others need the room.
@@ -93,19 +99,21 @@ pub enum Reason {
 pub enum Committed {
     /// The page can be read.
     Published,
-    /// The version left meanwhile.
+    /// The unit left meanwhile.
     Superseded(Vec<Action>),
 }
 
-/// A version that was found on disk.
+/// A unit that was found on disk.
 #[derive(Clone, Debug)]
 pub struct Restored {
     /// Where it lies.
     pub location: Location,
-    /// What it is the content of.
+    /// What it is the content of, or a segment of that.
     pub identity: IdentityDigest,
-    /// Length of the content.
+    /// Length of the unit.
     pub length: ByteCount,
+    /// Length of the version.
+    pub version_length: ByteCount,
     /// What the index file takes.
     pub index_charge: u64,
     /// Where the records begin in the index file.
@@ -122,8 +130,10 @@ pub struct Restored {
 #[derive(Debug)]
 pub struct Index {
     tiers: Vec<TierState>,
-    versions: BTreeMap<FileId, Entry>,
-    /// Generations that are no version's any more but still take room.
+    /// Pages of a segment.
+    segment_pages: u32,
+    units: BTreeMap<UnitId, Entry>,
+    /// Generations that are no unit's any more but still take room.
     detached: BTreeMap<GenerationKey, Detached>,
     generation_next: u64,
     /// Counts uses, to tell which tier's victim was used earlier.
@@ -135,20 +145,23 @@ pub struct Index {
 }
 
 impl Index {
-    /// An empty index over `tiers`, fastest first.
-    pub fn new(tiers: Vec<TierLimits>, eviction: Eviction) -> Self {
-        Self::with_policies(tiers, |tier| eviction.policy(tier.capacity))
+    /// An empty index over `tiers`, fastest first. What no tier keeps whole is cut into segments of `segment_pages`, at
+    /// least one.
+    pub fn new(tiers: Vec<TierLimits>, segment_pages: u32, eviction: Eviction) -> Self {
+        Self::with_policies(tiers, segment_pages, |tier| eviction.policy(tier.capacity))
     }
 
     /// An empty index whose tiers evict by what `policy` makes for each.
     pub(crate) fn with_policies(
         tiers: Vec<TierLimits>,
+        segment_pages: u32,
         policy: impl Fn(&TierLimits) -> Box<dyn EvictionPolicy>,
     ) -> Self {
         let state = |limits: TierLimits| TierState::new(limits, policy(&limits));
         Self {
             tiers: tiers.into_iter().map(state).collect(),
-            versions: BTreeMap::new(),
+            segment_pages: segment_pages.max(1),
+            units: BTreeMap::new(),
             detached: BTreeMap::new(),
             generation_next: 1,
             clock: 0,
@@ -158,23 +171,32 @@ impl Index {
         }
     }
 
-    /// Takes in a version found on disk, as the one used last. False when the index has a generation of it already, or
-    /// somebody still uses this one from before its tier went down: the caller deletes its files.
+    /// Takes in a unit found on disk, as the one used last. False when the index has a generation of it already, has its
+    /// version cut otherwise or as another content, or somebody still uses this one from before its tier went down: the
+    /// caller deletes its files.
     pub fn restore(&mut self, found: &Restored) -> bool {
-        let file = found.location.key.file;
+        let unit = found.location.key.unit;
         self.generation_next = self.generation_next.max(found.location.key.generation.get() + 1);
-        // One that is found while the store is in use may be here under this id, or under another one that was given it.
-        let is_here = self.versions.contains_key(&self.names.kept(file));
-        if is_here || self.detached.contains_key(&found.location.key) {
+        // One that is found while the store is in use may be here under another id that was given this one.
+        let is_given = self.names.kept(unit.file()) != unit.file();
+        let fits = |(other, entry): (UnitId, &Entry)| {
+            other != unit
+                && other.segment().is_some() == unit.segment().is_some()
+                && entry.has_identity(found.identity)
+        };
+        if is_given
+            || !self.units_of(unit.file()).all(fits)
+            || self.detached.contains_key(&found.location.key)
+        {
             return false;
         }
         let tick = self.tick();
         let tier = &mut self.tiers[found.location.tier.0];
         let mut entry = Entry::restored(found, tier.limits().kind, tick);
         tier.charge(entry.charge());
-        tier.came(file, found.length);
-        tier.reshelve(file, &mut entry);
-        self.insert(file, entry);
+        tier.came(unit, found.length);
+        tier.reshelve(unit, &mut entry);
+        self.insert(unit, entry);
         true
     }
 
@@ -182,15 +204,14 @@ impl Index {
     pub(crate) fn take_back(&mut self, found: &Restored) -> bool {
         let is_new = self.restore(found);
         if is_new {
-            self.changes.record(self.names.shown(found.location.key.file));
+            self.changes.record(self.names.shown(found.location.key.unit.file()));
         }
         is_new
     }
 
     /// The files of `key` exist at full length and with their header; the records begin at `records`.
     pub fn created(&mut self, key: GenerationKey, records: u64) {
-        let entry = self.versions.get_mut(&key.file);
-        if let Some(entry) = entry.filter(|entry| entry.generation() == key.generation) {
+        if let Some(entry) = self.current(key) {
             entry.set_records(records);
         }
     }
@@ -198,14 +219,14 @@ impl Index {
     /// The page's data and record are in the files, which changed last at `changed`.
     pub fn commit(&mut self, key: GenerationKey, page: PageIndex, changed: Timestamp) -> Committed {
         let tick = self.tick();
-        match self.versions.get_mut(&key.file).filter(|entry| entry.generation() == key.generation) {
+        match self.units.get_mut(&key.unit).filter(|entry| entry.generation() == key.generation) {
             Some(entry) => {
                 let tier = &mut self.tiers[entry.tier().0];
                 assert_eq!(entry.holds(), 0, "{key} was written while it was held");
                 tier.landed(entry.end_fill(page));
                 entry.publish(page, changed, tick);
-                tier.reshelve(key.file, entry);
-                self.changes.record(self.names.shown(key.file));
+                tier.reshelve(key.unit, entry);
+                self.changes.record(self.names.shown(key.unit.file()));
                 Committed::Published
             }
             None => Committed::Superseded(self.end_detached_fill(key, page)),
@@ -214,36 +235,36 @@ impl Index {
 
     /// The fill of the page came to nothing, or its record was cleared.
     pub fn abort(&mut self, key: GenerationKey, page: PageIndex) -> Vec<Action> {
-        match self.versions.get_mut(&key.file).filter(|entry| entry.generation() == key.generation) {
+        match self.units.get_mut(&key.unit).filter(|entry| entry.generation() == key.generation) {
             Some(entry) => {
                 let tier = &mut self.tiers[entry.tier().0];
                 tier.landed(entry.end_fill(page));
                 if entry.is_disposable() {
-                    return self.detach(key.file, Reason::Empty).into_iter().collect();
+                    return self.detach_unit(key.unit, Reason::Empty).into_iter().collect();
                 }
-                tier.reshelve(key.file, entry);
+                tier.reshelve(key.unit, entry);
                 Vec::new()
             }
             None => self.end_detached_fill(key, page),
         }
     }
 
-    /// The page did not have its checksum. It is taken out; the whole version is when somebody holds it.
+    /// The page did not have its checksum. It is taken out; the whole unit is when somebody holds it.
     pub fn lose_page(&mut self, key: GenerationKey, page: PageIndex) -> Vec<Action> {
-        let Some(entry) = self.versions.get_mut(&key.file) else { return Vec::new() };
+        let Some(entry) = self.units.get_mut(&key.unit) else { return Vec::new() };
         if entry.generation() != key.generation || !entry.present().contains(page) {
             return Vec::new();
         }
         if entry.holds() > 0 {
-            return self.detach(key.file, Reason::Corrupt).into_iter().collect();
+            return self.detach_unit(key.unit, Reason::Corrupt).into_iter().collect();
         }
         let records = entry.records().expect("a version with a page has its files");
-        let location = entry.location(key.file);
+        let location = entry.location(key.unit);
         // Nobody may fill the page before its record is cleared, or the clearing would wipe out the new record.
         entry.lose(page);
         let tier = &mut self.tiers[location.tier.0];
-        tier.reshelve(key.file, entry);
-        self.changes.record(self.names.shown(key.file));
+        tier.reshelve(key.unit, entry);
+        self.changes.record(self.names.shown(key.unit.file()));
         vec![Action::ClearRecord(location, page, record_offset(records, page))]
     }
 
@@ -254,24 +275,23 @@ impl Index {
         pages: impl Iterator<Item = PageIndex>,
         changed: Timestamp,
     ) {
-        let entry = self.versions.get_mut(&key.file);
-        if let Some(entry) = entry.filter(|entry| entry.generation() == key.generation) {
+        if let Some(entry) = self.current(key) {
             entry.mark_verified(pages, changed);
         }
     }
 
-    /// Marks `file` as used just now, from `page` on.
-    pub fn touch(&mut self, file: FileId, page: PageIndex) {
-        let (tick, file) = (self.tick(), self.names.kept(file));
-        if let Some(entry) = self.versions.get_mut(&file) {
+    /// Marks `unit` as used just now, from `page` on.
+    pub fn touch(&mut self, unit: UnitId, page: PageIndex) {
+        let tick = self.tick();
+        if let Some(entry) = self.units.get_mut(&unit) {
             entry.set_used(tick);
-            self.tiers[entry.tier().0].touch(file, page);
+            self.tiers[entry.tier().0].touch(unit, page);
         }
     }
 
-    /// Whether `key` is what its version consists of now.
+    /// Whether `key` is what its unit consists of now.
     pub(crate) fn is_current(&self, key: GenerationKey) -> bool {
-        self.versions.get(&key.file).is_some_and(|entry| entry.generation() == key.generation)
+        self.units.get(&key.unit).is_some_and(|entry| entry.generation() == key.generation)
     }
 
     /// What the file system of `tier` has free for an unprivileged user: bytes, and inodes where it counts them.
@@ -295,10 +315,15 @@ impl Index {
         self.tiers[tier.0].set_full();
     }
 
+    /// The entry of `key`, if it is what its unit consists of now.
+    fn current(&mut self, key: GenerationKey) -> Option<&mut Entry> {
+        self.units.get_mut(&key.unit).filter(|entry| entry.generation() == key.generation)
+    }
+
     /// Takes in a new entry.
-    fn insert(&mut self, file: FileId, entry: Entry) {
-        self.names.came(file, entry.identity());
-        self.versions.insert(file, entry);
+    fn insert(&mut self, unit: UnitId, entry: Entry) {
+        self.names.came(unit.file(), entry.identity());
+        self.units.insert(unit, entry);
     }
 
     fn next_generation(&mut self) -> Generation {

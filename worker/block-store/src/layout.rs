@@ -1,4 +1,5 @@
-//! What lies on a tier's directory, byte by byte (docs/adr/0004-one-sidecar-index-per-cached-version.md).
+//! What lies on a tier's directory, byte by byte (docs/adr/0004-one-sidecar-index-per-cached-version.md, and for
+//! segments docs/adr/0019-segments.md).
 //!
 //! ```text
 //! DIR/lock                                               held while a process has the directory open
@@ -6,11 +7,15 @@
 //! DIR/probe                                              what was written last to see whether the disk works
 //! DIR/blocks/XX/<incarnation>-<counter>.<generation>.data   the content, header-free, sparse, at its full length
 //! DIR/blocks/XX/<incarnation>-<counter>.<generation>.index  what the data file holds: header, then a record a page
+//! DIR/blocks/XX/<incarnation>-<counter>.s<segment>.<generation>.data, .index   the same of one segment
 //! ```
 //!
-//! XX spreads the files over 256 folders. A generation is one pair of files of a version: what is dropped and filled
+//! XX spreads the files over 256 folders. A generation is one pair of files of a unit: what is dropped and filled
 //! again gets a new one, so that files in use are never changed. All numbers are little-endian. Every part carries
-//! its own CRC32C, so a flipped or torn byte costs one page or one version and never more.
+//! its own CRC32C, so a flipped or torn byte costs one page or one unit and never more.
+//!
+//! Format 1 knows whole versions only. Segments have names that it does not read, headers of format 2, and the
+//! directory is of format 2 from its first segment on.
 
 mod format_file;
 mod header;
@@ -19,15 +24,17 @@ mod record;
 
 use std::fmt;
 
-use forebay_types::FileId;
+use crate::unit::UnitId;
 
 pub(crate) use format_file::{FORMAT_FILE_LENGTH, FormatFile, FormatFileError};
 pub(crate) use header::{HeaderError, IndexHeader, read_header, read_header_into, record_offset};
 pub(crate) use name::{FileKind, file_name, folder, folder_path, parse_name, relative_path};
 pub(crate) use record::{PageRecord, RECORD_LENGTH, RecordSeed};
 
-/// The number of the layout that this version writes and understands.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+/// The format of a directory without segments, and of the header of a whole version.
+pub(crate) const FORMAT_WHOLE: u32 = 1;
+/// The format of a directory with segments, and of a segment's header.
+pub(crate) const FORMAT_SEGMENTS: u32 = 2;
 /// How many folders the files are spread over.
 pub(crate) const FOLDER_COUNT: u32 = 256;
 /// The file that is locked while the directory is open.
@@ -39,15 +46,15 @@ pub(crate) const PROBE_FILE: &str = "probe";
 /// The folder of the folders of files.
 pub(crate) const BLOCKS_FOLDER: &str = "blocks";
 
-/// One pair of files of a version. A higher one is newer.
+/// One pair of files of a unit. A higher one is newer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation(u64);
 
 /// Names one pair of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GenerationKey {
-    /// The version.
-    pub file: FileId,
+    /// The unit.
+    pub unit: UnitId,
     /// Which of its pairs.
     pub generation: Generation,
 }
@@ -64,7 +71,7 @@ impl Generation {
 
 impl fmt::Display for GenerationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.file, self.generation.0)
+        write!(f, "{}.{}", self.unit, self.generation.0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The worker's store of cached bytes: which pages of which versions lie on which tier, and the files that hold them.
 //!
 //! A pure index decides (`index.rs`), a thin thread-safe shell does the disk work (`store.rs`), and what lies on disk
-//! has one place (`layout.rs`). Not here: fetching from an under-store, the wire, and who may read. Invariants: a
+//! has one place (`layout.rs`). What is too long to be kept whole is cut into segments (`unit.rs`). Not here: fetching from an under-store, the wire, and who may read. Invariants: a
 //! wrong byte is found by checksum and never served; a held file is never changed; a tier never holds more than its
 //! quota; bad cache contents and a broken disk never keep the store from opening.
 
@@ -22,6 +22,7 @@ mod settings;
 mod source;
 mod statistics;
 mod store;
+mod unit;
 
 pub mod limits;
 
@@ -48,4 +49,5 @@ pub use {
     },
     layout::{Generation, GenerationKey},
     source::IdentityDigest,
+    unit::{Place, UnitId},
 };

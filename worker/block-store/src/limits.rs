@@ -74,6 +74,8 @@ pub const SPACE_SAMPLE_INTERVAL: u64 = 32;
 
 /// Largest version that is kept whole, unless the tier says otherwise.
 pub const WHOLE_FILE_MAX_DEFAULT: ByteCount = ByteCount::new(64 << 30);
+/// Length of the segments of a version that is not kept whole, unless the settings say otherwise.
+pub const SEGMENT_LENGTH_DEFAULT: ByteCount = ByteCount::new(1 << 30);
 /// Bytes that a disk tier leaves free on its file system, unless the tier says otherwise.
 pub const FREE_BYTES_FLOOR_DEFAULT: ByteCount = ByteCount::new(1 << 30);
 /// Inodes that a disk tier leaves free on its file system, unless the tier says otherwise.

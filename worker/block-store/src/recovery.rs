@@ -7,27 +7,29 @@
 mod scan;
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 
-use forebay_types::ClusterId;
+use forebay_types::{ByteCount, ClusterId, FileId};
 
 use self::scan::{Found, scan_folder};
 use crate::directory::TierDirectory;
 use crate::index::{Index, Restored, TierIndex};
 use crate::io::remove;
-use crate::layout::{FOLDER_COUNT, FileKind, GenerationKey, relative_path};
+use crate::layout::{FOLDER_COUNT, FileKind, Generation, GenerationKey, relative_path};
 use crate::limits::RECOVERY_THREADS;
+use crate::source::IdentityDigest;
 
 /// What was found when the store opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecoveryReport {
-    /// Versions that can be read again.
+    /// Versions that can be read again, a segment of a large one counting as one.
     pub versions: u64,
     /// Their pages.
     pub pages: u64,
-    /// Versions that were dropped: bad or foreign header, no data file or one that is too long, no page, an older
-    /// generation.
+    /// Versions or segments that were dropped: bad or foreign header, no data file or one that is too long, no page, an
+    /// older generation, or cut otherwise than what was written last of the version.
     pub dropped_versions: u64,
     /// Pages of kept versions that were dropped: damaged record, or beyond the end of a cut data file.
     pub dropped_pages: u64,
@@ -51,16 +53,23 @@ impl RecoveryReport {
     }
 }
 
+/// Whose bytes are looked for, and how that store cuts what it does not keep whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner {
+    pub(crate) cluster: ClusterId,
+    pub(crate) segment_length: ByteCount,
+}
+
 /// Puts what the directories hold into `index`, the one written last as the one used last.
 pub(crate) fn recover(
     directories: &[(TierIndex, Arc<TierDirectory>)],
-    cluster: ClusterId,
+    owner: Owner,
     index: &mut Index,
 ) -> RecoveryReport {
-    let (found, report) = find(directories, cluster);
+    let (found, report) = find(directories, owner);
     for restored in found {
         let is_new = index.restore(&restored);
-        debug_assert!(is_new, "one generation a version was kept");
+        debug_assert!(is_new, "one generation a unit was kept, and one content a version");
     }
     report
 }
@@ -68,7 +77,7 @@ pub(crate) fn recover(
 /// What the directories hold, in the order in which it was written. Older generations are deleted.
 pub(crate) fn find(
     directories: &[(TierIndex, Arc<TierDirectory>)],
-    cluster: ClusterId,
+    owner: Owner,
 ) -> (Vec<Restored>, RecoveryReport) {
     let mut report = RecoveryReport::default();
     let mut all = Vec::new();
@@ -76,7 +85,7 @@ pub(crate) fn find(
     thread::scope(|scope| {
         let scan = |(tier, directory): &(TierIndex, Arc<TierDirectory>)| {
             let (tier, directory) = (*tier, Arc::clone(directory));
-            scope.spawn(move || scan_tier(&directory, tier, cluster))
+            scope.spawn(move || scan_tier(&directory, tier, owner))
         };
         let running: Vec<_> = directories.iter().map(scan).collect();
         for tier in running {
@@ -88,12 +97,16 @@ pub(crate) fn find(
     // Generations count over all tiers, so the highest is the latest.
     all.sort_unstable_by_key(|found| {
         let key = found.restored.location.key;
-        (key.file, Reverse(key.generation))
+        (key.unit, Reverse(key.generation))
     });
+    let forms = latest_forms(&all);
     let mut latest = None;
     all.retain(|found| {
         let location = found.restored.location;
-        if latest.replace(location.key.file) != Some(location.key.file) {
+        let unit = location.key.unit;
+        if latest.replace(unit) != Some(unit)
+            && forms.get(&unit.file()).is_some_and(|(_, form)| *form == Form::of(found))
+        {
             return true;
         }
         let lies_on = directories.iter().find(|(tier, _)| *tier == location.tier);
@@ -110,13 +123,40 @@ pub(crate) fn find(
     (all.into_iter().map(|found| found.restored).collect(), report)
 }
 
-fn scan_tier(directory: &TierDirectory, tier: TierIndex, cluster: ClusterId) -> (Vec<Found>, RecoveryReport) {
+/// What all units of a version have in common.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Form {
+    is_cut: bool,
+    identity: IdentityDigest,
+}
+
+impl Form {
+    fn of(found: &Found) -> Self {
+        let Restored { location, identity, .. } = found.restored;
+        Self { is_cut: location.key.unit.segment().is_some(), identity }
+    }
+}
+
+/// Of each version the form of what was made last.
+fn latest_forms(all: &[Found]) -> BTreeMap<FileId, (Generation, Form)> {
+    let mut forms: BTreeMap<FileId, (Generation, Form)> = BTreeMap::new();
+    for found in all {
+        let GenerationKey { unit, generation } = found.restored.location.key;
+        let latest = forms.entry(unit.file()).or_insert((generation, Form::of(found)));
+        if generation > latest.0 {
+            *latest = (generation, Form::of(found));
+        }
+    }
+    forms
+}
+
+fn scan_tier(directory: &TierDirectory, tier: TierIndex, owner: Owner) -> (Vec<Found>, RecoveryReport) {
     let threads = RECOVERY_THREADS;
     let scan_share = |share: usize| {
         let mut report = RecoveryReport::default();
         let mut found = Vec::new();
         for folder in (0..FOLDER_COUNT).skip(share).step_by(threads) {
-            scan_folder(directory, tier, cluster, folder, &mut found, &mut report);
+            scan_folder(directory, tier, owner, folder, &mut found, &mut report);
         }
         (found, report)
     };

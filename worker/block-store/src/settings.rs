@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use forebay_types::limits::FILE_LENGTH_MAX;
-use forebay_types::{ByteCount, ClusterId};
+use forebay_types::{ByteCount, ClusterId, PAGE_LENGTH};
 
 use crate::error::StoreError;
 use crate::eviction::Eviction;
@@ -32,7 +32,8 @@ pub struct TierSettings {
     pub kind: TierKind,
     /// The quota: file data and index files together never take more.
     pub capacity: ByteCount,
-    /// Length of the largest version that is put here.
+    /// Length of the largest version that is put here whole. What no tier takes whole is cut into segments, which any
+    /// tier takes.
     pub whole_file_max: ByteCount,
     /// What stays free on the file system, whatever the quota says.
     pub free_floor: FreeFloor,
@@ -61,6 +62,9 @@ pub struct StoreSettings {
     pub tiers: Vec<TierSettings>,
     /// Who leaves when a tier is full.
     pub eviction: Eviction,
+    /// Length of the segments of a version that is not kept whole: whole pages, at least one. Segments of another length
+    /// that lie in the directories are dropped.
+    pub segment_length: ByteCount,
     /// Deletes whatever the directories hold, another cluster's cache included.
     pub format: bool,
 }
@@ -88,6 +92,14 @@ impl TierSettings {
             free_floor,
         }
     }
+
+    /// The same with another largest version, but never more than half of the capacity: what is kept whole must leave
+    /// room for others, and be held beside them.
+    #[must_use]
+    pub fn with_whole_file_max(self, max: ByteCount) -> Self {
+        let half = ByteCount::new(self.capacity.get() / 2);
+        Self { whole_file_max: max.min(half).min(ByteCount::new(FILE_LENGTH_MAX)), ..self }
+    }
 }
 
 impl FreeFloor {
@@ -108,10 +120,23 @@ impl FreeFloor {
 }
 
 impl StoreSettings {
+    /// Pages of a segment; `None` when segments of that length cannot be.
+    pub(crate) fn segment_pages(&self) -> Option<u32> {
+        let length = self.segment_length.get();
+        let is_fit = length > 0 && length.is_multiple_of(PAGE_LENGTH) && length <= FILE_LENGTH_MAX;
+        u32::try_from(length / PAGE_LENGTH).ok().filter(|_| is_fit)
+    }
+
     pub(crate) fn validate(&self) -> Result<(), StoreError> {
         let wrong = |tier: &str, problem| Err(StoreError::Settings { tier: tier.to_owned(), problem });
         if self.tiers.is_empty() {
             return wrong("", "there is none; give the worker RAM or a disk directory");
+        }
+        if self.segment_pages().is_none() {
+            return wrong(
+                "",
+                "segments must be a number of whole pages long, and not longer than the longest file",
+            );
         }
         if self.tiers.len() > TIERS_MAX {
             return wrong("", "there are too many");

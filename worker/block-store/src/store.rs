@@ -42,9 +42,9 @@ use crate::index::{
 use crate::io::{free_space, open_for_changing, remove, write_all_at};
 use crate::layout::{FileKind, PageRecord, relative_path};
 use crate::limits::{CHANGES_PAGE_MAX, FILLS_WAITING_MAX, SPACE_SAMPLE_INTERVAL, WANTED_BACK_PATIENCE};
-use crate::page::PageIndex;
-use crate::recovery::{self, RecoveryReport};
-use crate::settings::{StoreSettings, TierSettings};
+use crate::page::{PageIndex, PageRange};
+use crate::recovery::{self, Owner, RecoveryReport};
+use crate::settings::{StoreSettings, TierKind, TierSettings};
 use crate::source::VersionSource;
 use crate::statistics::{Statistics, StatisticsSnapshot};
 
@@ -59,6 +59,7 @@ pub struct BlockStore {
 #[derive(Debug)]
 struct Inner {
     cluster: ClusterId,
+    segment_length: ByteCount,
     tiers: Vec<TierSlot>,
     /// The lock of what the store knows; never held across disk work.
     state: Mutex<State>,
@@ -104,18 +105,20 @@ impl BlockStore {
     /// counts them.
     pub fn open(settings: StoreSettings) -> Result<(Self, RecoveryReport), StoreError> {
         settings.validate()?;
-        let StoreSettings { cluster, mut tiers, eviction, format } = settings;
+        let segment_pages = settings.segment_pages().expect("validated");
+        let StoreSettings { cluster, mut tiers, eviction, segment_length, format } = settings;
         tiers.sort_by_key(|tier| tier.kind);
         let open = |tier| TierSlot::open(tier, cluster, format);
         let tiers = tiers.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let mut index = Index::new(tiers.iter().map(TierSlot::limits).collect(), eviction);
+        let mut index = Index::new(tiers.iter().map(TierSlot::limits).collect(), segment_pages, eviction);
         let mut working = Vec::with_capacity(tiers.len());
         for (tier, slot) in (0..).map(TierIndex).zip(&tiers) {
             let directory = slot.directory();
             index.set_open(tier, directory.is_some());
             working.extend(directory.map(|directory| (tier, directory)));
         }
-        let report = recovery::recover(&working, cluster, &mut index);
+        let owner = Owner { cluster, segment_length };
+        let report = recovery::recover(&working, owner, &mut index);
         let statistics = Statistics::default();
         statistics.recovered_versions.add(report.versions);
         statistics.dropped_versions.add(report.dropped_versions);
@@ -125,6 +128,7 @@ impl BlockStore {
         let health = tiers.iter().map(|tier| tier.record(now)).collect();
         let inner = Inner {
             cluster,
+            segment_length,
             state: Mutex::new(State {
                 index,
                 open: OpenVersions::default(),
@@ -170,8 +174,23 @@ impl BlockStore {
         self.inner.state.lock().index.presence(source.file())
     }
 
-    /// Reads from `offset` on, at most `length` bytes and at most [`crate::limits::READ_LENGTH_MAX`], up to the
-    /// version's end or the first page that is not here. Each byte returned belongs to a granule that had its checksum.
+    /// Which of some pages are not here. Does not count as use.
+    #[must_use]
+    pub fn missing(&self, source: &VersionSource<'_>, pages: PageRange) -> Vec<PageIndex> {
+        self.inner.refuse_other(source);
+        self.inner.state.lock().index.missing(source.file(), source.descriptor.length(), pages)
+    }
+
+    /// Whether all that is here of some pages, if anything is, lies in memory. Does not count as use.
+    #[must_use]
+    pub fn is_in_memory(&self, source: &VersionSource<'_>, pages: PageRange) -> bool {
+        self.inner.refuse_other(source);
+        let kind = self.inner.state.lock().index.kind_of(source.file(), source.descriptor.length(), pages);
+        kind == Some(TierKind::Ram)
+    }
+
+    /// Reads from `offset` on, at most `length` bytes and at most [`crate::limits::READ_LENGTH_MAX`], up to the end of the
+    /// version or of its segment, or the first page that is not here. Each byte returned belongs to a granule that had its checksum.
     ///
     /// # Errors
     /// [`StoreError::Io`] when the files are there but cannot be opened. The caller does as if the bytes were missing.
@@ -220,7 +239,7 @@ impl BlockStore {
     }
 
     /// Holds a complete version, so that its file does not change while somebody reads it past this store. `None` when
-    /// the version is not complete, was found corrupt just now, or too much of its tier is held.
+    /// the version is not complete, is cut into segments, was found corrupt just now, or too much of its tier is held.
     ///
     /// Quick for a version that this process verified, or wrote at once as a file of one page, and whose file did not change
     /// since; else all of it is read and verified first.
@@ -240,8 +259,8 @@ impl BlockStore {
     /// Lets a version go. Whoever holds it keeps what it has; the room is given back when the last hold ends. Whether
     /// there was one.
     pub fn drop_version(&self, file: FileId) -> bool {
-        let action = self.inner.state.lock().index.detach(file, Reason::Freed);
-        self.inner.perform(action.into_iter().collect())
+        let actions = self.inner.state.lock().index.detach(file, Reason::Freed);
+        self.inner.perform(actions)
     }
 
     /// Nobody asks for a version under its id any more. It stays, and can be adopted by another id of the same content.
@@ -322,8 +341,8 @@ impl Inner {
     /// Lets a version go whose id means another content now.
     fn refuse_other(&self, source: &VersionSource<'_>) {
         let digest = source.digest();
-        let action = self.state.lock().index.refuse_other(source.file(), digest);
-        self.perform(action.into_iter().collect());
+        let actions = self.state.lock().index.refuse_other(source.file(), digest);
+        self.perform(actions);
     }
 
     /// Does what the index asked for, until it asks for nothing more. Whether there was anything.
@@ -415,7 +434,7 @@ impl Inner {
         }
     }
 
-    /// The version's files, open for reading. `NotFound`: they vanished.
+    /// A unit's files, open for reading. `NotFound`: they vanished.
     fn open_version(&self, location: Location) -> io::Result<Arc<OpenVersion>> {
         // First: what was open when the tier went down is not asked any more.
         let directory = self.directory(location.tier)?;
@@ -435,7 +454,7 @@ impl Inner {
         Ok(opened)
     }
 
-    /// As [`Inner::open_version`]; `None` when the files vanished, and then the version is let go.
+    /// As [`Inner::open_version`]; `None` when the files vanished, and then the unit is let go.
     fn open_or_let_go(&self, location: Location) -> Result<Option<Arc<OpenVersion>>, StoreError> {
         match self.open_version(location) {
             Ok(open) => Ok(Some(open)),
@@ -462,7 +481,7 @@ impl Inner {
                 Fault::Io(_) => self.read_failed(location.tier),
             }
             let tier = &self.slot(location.tier).settings.name;
-            warn!(file = %location.key, tier, ?fault, "a cached page cannot be served and was dropped");
+            warn!(unit = %location.key, tier, ?fault, "a cached page cannot be served and was dropped");
         }
     }
 

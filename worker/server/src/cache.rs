@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use forebay_block_store::{
-    BlockStore, Demand, Fill, FillOutcome, FillStart, PageIndex, PageSet, ReadOutcome, StoreError, TierKind,
+    BlockStore, Demand, Fill, FillOutcome, FillStart, PageIndex, PageRange, ReadOutcome, StoreError,
 };
 use forebay_types::{ByteCount, FileOffset, GRANULE_LENGTH};
 
@@ -55,14 +55,14 @@ impl Cache {
         &self.store
     }
 
-    /// The pages that are here; `None`: none.
-    pub(crate) fn presence(&self, version: &Version) -> Option<PageSet> {
-        self.store.presence(&version.source()).map(|presence| presence.pages)
+    /// Which of some pages are not here.
+    pub(crate) fn missing(&self, version: &Version, pages: PageRange) -> Vec<PageIndex> {
+        self.store.missing(&version.source(), pages)
     }
 
-    /// Whether the version lies in memory, so that reading a piece of it does not wait for a disk.
-    pub(crate) fn is_in_memory(&self, version: &Version) -> bool {
-        self.store.presence(&version.source()).is_some_and(|presence| presence.kind == TierKind::Ram)
+    /// Whether what is here of some pages lies in memory, so that reading a piece of it does not wait for a disk.
+    pub(crate) fn is_in_memory(&self, version: &Version, pages: PageRange) -> bool {
+        self.store.is_in_memory(&version.source(), pages)
     }
 
     /// Reads up to a piece. A disk that fails counts as "not here".

@@ -127,8 +127,8 @@ impl Fetches {
     ) -> Vec<Awaited> {
         let file = version.file();
         let mut table = self.table.lock();
-        let present = self.cache.presence(version);
-        let is_here = |page| present.as_ref().is_some_and(|pages| pages.contains(page));
+        let missing = self.cache.missing(version, pages);
+        let is_here = |page| !missing.contains(&page);
         let mut flights: Vec<Flight> = Vec::new();
         let mut run_goes_on = false;
         let mut awaited = Vec::new();

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
+use forebay_block_store::limits::SEGMENT_LENGTH_DEFAULT;
 use forebay_block_store::{BlockStore, StoreSettings, TierKind, TierSettings, prepare_ram_tier};
 use forebay_local::LocalSocket;
 use forebay_proto::v1;
@@ -112,6 +113,9 @@ impl Life {
                 .map_err(|_| WorkerError::Stopping)??;
             tiers.insert(0, TierSettings::new("ram", ram.directory, TierKind::Ram, memory));
         }
+        if let Some(max) = self.settings.whole_file_max {
+            tiers = tiers.into_iter().map(|tier| tier.with_whole_file_max(max)).collect();
+        }
         Ok(tiers)
     }
 
@@ -137,7 +141,9 @@ impl Life {
     ) -> Result<(BlockStore, Identity, Registered), WorkerError> {
         let cancel = self.settings.stages.storing.token();
         let (eviction, format) = (self.settings.eviction, self.settings.format_cache);
-        let settings_for = |cluster| StoreSettings { cluster, tiers: tiers.to_vec(), eviction, format };
+        let segment_length = SEGMENT_LENGTH_DEFAULT;
+        let settings_for =
+            |cluster| StoreSettings { cluster, tiers: tiers.to_vec(), eviction, segment_length, format };
         if let Some(kept) = self.folder.identity()? {
             let store = open_store(disk, settings_for(kept.cache)).await?;
             let registered = register(link, presentation, Some(kept), &cancel).await?;

@@ -209,9 +209,9 @@ impl Loads {
 
     /// Which of some pages are not here.
     fn missing(&self, version: &Version, pages: std::ops::Range<u32>) -> Vec<u32> {
-        let present = self.cache.presence(version);
-        let is_here = |page: u32| present.as_ref().is_some_and(|pages| pages.contains(PageIndex::new(page)));
-        pages.filter(|page| !is_here(*page)).collect()
+        let pages =
+            PageRange { first: PageIndex::new(pages.start), count: pages.end.saturating_sub(pages.start) };
+        self.cache.missing(version, pages).into_iter().map(PageIndex::get).collect()
     }
 }
 

@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
 
-use forebay_block_store::{Hold, RestingHold};
+use forebay_block_store::{Hold, PageIndex, PageRange, RestingHold};
 use forebay_local::limits::{REFUSAL_LENGTH_MAX, WANTED_BACK_MAX};
 use forebay_local::{LEVEL, LocalError, LocalSocket, NotHeldReason, Reply, Request};
 use forebay_runtime::Stage;
@@ -271,11 +271,13 @@ async fn hold(
         cache.store_empty(&version).await?;
         presence = cache.store().presence(&version.source());
     }
-    if !presence.is_some_and(|presence| presence.is_complete) {
+    // One in segments has no file that could be held.
+    if !presence.is_some_and(|presence| presence.is_complete && presence.is_whole) {
         return Ok(Err(NotHeldReason::Incomplete));
     }
     // A page at most in memory is verified, if need be, in less time than a thread takes to be woken.
-    let held = if version.length() <= PAGE_LENGTH && cache.is_in_memory(&version) {
+    let first = PageRange { first: PageIndex::new(0), count: 1 };
+    let held = if version.length() <= PAGE_LENGTH && cache.is_in_memory(&version, first) {
         cache.store().hold(&version.source())
     } else {
         let (store, version) = (cache.store().clone(), Arc::clone(&version));

@@ -79,7 +79,7 @@ struct Reader {
     asked: BTreeMap<PageIndex, LossNote>,
     attempts: u32,
     backoff: Backoff,
-    /// Whether what is cached lies in memory; asked once, and again after a fetch.
+    /// Whether what is cached of the range lies in memory; asked once, and again after a fetch.
     is_in_memory: Option<bool>,
     past_cache: Option<PastCache>,
     /// That of the last piece. When the next one is asked for, the connection has taken it.
@@ -174,11 +174,7 @@ impl Reader {
         let window_end = (group_of(self.position) + GROUP_LENGTH * FETCHES_PER_READ_MAX).min(self.end);
         while self.asked_until < window_end {
             let group_end = (group_of(self.asked_until) + GROUP_LENGTH).min(self.end);
-            let first = self.asked_until / PAGE_LENGTH;
-            let count = group_end.div_ceil(PAGE_LENGTH) - first;
-            let number = |pages: u64| u32::try_from(pages).expect("a file has fewer pages than 2^32");
-            let pages = PageRange { first: PageIndex::new(number(first)), count: number(count) };
-            self.ask(pages);
+            self.ask(pages_of(self.asked_until..group_end));
             self.asked_until = group_end;
         }
     }
@@ -253,7 +249,8 @@ impl Reader {
         self.find_room().await;
         let end = self.piece_end(page);
         let cache = &self.path.cache;
-        let is_in_memory = *self.is_in_memory.get_or_insert_with(|| cache.is_in_memory(&self.version));
+        let rest = pages_of(self.position..self.end);
+        let is_in_memory = *self.is_in_memory.get_or_insert_with(|| cache.is_in_memory(&self.version, rest));
         let read = cache.read(&self.version, is_in_memory, self.position, end - self.position).await?;
         Ok(match read {
             CacheRead::Bytes { data, crc32c } => Some(Piece { offset: self.position, data, crc32c }),
@@ -282,13 +279,10 @@ impl Reader {
 
     /// Fetches from here to the next page that is in the cache without storing.
     fn go_past_cache(&mut self, page: PageIndex) {
-        let present = self.path.cache.presence(&self.version);
-        let is_here = |page| present.as_ref().is_some_and(|pages| pages.contains(page));
-        let mut end = self.version.page_end(page);
-        while end < self.end && !is_here(PageIndex::new(u32::try_from(end / PAGE_LENGTH).unwrap_or(u32::MAX)))
-        {
-            end += PAGE_LENGTH;
-        }
+        let rest = pages_of(self.version.page_end(page)..self.end);
+        let missing = self.path.cache.missing(&self.version, rest);
+        let run = rest.iter().zip(missing).take_while(|(expected, page)| expected == page).count();
+        let end = self.version.page_end(page) + run as u64 * PAGE_LENGTH;
         let (begin, end) = (self.position, end.min(self.end));
         // Not asked for again on the way: the answer would be the same.
         self.asked_until = self.asked_until.max(end);
@@ -309,6 +303,13 @@ impl Reader {
             .try_flatten();
         self.past_cache = Some(fetched.boxed());
     }
+}
+
+/// The pages that a range of a version touches.
+fn pages_of(range: Range<u64>) -> PageRange {
+    let number = |pages: u64| u32::try_from(pages).expect("a file has fewer pages than 2^32");
+    let (first, end) = (range.start / PAGE_LENGTH, range.end.div_ceil(PAGE_LENGTH));
+    PageRange { first: PageIndex::new(number(first)), count: number(end.saturating_sub(first)) }
 }
 
 fn placed(begin: u64, pieces: Vec<Bytes>) -> impl Iterator<Item = Piece> {

@@ -38,6 +38,9 @@ pub struct WorkerSettings {
     pub memory: ByteCount,
     /// The directories of the other tiers.
     pub tiers: Vec<TierSettings>,
+    /// Length of the largest version that a tier keeps in one file, if that is not more than half of the tier; none: as
+    /// the tier says, and the RAM tier by default.
+    pub whole_file_max: Option<ByteCount>,
     /// Who leaves when a tier is full.
     pub eviction: Eviction,
     /// Bytes that are read in a second to verify what nobody reads; 0: none are.
@@ -105,6 +108,7 @@ impl WorkerSettings {
             group: String::new(),
             memory: ByteCount::ZERO,
             tiers: Vec::new(),
+            whole_file_max: None,
             eviction: Eviction::default(),
             scrub_rate: SCRUB_RATE_DEFAULT,
             working_memory: WORKING_MEMORY_DEFAULT,

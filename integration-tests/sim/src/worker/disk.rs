@@ -17,8 +17,8 @@ use crate::world::World;
 
 /// Where the records begin; any number does.
 pub(crate) const RECORDS: u64 = 64;
-/// What an index file takes at most.
-pub(crate) const INDEX_LENGTH: u64 = 1000;
+/// What the header of an index file takes at most.
+pub(crate) const HEADER_LENGTH: u64 = 1000;
 
 /// What is on one disk. It outlives the worker.
 #[derive(Debug, Default)]
@@ -30,8 +30,10 @@ pub(crate) struct Disk {
 #[derive(Debug)]
 struct Files {
     identity: IdentityDigest,
-    length: ByteCount,
-    pages: BTreeMap<u32, OnDisk>,
+    /// Of the unit, and of its version.
+    lengths: (ByteCount, ByteCount),
+    /// By their place in the unit.
+    pages: BTreeMap<PageIndex, OnDisk>,
     /// When something was written into it last.
     written_at: Duration,
 }
@@ -48,11 +50,12 @@ impl Disk {
     pub(super) fn create(
         &self,
         key: GenerationKey,
-        (identity, length): (IdentityDigest, ByteCount),
+        (identity, length, version_length): (IdentityDigest, ByteCount, ByteCount),
         now: Duration,
     ) {
         let mut files = self.files.borrow_mut();
-        let new = || Files { identity, length, pages: BTreeMap::new(), written_at: now };
+        let lengths = (length, version_length);
+        let new = || Files { identity, lengths, pages: BTreeMap::new(), written_at: now };
         files.entry(key).or_insert_with(new);
     }
 
@@ -62,15 +65,15 @@ impl Disk {
     }
 
     /// Writes a page's bytes; its record says nothing of it yet.
-    pub(super) fn write(&self, key: GenerationKey, bytes: PageBytes, now: Duration) {
+    pub(super) fn write(&self, key: GenerationKey, (page, bytes): (PageIndex, PageBytes), now: Duration) {
         if let Some(files) = self.files.borrow_mut().get_mut(&key) {
             files.written_at = now;
-            files.pages.insert(bytes.page, OnDisk { bytes, has_record: false, is_rotten: false });
+            files.pages.insert(page, OnDisk { bytes, has_record: false, is_rotten: false });
         }
     }
 
     /// Writes a page's record, or clears it.
-    pub(super) fn set_record(&self, key: GenerationKey, page: u32, has_record: bool) {
+    pub(super) fn set_record(&self, key: GenerationKey, page: PageIndex, has_record: bool) {
         if let Some(files) = self.files.borrow_mut().get_mut(&key)
             && let Some(page) = files.pages.get_mut(&page)
         {
@@ -83,7 +86,7 @@ impl Disk {
     }
 
     /// A page's bytes, if they have their checksum.
-    pub(super) fn read(&self, key: GenerationKey, page: u32) -> Result<PageBytes, ()> {
+    pub(super) fn read(&self, key: GenerationKey, page: PageIndex) -> Result<PageBytes, ()> {
         let files = self.files.borrow();
         let found = files.get(&key).and_then(|files| files.pages.get(&page));
         found.filter(|page| page.has_record && !page.is_rotten).map(|page| page.bytes).ok_or(())
@@ -92,17 +95,14 @@ impl Disk {
     /// Whether a page of a version lies here as it was written. That a bit of it rots since is seen when it is read.
     pub(super) fn has(&self, file: FileId, bytes: PageBytes) -> bool {
         let files = self.files.borrow();
-        let mut generations = files.iter().filter(|(key, _)| key.file == file);
-        generations.any(|(_, files)| {
-            // An empty version has one page of no bytes.
-            let page = files.pages.get(&bytes.page);
-            page.is_some_and(|page| page.has_record && page.bytes == bytes)
-        })
+        let mut generations = files.iter().filter(|(key, _)| key.unit.file() == file);
+        // An empty version has one page of no bytes.
+        generations.any(|(_, files)| files.pages.values().any(|page| page.has_record && page.bytes == bytes))
     }
 
     /// The versions of which something is here, and when that was written last.
     pub(crate) fn versions(&self) -> Vec<(FileId, Duration)> {
-        self.files.borrow().iter().map(|(key, files)| (key.file, files.written_at)).collect()
+        self.files.borrow().iter().map(|(key, files)| (key.unit.file(), files.written_at)).collect()
     }
 
     /// One bit rots.
@@ -131,18 +131,20 @@ impl Disk {
     pub(super) fn recover(&self, index: &mut Index) -> Vec<IndexAction> {
         let mut stale = Vec::new();
         let mut files = self.files.borrow_mut();
-        // The newest generation of a version counts.
+        // The newest generation of a unit counts.
         for (key, found) in files.iter().rev() {
-            let pages = u32::try_from(found.length.get().div_ceil(PAGE_LENGTH).max(1)).expect("a few pages");
+            let (length, version_length) = found.lengths;
+            let pages = u32::try_from(length.get().div_ceil(PAGE_LENGTH).max(1)).expect("a few pages");
             let mut present = PageSet::new(pages);
             let recorded = found.pages.iter().filter(|(_, page)| page.has_record);
             for (page, _) in recorded {
-                present.insert(PageIndex::new(*page));
+                present.insert(*page);
             }
             let restored = Restored {
                 location: Location { key: *key, tier: TierIndex(0) },
                 identity: found.identity,
-                length: found.length,
+                length,
+                version_length,
                 index_charge: 4096,
                 records: RECORDS,
                 present,

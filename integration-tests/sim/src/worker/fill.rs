@@ -9,7 +9,7 @@ use forebay_block_store::{
 };
 use forebay_types::{Timestamp, VersionDescriptor};
 
-use super::disk::{INDEX_LENGTH, RECORDS, wait};
+use super::disk::{HEADER_LENGTH, RECORDS, wait};
 use super::{Disk, Worker};
 use crate::store::PageBytes;
 use crate::world::World;
@@ -32,24 +32,24 @@ pub(super) async fn store(
         file: version.file,
         identity: source.digest(),
         length: version.length(),
-        index_length: INDEX_LENGTH,
+        header_length: HEADER_LENGTH,
         demand,
     };
     let Some(slot) = reserve(world, worker, &wanted, page).await else { return };
     let (key, disk) = (slot.location.key, &world.disks[usize::from(worker.number)]);
     if !open_files(world, worker, &wanted, slot).await {
         // Somebody let the version go since the place was reserved.
-        let mut actions = worker.index.borrow_mut().abort(key, PageIndex::new(page));
+        let mut actions = worker.index.borrow_mut().abort(key, slot.page);
         actions.extend(worker.index.borrow_mut().detach_generation(key, Reason::Vanished));
         return perform(world, worker, actions).await;
     }
     wait(world).await;
-    disk.write(key, bytes, world.now());
+    disk.write(key, (slot.page, bytes), world.now());
     wait(world).await;
-    disk.set_record(key, page, true);
+    disk.set_record(key, slot.page, true);
     wait(world).await;
     let changed = Timestamp::from_nanos(i64::try_from(world.now().as_nanos()).expect("a short run"));
-    let committed = worker.index.borrow_mut().commit(key, PageIndex::new(page), changed);
+    let committed = worker.index.borrow_mut().commit(key, slot.page, changed);
     if let Committed::Superseded(actions) = committed {
         perform(world, worker, actions).await;
     }
@@ -62,7 +62,7 @@ async fn open_files(world: &Rc<World>, worker: &Worker, wanted: &Wanted, slot: S
     if slot.records.is_some() {
         return disk.has_files(key);
     }
-    disk.create(key, (wanted.identity, wanted.length), world.now());
+    disk.create(key, (wanted.identity, slot.length, wanted.length), world.now());
     worker.index.borrow_mut().created(key, RECORDS);
     true
 }
@@ -98,7 +98,7 @@ pub(super) async fn perform(world: &Rc<World>, worker: &Rc<Worker>, actions: Vec
                 worker.index.borrow_mut().removed(location.key);
             }
             IndexAction::ClearRecord(location, page, _) => {
-                disk.set_record(location.key, page.get(), false);
+                disk.set_record(location.key, page, false);
                 open.extend(worker.index.borrow_mut().abort(location.key, page));
             }
         }

@@ -21,7 +21,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use forebay_types::{ByteCount, FileId};
+use forebay_types::ByteCount;
 
 use self::newcomers::Newcomers;
 use self::pace::Pace;
@@ -29,6 +29,7 @@ use self::quiet::Quiet;
 use super::visit::{Visit, VisitClock};
 use super::{EvictionPolicy, Newcomer};
 use crate::page::PageIndex;
+use crate::unit::UnitId;
 
 /// How much longer than the longest usual wait a version waits when it is dead, as a fraction.
 const DEAD_AFTER: (u64, u64) = (5, 4);
@@ -46,9 +47,9 @@ pub(crate) struct Epoch {
     clock: VisitClock,
     capacity: u64,
     next_place: u64,
-    known: BTreeMap<FileId, Known>,
+    known: BTreeMap<UnitId, Known>,
     /// Those that are not parked, the one that waits longest first.
-    waiting: BTreeMap<u64, FileId>,
+    waiting: BTreeMap<u64, UnitId>,
     newcomers: Newcomers,
     pace: Pace,
     quiet: Quiet,
@@ -77,20 +78,20 @@ impl Epoch {
     }
 
     /// Puts the version behind all others.
-    fn wait_from_now(&mut self, file: FileId) {
-        let Some(known) = self.known.get_mut(&file) else { return };
+    fn wait_from_now(&mut self, unit: UnitId) {
+        let Some(known) = self.known.get_mut(&unit) else { return };
         if let Some(place) = known.place {
             self.waiting.remove(&place);
         }
         self.next_place += 1;
         known.place = Some(self.next_place);
-        self.waiting.insert(self.next_place, file);
+        self.waiting.insert(self.next_place, unit);
     }
 
     /// Who waits longest, and since when.
-    fn coldest(&self) -> Option<(FileId, u64)> {
-        let (_, file) = self.waiting.first_key_value()?;
-        Some((*file, self.known.get(file).expect("who waits is known").visit.used))
+    fn coldest(&self) -> Option<(UnitId, u64)> {
+        let (_, unit) = self.waiting.first_key_value()?;
+        Some((*unit, self.known.get(unit).expect("who waits is known").visit.used))
     }
 
     /// Whether who waits since then is dead, where waits are usually not longer than `usual`.
@@ -116,59 +117,59 @@ impl Epoch {
 }
 
 impl EvictionPolicy for Epoch {
-    fn insert(&mut self, file: FileId, length: ByteCount) {
-        let visit = match self.newcomers.remove(file) {
+    fn insert(&mut self, unit: UnitId, length: ByteCount) {
+        let visit = match self.newcomers.remove(unit) {
             Some(visit) if !self.clock.is_another(&visit, PageIndex::new(0)) => visit,
             _ => {
                 let visit = self.clock.begin(PageIndex::new(0), length.get());
-                self.pace.visited(file, visit.began);
+                self.pace.visited(unit, visit.began);
                 visit
             }
         };
-        let earlier = self.known.insert(file, Known { visit, length: length.get(), place: None });
-        debug_assert!(earlier.is_none(), "{file} came twice");
+        let earlier = self.known.insert(unit, Known { visit, length: length.get(), place: None });
+        debug_assert!(earlier.is_none(), "{unit} came twice");
         self.pace.fit(self.known.len());
     }
 
-    fn remove(&mut self, file: FileId) {
-        if let Some(place) = self.known.remove(&file).and_then(|known| known.place) {
+    fn remove(&mut self, unit: UnitId) {
+        if let Some(place) = self.known.remove(&unit).and_then(|known| known.place) {
             self.waiting.remove(&place);
         }
     }
 
-    fn park(&mut self, file: FileId) {
-        if let Some(place) = self.known.get_mut(&file).and_then(|known| known.place.take()) {
+    fn park(&mut self, unit: UnitId) {
+        if let Some(place) = self.known.get_mut(&unit).and_then(|known| known.place.take()) {
             self.waiting.remove(&place);
         }
     }
 
-    fn unpark(&mut self, file: FileId) {
-        if let Some(known) = self.known.get_mut(&file) {
+    fn unpark(&mut self, unit: UnitId) {
+        if let Some(known) = self.known.get_mut(&unit) {
             known.visit.used = self.clock.now();
         }
-        self.wait_from_now(file);
+        self.wait_from_now(unit);
     }
 
-    fn touch(&mut self, file: FileId, page: PageIndex) {
+    fn touch(&mut self, unit: UnitId, page: PageIndex) {
         let stored = self.known.len();
-        let Some(known) = self.known.get_mut(&file) else { return };
+        let Some(known) = self.known.get_mut(&unit) else { return };
         if self.clock.is_another(&known.visit, page) {
             known.visit = self.clock.begin(page, known.length);
-            self.pace.visited(file, known.visit.began);
+            self.pace.visited(unit, known.visit.began);
             self.quiet.visited(known.visit.began, stored);
         } else {
             self.clock.go_on(&mut known.visit, page);
         }
         if known.place.is_some() {
-            self.wait_from_now(file);
+            self.wait_from_now(unit);
         }
     }
 
-    fn victim(&mut self) -> Option<FileId> {
-        self.coldest().map(|(file, _)| file)
+    fn victim(&mut self) -> Option<UnitId> {
+        self.coldest().map(|(unit, _)| unit)
     }
 
-    fn victim_for(&mut self, newcomer: &Newcomer) -> Option<FileId> {
+    fn victim_for(&mut self, newcomer: &Newcomer) -> Option<UnitId> {
         let (coldest, since) = self.coldest()?;
         let usual = self.pace.longest_usual_wait();
         let leaves = self.is_dead(since, usual)
@@ -178,10 +179,10 @@ impl EvictionPolicy for Epoch {
     }
 
     fn declined(&mut self, newcomer: &Newcomer) {
-        if self.known.contains_key(&newcomer.file) {
-            self.touch(newcomer.file, newcomer.page);
+        if self.known.contains_key(&newcomer.unit) {
+            self.touch(newcomer.unit, newcomer.page);
         } else if let Some(began) = self.newcomers.came(&mut self.clock, newcomer) {
-            self.pace.visited(newcomer.file, began);
+            self.pace.visited(newcomer.unit, began);
         }
     }
 

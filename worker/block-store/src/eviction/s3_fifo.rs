@@ -10,12 +10,13 @@
 
 use std::collections::BTreeMap;
 
-use forebay_types::{ByteCount, FileId};
+use forebay_types::ByteCount;
 
 use super::EvictionPolicy;
 use super::visit::{Visit, VisitClock};
 use crate::limits::GHOSTS_MAX;
 use crate::page::PageIndex;
+use crate::unit::UnitId;
 
 /// The small queue's part of all bytes.
 const SMALL_PARTS: u64 = 10;
@@ -30,7 +31,7 @@ const VISITS_TO_PASS: u8 = 2;
 pub(crate) struct S3Fifo {
     clock: VisitClock,
     next_place: u64,
-    known: BTreeMap<FileId, Known>,
+    known: BTreeMap<UnitId, Known>,
     small: Queue,
     main: Queue,
     ghosts: Ghosts,
@@ -56,7 +57,7 @@ struct Known {
 #[derive(Debug, Default)]
 struct Queue {
     /// Those that are not parked.
-    order: BTreeMap<u64, FileId>,
+    order: BTreeMap<u64, UnitId>,
     /// Bytes of all that belong to it.
     bytes: u64,
 }
@@ -64,8 +65,8 @@ struct Queue {
 /// Names of what left the small queue.
 #[derive(Debug, Default)]
 struct Ghosts {
-    order: BTreeMap<u64, FileId>,
-    places: BTreeMap<FileId, u64>,
+    order: BTreeMap<u64, UnitId>,
+    places: BTreeMap<UnitId, u64>,
 }
 
 impl S3Fifo {
@@ -95,63 +96,63 @@ impl S3Fifo {
     /// Moves the oldest of a queue to the end of the main one.
     fn requeue(&mut self, from: Which, visits: u8) {
         let place = self.place();
-        let Some((_, file)) = self.queue(from).order.pop_first() else { return };
-        let known = self.known.get_mut(&file).expect("what is in a queue is known");
+        let Some((_, unit)) = self.queue(from).order.pop_first() else { return };
+        let known = self.known.get_mut(&unit).expect("what is in a queue is known");
         known.place = place;
         known.queue = Which::Main;
         known.visits = visits;
         let length = known.length;
         self.queue(from).bytes -= length;
         self.main.bytes += length;
-        self.main.order.insert(place, file);
+        self.main.order.insert(place, unit);
     }
 
-    fn oldest(&self, queue: &Queue) -> Option<(FileId, u8)> {
-        let (_, file) = queue.order.first_key_value()?;
-        Some((*file, self.known.get(file).expect("what is in a queue is known").visits))
+    fn oldest(&self, queue: &Queue) -> Option<(UnitId, u8)> {
+        let (_, unit) = queue.order.first_key_value()?;
+        Some((*unit, self.known.get(unit).expect("what is in a queue is known").visits))
     }
 }
 
 impl EvictionPolicy for S3Fifo {
-    fn insert(&mut self, file: FileId, length: ByteCount) {
+    fn insert(&mut self, unit: UnitId, length: ByteCount) {
         let place = self.place();
         let visit = self.clock.begin(PageIndex::new(0), length.get());
-        let queue = if self.ghosts.remove(file) { Which::Main } else { Which::Small };
+        let queue = if self.ghosts.remove(unit) { Which::Main } else { Which::Small };
         let length = length.get().max(1);
         self.queue(queue).bytes += length;
-        let earlier = self.known.insert(file, Known { visit, length, place, queue, visits: 0 });
-        debug_assert!(earlier.is_none(), "{file} came twice");
+        let earlier = self.known.insert(unit, Known { visit, length, place, queue, visits: 0 });
+        debug_assert!(earlier.is_none(), "{unit} came twice");
     }
 
-    fn remove(&mut self, file: FileId) {
-        let Some(known) = self.known.remove(&file) else { return };
+    fn remove(&mut self, unit: UnitId) {
+        let Some(known) = self.known.remove(&unit) else { return };
         let queue = self.queue(known.queue);
         queue.order.remove(&known.place);
         queue.bytes -= known.length;
         if known.queue == Which::Small {
             let place = self.place();
-            self.ghosts.insert(file, place);
+            self.ghosts.insert(unit, place);
         }
         self.ghosts.cut(self.known.len().min(GHOSTS_MAX));
     }
 
-    fn park(&mut self, file: FileId) {
-        if let Some(Known { place, queue, .. }) = self.known.get(&file) {
+    fn park(&mut self, unit: UnitId) {
+        if let Some(Known { place, queue, .. }) = self.known.get(&unit) {
             let (place, queue) = (*place, *queue);
             self.queue(queue).order.remove(&place);
         }
     }
 
-    fn unpark(&mut self, file: FileId) {
-        if let Some(known) = self.known.get_mut(&file) {
+    fn unpark(&mut self, unit: UnitId) {
+        if let Some(known) = self.known.get_mut(&unit) {
             known.visit.used = self.clock.now();
             let (place, queue) = (known.place, known.queue);
-            self.queue(queue).order.insert(place, file);
+            self.queue(queue).order.insert(place, unit);
         }
     }
 
-    fn touch(&mut self, file: FileId, page: PageIndex) {
-        let Some(known) = self.known.get_mut(&file) else { return };
+    fn touch(&mut self, unit: UnitId, page: PageIndex) {
+        let Some(known) = self.known.get_mut(&unit) else { return };
         if self.clock.is_another(&known.visit, page) {
             known.visit = self.clock.begin(page, known.length);
             known.visits = (known.visits + 1).min(VISITS_MAX);
@@ -160,25 +161,25 @@ impl EvictionPolicy for S3Fifo {
         }
     }
 
-    fn rested(&mut self, file: FileId) {
-        if let Some(known) = self.known.get_mut(&file) {
+    fn rested(&mut self, unit: UnitId) {
+        if let Some(known) = self.known.get_mut(&unit) {
             known.visits = known.visits.max(VISITS_TO_PASS);
         }
     }
 
-    fn victim(&mut self) -> Option<FileId> {
+    fn victim(&mut self) -> Option<UnitId> {
         // Ends: each round moves one out of the small queue, or takes a visit from one of the main queue.
         loop {
             let is_small_full = self.small.bytes >= (self.small.bytes + self.main.bytes) / SMALL_PARTS;
             let (small, main) = (self.oldest(&self.small), self.oldest(&self.main));
             match (small, main) {
-                (Some((file, visits)), main) if is_small_full || main.is_none() => {
+                (Some((unit, visits)), main) if is_small_full || main.is_none() => {
                     if visits < VISITS_TO_PASS {
-                        return Some(file);
+                        return Some(unit);
                     }
                     self.requeue(Which::Small, 0);
                 }
-                (_, Some((file, 0))) => return Some(file),
+                (_, Some((unit, 0))) => return Some(unit),
                 (_, Some((_, visits))) => self.requeue(Which::Main, visits - 1),
                 (_, None) => return None,
             }
@@ -187,52 +188,52 @@ impl EvictionPolicy for S3Fifo {
 }
 
 impl Ghosts {
-    fn insert(&mut self, file: FileId, place: u64) {
-        self.remove(file);
-        self.places.insert(file, place);
-        self.order.insert(place, file);
+    fn insert(&mut self, unit: UnitId, place: u64) {
+        self.remove(unit);
+        self.places.insert(unit, place);
+        self.order.insert(place, unit);
     }
 
     /// Whether it was remembered.
-    fn remove(&mut self, file: FileId) -> bool {
-        let place = self.places.remove(&file);
+    fn remove(&mut self, unit: UnitId) -> bool {
+        let place = self.places.remove(&unit);
         place.is_some_and(|place| self.order.remove(&place).is_some())
     }
 
     fn cut(&mut self, max: usize) {
         while self.places.len() > max
-            && let Some((_, file)) = self.order.pop_first()
+            && let Some((_, unit)) = self.order.pop_first()
         {
-            self.places.remove(&file);
+            self.places.remove(&unit);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use forebay_types::Incarnation;
+    use forebay_types::{FileId, Incarnation};
 
     use super::*;
 
     const MIB: u64 = 1 << 20;
     const STORED: usize = 100;
 
-    fn file(counter: u64) -> FileId {
-        FileId { incarnation: Incarnation::new(1), counter }
+    fn unit(counter: u64) -> UnitId {
+        UnitId::whole(FileId { incarnation: Incarnation::new(1), counter })
     }
 
     /// One reading as an open and a close; where the version is not here it comes, and somebody leaves for it.
-    fn read(policy: &mut S3Fifo, counter: u64) -> Option<FileId> {
-        if policy.known.contains_key(&file(counter)) {
-            policy.park(file(counter));
-            policy.touch(file(counter), PageIndex::new(0));
-            policy.unpark(file(counter));
+    fn read(policy: &mut S3Fifo, counter: u64) -> Option<UnitId> {
+        if policy.known.contains_key(&unit(counter)) {
+            policy.park(unit(counter));
+            policy.touch(unit(counter), PageIndex::new(0));
+            policy.unpark(unit(counter));
             return None;
         }
         let left = if policy.known.len() == STORED { policy.victim() } else { None };
         left.iter().for_each(|left| policy.remove(*left));
-        policy.insert(file(counter), ByteCount::new(MIB));
-        policy.unpark(file(counter));
+        policy.insert(unit(counter), ByteCount::new(MIB));
+        policy.unpark(unit(counter));
         left
     }
 
@@ -242,13 +243,13 @@ mod tests {
         let hot = STORED as u64 * 9 / 10;
         read_all(&mut policy, 0..hot);
         for counter in 0..hot {
-            policy.park(file(counter));
-            policy.touch(file(counter), PageIndex::new(0));
-            policy.rested(file(counter));
-            policy.unpark(file(counter));
+            policy.park(unit(counter));
+            policy.touch(unit(counter), PageIndex::new(0));
+            policy.rested(unit(counter));
+            policy.unpark(unit(counter));
         }
         read_all(&mut policy, 1_000..1_000 + 3 * STORED as u64);
-        let stayed = (0..hot).filter(|counter| policy.known.contains_key(&file(*counter))).count();
+        let stayed = (0..hot).filter(|counter| policy.known.contains_key(&unit(*counter))).count();
         assert_eq!(stayed as u64, hot, "a scan goes by");
     }
 
@@ -269,9 +270,9 @@ mod tests {
     fn a_scan_passes_through_the_small_queue_and_leaves_the_rest_alone() {
         let mut policy = with_hot_set();
         for counter in 1000..3000 {
-            assert!(read(&mut policy, counter).is_none_or(|left| left.counter >= 1000));
+            assert!(read(&mut policy, counter).is_none_or(|left| left.file().counter >= 1000));
         }
-        assert!((0..90).all(|counter| policy.known.contains_key(&file(counter))));
+        assert!((0..90).all(|counter| policy.known.contains_key(&unit(counter))));
         assert!(policy.ghosts.places.len() <= STORED, "as many names are remembered as there are versions");
         assert_eq!(policy.ghosts.places.len(), policy.ghosts.order.len());
     }
@@ -280,22 +281,22 @@ mod tests {
     fn what_comes_back_soon_after_it_left_stays() {
         let mut policy = with_hot_set();
         read_all(&mut policy, 1000..1050);
-        assert!(!policy.known.contains_key(&file(1010)));
+        assert!(!policy.known.contains_key(&unit(1010)));
         read(&mut policy, 1010);
-        assert_eq!(policy.known[&file(1010)].queue, Which::Main);
+        assert_eq!(policy.known[&unit(1010)].queue, Which::Main);
         read_all(&mut policy, 2000..2100);
-        assert!(policy.known.contains_key(&file(1010)));
+        assert!(policy.known.contains_key(&unit(1010)));
     }
 
     #[test]
     fn what_is_parked_is_no_victim_and_keeps_its_place() {
         let mut policy = S3Fifo::new(ByteCount::new(STORED as u64 * MIB));
         read_all(&mut policy, 0..3);
-        policy.park(file(0));
-        assert_eq!(policy.victim(), Some(file(1)));
-        policy.unpark(file(0));
-        assert_eq!(policy.victim(), Some(file(0)));
-        (0..3).for_each(|counter| policy.park(file(counter)));
+        policy.park(unit(0));
+        assert_eq!(policy.victim(), Some(unit(1)));
+        policy.unpark(unit(0));
+        assert_eq!(policy.victim(), Some(unit(0)));
+        (0..3).for_each(|counter| policy.park(unit(counter)));
         assert_eq!(policy.victim(), None);
     }
 }

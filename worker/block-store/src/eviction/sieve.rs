@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use forebay_types::{ByteCount, FileId};
+use forebay_types::ByteCount;
 
 use super::EvictionPolicy;
 use super::visit::{Visit, VisitClock};
 use crate::page::PageIndex;
+use crate::unit::UnitId;
 
 #[derive(Debug)]
 pub(crate) struct Sieve {
@@ -18,9 +19,9 @@ pub(crate) struct Sieve {
     next_place: u64,
     /// The place that the hand looked at last; it goes from old to new.
     hand: u64,
-    known: BTreeMap<FileId, Known>,
+    known: BTreeMap<UnitId, Known>,
     /// Those that are not parked, the oldest first.
-    queue: BTreeMap<u64, FileId>,
+    queue: BTreeMap<u64, UnitId>,
 }
 
 #[derive(Debug)]
@@ -44,15 +45,15 @@ impl Sieve {
 }
 
 impl EvictionPolicy for Sieve {
-    fn insert(&mut self, file: FileId, length: ByteCount) {
+    fn insert(&mut self, unit: UnitId, length: ByteCount) {
         let visit = self.clock.begin(PageIndex::new(0), length.get());
         let place = self.next_place;
         self.next_place += 1;
-        self.known.insert(file, Known { visit, length: length.get(), place, is_visited: false });
+        self.known.insert(unit, Known { visit, length: length.get(), place, is_visited: false });
     }
 
-    fn remove(&mut self, file: FileId) {
-        let Some(known) = self.known.remove(&file) else { return };
+    fn remove(&mut self, unit: UnitId) {
+        let Some(known) = self.known.remove(&unit) else { return };
         self.queue.remove(&known.place);
         if known.place == self.hand {
             // Behind the newest it begins again with the oldest, whatever comes meanwhile.
@@ -61,20 +62,20 @@ impl EvictionPolicy for Sieve {
         }
     }
 
-    fn park(&mut self, file: FileId) {
-        if let Some(known) = self.known.get(&file) {
+    fn park(&mut self, unit: UnitId) {
+        if let Some(known) = self.known.get(&unit) {
             self.queue.remove(&known.place);
         }
     }
 
-    fn unpark(&mut self, file: FileId) {
-        if let Some(known) = self.known.get(&file) {
-            self.queue.insert(known.place, file);
+    fn unpark(&mut self, unit: UnitId) {
+        if let Some(known) = self.known.get(&unit) {
+            self.queue.insert(known.place, unit);
         }
     }
 
-    fn touch(&mut self, file: FileId, page: PageIndex) {
-        let Some(known) = self.known.get_mut(&file) else { return };
+    fn touch(&mut self, unit: UnitId, page: PageIndex) {
+        let Some(known) = self.known.get_mut(&unit) else { return };
         if self.clock.is_another(&known.visit, page) {
             known.visit = self.clock.begin(page, known.length);
             known.is_visited = true;
@@ -83,15 +84,15 @@ impl EvictionPolicy for Sieve {
         }
     }
 
-    fn victim(&mut self) -> Option<FileId> {
+    fn victim(&mut self) -> Option<UnitId> {
         loop {
             let from_hand = (Bound::Included(self.hand), Bound::Unbounded);
             let found = self.queue.range(from_hand).next().or_else(|| self.queue.first_key_value());
-            let (place, file) = found.map(|(place, file)| (*place, *file))?;
-            let known = self.known.get_mut(&file).expect("what is in the queue is known");
+            let (place, unit) = found.map(|(place, unit)| (*place, *unit))?;
+            let known = self.known.get_mut(&unit).expect("what is in the queue is known");
             self.hand = place;
             if !known.is_visited {
-                return Some(file);
+                return Some(unit);
             }
             known.is_visited = false;
             self.hand = place + 1;

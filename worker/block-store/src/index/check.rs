@@ -1,11 +1,11 @@
-//! Which version the scrubber verifies next.
+//! Which unit the scrubber verifies next.
 
 use forebay_types::ByteCount;
 
 use super::{Index, Location};
 use crate::layout::GenerationKey;
 
-/// A complete version that nobody holds or fills.
+/// A complete unit that nobody holds or fills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ToCheck {
     pub(crate) location: Location,
@@ -17,22 +17,22 @@ pub(crate) struct ToCheck {
 }
 
 impl Index {
-    /// The version that was verified longest ago, of those that nobody holds or fills and whose disk works.
+    /// The unit that was verified longest ago, of those that nobody holds or fills and whose disk works.
     pub(crate) fn next_to_check(&self) -> Option<ToCheck> {
         let oldest = self.tiers.iter().filter(|tier| tier.is_open()).filter_map(|tier| tier.next_to_check());
-        let (checked, file) = oldest.min()?;
-        let entry = self.versions.get(&file)?;
+        let (checked, unit) = oldest.min()?;
+        let entry = self.units.get(&unit)?;
         Some(ToCheck {
-            location: entry.location(file),
+            location: entry.location(unit),
             length: ByteCount::new(entry.geometry().length()),
             records: entry.records()?,
             checked,
         })
     }
 
-    /// Whether `key` is still a complete version that nobody holds or fills.
+    /// Whether `key` is still a complete unit that nobody holds or fills.
     pub(crate) fn may_check(&self, key: GenerationKey) -> bool {
-        self.versions.get(&key.file).is_some_and(|entry| {
+        self.units.get(&key.unit).is_some_and(|entry| {
             entry.generation() == key.generation
                 && entry.is_complete()
                 && entry.may_be_evicted()
@@ -44,12 +44,12 @@ impl Index {
     pub(crate) fn checked(&mut self, key: GenerationKey) {
         let tick = self.tick();
         if let Some(entry) =
-            self.versions.get_mut(&key.file).filter(|entry| entry.generation() == key.generation)
+            self.units.get_mut(&key.unit).filter(|entry| entry.generation() == key.generation)
         {
             let tier = &mut self.tiers[entry.tier().0];
-            tier.unshelve_check(key.file, entry);
+            tier.unshelve_check(key.unit, entry);
             entry.set_checked(tick);
-            tier.shelve_check(key.file, entry);
+            tier.shelve_check(key.unit, entry);
         }
     }
 

@@ -1,14 +1,15 @@
-//! One version in the index: its pages, who uses it, and what it is charged.
+//! One unit in the index: its pages, who uses it, and what it is charged.
 
 use std::collections::BTreeMap;
 
-use forebay_types::{ByteCount, FileId, PAGE_LENGTH, Timestamp};
+use forebay_types::{ByteCount, PAGE_LENGTH, Timestamp};
 
 use super::{Location, Restored, TierIndex};
 use crate::layout::{Generation, GenerationKey};
 use crate::page::{Geometry, PageIndex, PageRange, PageSet};
 use crate::settings::TierKind;
 use crate::source::IdentityDigest;
+use crate::unit::UnitId;
 
 /// The unit in which file systems give out room.
 const SECTOR_LENGTH: u64 = 4096;
@@ -20,6 +21,9 @@ pub(super) struct Entry {
     generation: Generation,
     tier: TierIndex,
     identity: IdentityDigest,
+    /// Length of the version.
+    version_length: ByteCount,
+    /// Of the unit.
     geometry: Geometry,
     present: PageSet,
     /// Pages that this process verified, and the only page of a file that it wrote. Trusted while the version is complete and its data file's change
@@ -60,7 +64,7 @@ impl Entry {
         generation: Generation,
         tier: TierIndex,
         identity: IdentityDigest,
-        length: ByteCount,
+        (length, version_length): (ByteCount, ByteCount),
         index_charge: u64,
     ) -> Self {
         let geometry = Geometry::new(length);
@@ -69,6 +73,7 @@ impl Entry {
             generation,
             tier,
             identity,
+            version_length,
             geometry,
             present: PageSet::new(pages),
             verified: PageSet::new(pages),
@@ -87,7 +92,8 @@ impl Entry {
 
     pub(super) fn restored(found: &Restored, kind: TierKind, used: u64) -> Self {
         let Location { key, tier } = found.location;
-        let mut entry = Self::new(key.generation, tier, found.identity, found.length, found.index_charge);
+        let lengths = (found.length, found.version_length);
+        let mut entry = Self::new(key.generation, tier, found.identity, lengths, found.index_charge);
         let pages = PageRange { first: PageIndex::new(0), count: entry.geometry.page_count() };
         for page in pages.iter().filter(|page| found.present.contains(*page)) {
             entry.charge += entry.page_charge(kind, page);
@@ -111,8 +117,8 @@ impl Entry {
         self.tier
     }
 
-    pub(super) fn location(&self, file: FileId) -> Location {
-        Location { key: GenerationKey { file, generation: self.generation }, tier: self.tier }
+    pub(super) fn location(&self, unit: UnitId) -> Location {
+        Location { key: GenerationKey { unit, generation: self.generation }, tier: self.tier }
     }
 
     pub(super) fn has_identity(&self, identity: IdentityDigest) -> bool {
@@ -121,6 +127,10 @@ impl Entry {
 
     pub(super) const fn identity(&self) -> IdentityDigest {
         self.identity
+    }
+
+    pub(super) const fn version_length(&self) -> ByteCount {
+        self.version_length
     }
 
     pub(super) const fn geometry(&self) -> Geometry {
@@ -278,7 +288,7 @@ impl Entry {
     }
 
     pub(super) fn add_hold(&mut self) {
-        assert!(self.is_complete() && self.filling.is_empty(), "only a complete version can be held");
+        assert!(self.is_complete() && self.filling.is_empty(), "only a complete unit can be held");
         self.holds += 1;
     }
 

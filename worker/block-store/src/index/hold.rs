@@ -1,17 +1,19 @@
-//! Holds: the promise that a complete version's file stays as it is while somebody may read it.
+//! Holds: the promise that a complete version's file stays as it is while somebody may read it. A version in segments
+//! has no such file and is never held.
 
 use forebay_types::{ByteCount, FileId, Timestamp};
 
 use super::{Index, Location};
 use crate::layout::GenerationKey;
 use crate::page::PageIndex;
+use crate::unit::UnitId;
 
 /// What the index says to somebody who wants to hold a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HoldDecision {
     /// The hold counts from now on.
     Granted(Held),
-    /// A page is missing, or all are.
+    /// A page is missing, or all are, or the version is cut into segments.
     Incomplete,
     /// Too much of the tier is held.
     TooMuchHeld,
@@ -33,8 +35,8 @@ pub(crate) struct Held {
 impl Index {
     /// Holds `file` if it is complete and its tier may hold so much.
     pub(crate) fn hold(&mut self, file: FileId) -> HoldDecision {
-        let (tick, file) = (self.tick(), self.names.kept(file));
-        let Some(entry) = self.versions.get_mut(&file).filter(|entry| entry.is_complete()) else {
+        let (tick, unit) = (self.tick(), UnitId::whole(self.names.kept(file)));
+        let Some(entry) = self.units.get_mut(&unit).filter(|entry| entry.is_complete()) else {
             return HoldDecision::Incomplete;
         };
         let tier = &mut self.tiers[entry.tier().0];
@@ -46,10 +48,10 @@ impl Index {
         tier.granted_hold();
         entry.add_hold();
         entry.set_used(tick);
-        tier.touch(file, PageIndex::new(0));
-        tier.reshelve(file, entry);
+        tier.touch(unit, PageIndex::new(0));
+        tier.reshelve(unit, entry);
         HoldDecision::Granted(Held {
-            location: entry.location(file),
+            location: entry.location(unit),
             length: ByteCount::new(entry.geometry().length()),
             records: entry.records().expect("a complete version has its files"),
             trusted: entry.trusted(PageIndex::new(0), entry.geometry().page_count()),
@@ -59,8 +61,8 @@ impl Index {
 
     /// Whether a hold of `key` may stay while nobody uses it: its version is still one, and its tier is not crowded.
     pub(crate) fn may_rest(&self, key: GenerationKey) -> bool {
-        self.versions
-            .get(&key.file)
+        self.units
+            .get(&key.unit)
             .filter(|entry| entry.generation() == key.generation)
             .is_some_and(|entry| !self.tiers[entry.tier().0].is_crowded())
     }
@@ -73,9 +75,9 @@ impl Index {
     /// One hold of `key` ended that could rest, so that nobody knows how often it was used.
     pub(crate) fn release_rested(&mut self, key: GenerationKey) {
         if self.is_current(key)
-            && let Some(entry) = self.versions.get(&key.file)
+            && let Some(entry) = self.units.get(&key.unit)
         {
-            self.tiers[entry.tier().0].rested(key.file);
+            self.tiers[entry.tier().0].rested(key.unit);
         }
         self.release(key);
     }
@@ -83,12 +85,12 @@ impl Index {
     /// One hold of `key` ended.
     pub(crate) fn release(&mut self, key: GenerationKey) {
         if let Some(entry) =
-            self.versions.get_mut(&key.file).filter(|entry| entry.generation() == key.generation)
+            self.units.get_mut(&key.unit).filter(|entry| entry.generation() == key.generation)
         {
             if entry.drop_hold() {
                 let tier = &mut self.tiers[entry.tier().0];
                 tier.unhold(entry.charge());
-                tier.reshelve(key.file, entry);
+                tier.reshelve(key.unit, entry);
             }
             return;
         }

@@ -5,14 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use forebay_types::FileId;
-
 use crate::limits::{PROMISE_PATIENCE, PROMISES_MAX};
+use crate::unit::UnitId;
 
 /// The promises of one tier.
 #[derive(Debug, Default)]
 pub(super) struct Promises {
-    by_file: BTreeMap<FileId, Promise>,
+    by_unit: BTreeMap<UnitId, Promise>,
     sum: u64,
 }
 
@@ -24,85 +23,85 @@ struct Promise {
 }
 
 impl Promises {
-    /// Bytes promised to others than `file`.
-    pub(super) fn beside(&self, file: FileId) -> u64 {
-        self.sum - self.by_file.get(&file).map_or(0, |promise| promise.bytes)
+    /// Bytes promised to others than `unit`.
+    pub(super) fn beside(&self, unit: UnitId) -> u64 {
+        self.sum - self.by_unit.get(&unit).map_or(0, |promise| promise.bytes)
     }
 
     /// Promises `bytes` to a new version.
-    pub(super) fn give(&mut self, file: FileId, bytes: u64, tick: u64) {
+    pub(super) fn give(&mut self, unit: UnitId, bytes: u64, tick: u64) {
         if bytes == 0 {
             return;
         }
-        if self.by_file.len() >= PROMISES_MAX
-            && let Some((file, _)) = self.by_file.iter().min_by_key(|(_, promise)| promise.used)
+        if self.by_unit.len() >= PROMISES_MAX
+            && let Some((unit, _)) = self.by_unit.iter().min_by_key(|(_, promise)| promise.used)
         {
-            self.end(*file);
+            self.end(*unit);
         }
-        self.by_file.insert(file, Promise { bytes, used: tick });
+        self.by_unit.insert(unit, Promise { bytes, used: tick });
         self.sum += bytes;
     }
 
-    /// `bytes` more are charged to `file`.
-    pub(super) fn fulfil(&mut self, file: FileId, bytes: u64, tick: u64) {
-        let Some(promise) = self.by_file.get_mut(&file) else { return };
+    /// `bytes` more are charged to `unit`.
+    pub(super) fn fulfil(&mut self, unit: UnitId, bytes: u64, tick: u64) {
+        let Some(promise) = self.by_unit.get_mut(&unit) else { return };
         let fulfilled = bytes.min(promise.bytes);
         self.sum -= fulfilled;
         *promise = Promise { bytes: promise.bytes - fulfilled, used: tick };
         if promise.bytes == 0 {
-            self.by_file.remove(&file);
+            self.by_unit.remove(&unit);
         }
     }
 
-    /// Nothing is promised to `file` any more.
-    pub(super) fn end(&mut self, file: FileId) {
-        self.sum -= self.by_file.remove(&file).map_or(0, |promise| promise.bytes);
+    /// Nothing is promised to `unit` any more.
+    pub(super) fn end(&mut self, unit: UnitId) {
+        self.sum -= self.by_unit.remove(&unit).map_or(0, |promise| promise.bytes);
     }
 
     /// Ends what was not used for long. Whether there was any.
     pub(super) fn lapse(&mut self, tick: u64) -> bool {
         let is_old = |promise: &Promise| tick - promise.used > PROMISE_PATIENCE;
-        let old = self.by_file.iter().filter(|(_, promise)| is_old(promise)).map(|(file, _)| *file);
+        let old = self.by_unit.iter().filter(|(_, promise)| is_old(promise)).map(|(unit, _)| *unit);
         let old: Vec<_> = old.collect();
-        old.iter().for_each(|file| self.end(*file));
+        old.iter().for_each(|unit| self.end(*unit));
         !old.is_empty()
     }
 
     #[cfg(test)]
-    pub(super) fn files(&self) -> impl Iterator<Item = FileId> {
-        self.by_file.keys().copied()
+    pub(super) fn units(&self) -> impl Iterator<Item = UnitId> {
+        self.by_unit.keys().copied()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use forebay_types::Incarnation;
+    use forebay_types::{FileId, Incarnation};
 
     use super::*;
 
-    fn file(counter: u64) -> FileId {
-        FileId { incarnation: Incarnation::new(1), counter }
+    fn unit(counter: u64) -> UnitId {
+        UnitId::whole(FileId { incarnation: Incarnation::new(1), counter })
     }
 
     #[test]
     fn a_promise_ends_when_it_is_fulfilled_or_not_used_for_long() {
         let mut promises = Promises::default();
-        promises.give(file(1), 10, 1);
-        promises.give(file(2), 20, 1);
-        assert_eq!((promises.beside(file(1)), promises.beside(file(3))), (20, 30));
-        promises.fulfil(file(1), 4, 2);
-        assert_eq!(promises.beside(file(3)), 26);
-        promises.fulfil(file(1), 7, 2);
-        assert_eq!(promises.beside(file(3)), 20);
+        promises.give(unit(1), 10, 1);
+        promises.give(unit(2), 20, 1);
+        assert_eq!((promises.beside(unit(1)), promises.beside(unit(3))), (20, 30));
+        promises.fulfil(unit(1), 4, 2);
+        assert_eq!(promises.beside(unit(3)), 26);
+        promises.fulfil(unit(1), 7, 2);
+        assert_eq!(promises.beside(unit(3)), 20);
         assert!(!promises.lapse(1 + PROMISE_PATIENCE) && promises.lapse(2 + PROMISE_PATIENCE));
-        assert_eq!(promises.beside(file(3)), 0);
+        assert_eq!(promises.beside(unit(3)), 0);
     }
 
     #[test]
     fn there_are_never_too_many() {
         let mut promises = Promises::default();
-        (0..1000).for_each(|counter| promises.give(file(counter), 1, counter));
-        assert_eq!(promises.beside(file(0)), PROMISES_MAX as u64);
-        assert_eq!(promises.beside(file(999)), PROMISES_MAX as u64 - 1, "the newest are kept");
+        (0..1000).for_each(|counter| promises.give(unit(counter), 1, counter));
+        assert_eq!(promises.beside(unit(0)), PROMISES_MAX as u64);
+        assert_eq!(promises.beside(unit(999)), PROMISES_MAX as u64 - 1, "the newest are kept");
     }
 }

@@ -1,4 +1,4 @@
-//! How versions leave: detached at once, deleted by the shell, and given back when nobody uses them any more.
+//! How units leave: detached at once, deleted by the shell, and given back when nobody uses them any more.
 
 use std::ops::Bound;
 
@@ -9,21 +9,25 @@ use super::{Action, Index, Reason, TierIndex};
 use crate::layout::GenerationKey;
 use crate::page::PageIndex;
 use crate::source::IdentityDigest;
+use crate::unit::UnitId;
 
 impl Index {
-    /// Lets `file` go. Whoever holds it keeps what it has; the room is given back when the last hold ends.
-    pub fn detach(&mut self, file: FileId, reason: Reason) -> Option<Action> {
-        self.detach_kept(self.names.kept(file), reason)
+    /// Lets all of `file` go. Whoever holds it keeps what it has; the room is given back when the last hold ends.
+    pub fn detach(&mut self, file: FileId, reason: Reason) -> Vec<Action> {
+        let units: Vec<_> = self.units_of(self.names.kept(file)).map(|(unit, _)| unit).collect();
+        units.into_iter().filter_map(|unit| self.detach_unit(unit, reason)).collect()
     }
 
-    /// As [`Index::detach`], by the id that the version is kept under.
-    fn detach_kept(&mut self, file: FileId, reason: Reason) -> Option<Action> {
-        let mut entry = self.versions.remove(&file)?;
-        let location = entry.location(file);
-        let given = self.names.left(file, entry.identity());
-        self.changes.record(given.last().copied().unwrap_or(file));
+    /// As [`Index::detach`], for one unit of a version.
+    pub(super) fn detach_unit(&mut self, unit: UnitId, reason: Reason) -> Option<Action> {
+        let mut entry = self.units.remove(&unit)?;
+        let (file, location) = (unit.file(), entry.location(unit));
+        self.changes.record(self.names.shown(file));
+        if !self.has_units(file) {
+            self.names.left(file, entry.identity());
+        }
         let tier = &mut self.tiers[location.tier.0];
-        tier.detached(file, &mut entry);
+        tier.detached(unit, &mut entry);
         if entry.may_be_evicted() {
             tier.leaves(entry.charge());
         }
@@ -32,32 +36,34 @@ impl Index {
         Some(Action::Remove(location, reason))
     }
 
-    /// As [`Index::detach`], but only if `key` is what the version consists of now.
+    /// As [`Index::detach_unit`], but only if `key` is what the unit consists of now.
     pub fn detach_generation(&mut self, key: GenerationKey, reason: Reason) -> Option<Action> {
-        if self.is_current(key) { self.detach(key.file, reason) } else { None }
+        if self.is_current(key) { self.detach_unit(key.unit, reason) } else { None }
     }
 
     /// Lets `file` go if it is another content than the one meant: the id was given anew.
-    pub(crate) fn refuse_other(&mut self, file: FileId, identity: IdentityDigest) -> Option<Action> {
-        let is_other =
-            self.versions.get(&self.names.kept(file)).is_some_and(|entry| !entry.has_identity(identity));
-        if is_other { self.detach(file, Reason::Replaced) } else { None }
+    pub(crate) fn refuse_other(&mut self, file: FileId, identity: IdentityDigest) -> Vec<Action> {
+        // All units of a version have one identity.
+        let found = self.units_of(self.names.kept(file)).next();
+        match found.is_some_and(|(_, entry)| !entry.has_identity(identity)) {
+            true => self.detach(file, Reason::Replaced),
+            false => Vec::new(),
+        }
     }
 
-    /// Lets go what lies on `tier` of the next `max` versions after `after`. Where to go on; `None`: those were all.
+    /// Lets go what lies on `tier` of the next `max` units after `after`. Where to go on; `None`: those were all.
     pub(crate) fn empty(
         &mut self,
         tier: TierIndex,
-        after: Option<FileId>,
+        after: Option<UnitId>,
         max: usize,
-    ) -> (Vec<Action>, Option<FileId>) {
+    ) -> (Vec<Action>, Option<UnitId>) {
         let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let looked_at = self.versions.range((begin, Bound::Unbounded)).take(max);
-        let looked_at: Vec<_> = looked_at.map(|(file, entry)| (*file, entry.tier() == tier)).collect();
-        let next = looked_at.last().map(|(file, _)| *file);
+        let looked_at = self.units.range((begin, Bound::Unbounded)).take(max);
+        let looked_at: Vec<_> = looked_at.map(|(unit, entry)| (*unit, entry.tier() == tier)).collect();
+        let next = looked_at.last().map(|(unit, _)| *unit);
         let there = looked_at.into_iter().filter(|(_, is_there)| *is_there);
-        // By what it is kept under: it may be another version's given id.
-        (there.filter_map(|(file, _)| self.detach_kept(file, Reason::Disk)).collect(), next)
+        (there.filter_map(|(unit, _)| self.detach_unit(unit, Reason::Disk)).collect(), next)
     }
 
     /// Evicts until each tier is within its capacity: it may have been made smaller between two lives of the store.
@@ -70,7 +76,7 @@ impl Index {
                 if tier.used() - tier.leaving() <= tier.limits().capacity.get() {
                     break;
                 }
-                actions.extend(self.detach(victim, Reason::Evicted));
+                actions.extend(self.detach_unit(victim, Reason::Evicted));
             }
         }
         actions
@@ -106,7 +112,7 @@ impl Index {
         if detached.entry.may_be_evicted() {
             tier.leaves(detached.entry.charge());
         }
-        vec![Action::Remove(detached.entry.location(key.file), Reason::LateWriter)]
+        vec![Action::Remove(detached.entry.location(key.unit), Reason::LateWriter)]
     }
 
     fn settle(&mut self, key: GenerationKey) {

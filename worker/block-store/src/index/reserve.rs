@@ -1,17 +1,21 @@
-//! Reserving room for a page: which tier a new version goes to, and who has to leave for it.
+//! Reserving room for a page: which tier a new unit goes to, and who has to leave for it.
 //!
-//! A new version goes to the fastest tier that has room for all of it. When none has, it goes where it does the least
+//! A new unit goes to the fastest tier that has room for all of it. When none has, it goes where it does the least
 //! harm: to the tier whose next victim was used longest ago. Room is then made page by page, within that tier. Where the
-//! policy lets few versions in, one that it lets in gets room for all of it at once, and the rest is promised to it.
+//! policy lets few units in, one that it lets in gets room for all of it at once, and the rest is promised to it. A
+//! segment also goes, last of all, to a tier that is smaller than it is, which then holds a part.
 
+use forebay_types::limits::FILE_LENGTH_MAX;
 use forebay_types::{ByteCount, FileId};
 
 use super::entry::{Entry, rounded};
 use super::{Action, Index, Location, Reason, TierIndex};
 use crate::eviction::Newcomer;
+use crate::layout::RECORD_LENGTH;
 use crate::limits::EVICTION_BATCH_MAX;
-use crate::page::PageIndex;
+use crate::page::{Geometry, PageIndex};
 use crate::source::IdentityDigest;
+use crate::unit::{Place, UnitId};
 
 /// A version that somebody wants to fill.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +26,8 @@ pub struct Wanted {
     pub identity: IdentityDigest,
     /// Length of the content.
     pub length: ByteCount,
-    /// Most bytes that its index file will have.
-    pub index_length: u64,
+    /// Most bytes that the header of an index file of it will have.
+    pub header_length: u64,
     /// What for.
     pub demand: Demand,
 }
@@ -42,6 +46,10 @@ pub enum Demand {
 pub struct Slot {
     /// The files.
     pub location: Location,
+    /// Length of the unit.
+    pub length: ByteCount,
+    /// Which of the unit's pages it is: the one to commit or abort.
+    pub page: PageIndex,
     /// Where the records begin in the index file; `None`: make the files, then call [`Index::created`].
     pub records: Option<u64>,
 }
@@ -57,13 +65,13 @@ pub enum Reservation {
     InProgress,
     /// Do this, then ask again.
     First(Vec<Action>),
-    /// Others are deleting enough or are making the version's files: ask again when one of them has reported.
+    /// Others are deleting enough or are making the unit's files: ask again when one of them has reported.
     Wait,
     /// Nothing more can be evicted.
     NoSpace,
     /// The eviction policy lets nobody leave for this read.
     Declined,
-    /// No tier takes versions of this length; the longest that one takes.
+    /// Nobody has versions of this length; the longest that there are.
     TooLarge(ByteCount),
     /// The version has no such page.
     NoSuchPage,
@@ -88,46 +96,52 @@ struct Asking {
 }
 
 impl Index {
-    /// Asks for room to write `page`, and for the right to be the one who does.
+    /// Asks for room to write `page` of a version, and for the right to be the one who does.
     pub fn reserve(&mut self, wanted: &Wanted, page: PageIndex) -> Reservation {
-        if let Some(action) = self.refuse_other(wanted.file, wanted.identity) {
+        let max = ByteCount::new(FILE_LENGTH_MAX);
+        if wanted.length > max {
+            return Reservation::TooLarge(max);
+        }
+        let others = self.refuse_other(wanted.file, wanted.identity);
+        if !others.is_empty() {
+            return Reservation::First(others);
+        }
+        let Some(place) = self.place(wanted.file, wanted.length, page) else {
+            return Reservation::NoSuchPage;
+        };
+        let index_charge = index_charge(wanted, &place);
+        if let Some(action) = self.leave_closed_tier(&place, index_charge) {
             return Reservation::First(vec![action]);
         }
-        let file = self.names.kept(wanted.file);
-        if let Some(action) = self.leave_closed_tier(file, wanted, page) {
-            return Reservation::First(vec![action]);
-        }
-        // Taken out while room is made, so that the version cannot be its own victim.
-        match self.versions.remove(&file) {
+        let Place { unit, page, length, .. } = place;
+        let asking =
+            Asking { newcomer: Newcomer { unit, length, page }, demand: wanted.demand, is_new: false };
+        // Taken out while room is made, so that the unit cannot be its own victim.
+        match self.units.remove(&unit) {
             Some(mut entry) => {
-                self.tiers[entry.tier().0].unshelve(file, &mut entry);
-                let newcomer = Newcomer { file, length: wanted.length, page };
-                let asking = Asking { newcomer, demand: wanted.demand, is_new: false };
+                self.tiers[entry.tier().0].unshelve(unit, &mut entry);
                 let answer = self.reserve_in(&mut entry, asking);
-                self.tiers[entry.tier().0].reshelve(file, &mut entry);
-                self.versions.insert(file, entry);
+                self.tiers[entry.tier().0].reshelve(unit, &mut entry);
+                self.units.insert(unit, entry);
                 answer
             }
-            None => self.create(wanted, page),
+            None => self.create(wanted, index_charge, Asking { is_new: true, ..asking }),
         }
     }
 
-    /// Lets go a version whose missing `page` its tier does not take, if another tier takes all of it.
-    fn leave_closed_tier(&mut self, file: FileId, wanted: &Wanted, page: PageIndex) -> Option<Action> {
-        let entry = self.versions.get(&file)?;
-        let need = rounded(wanted.length.get()).saturating_add(rounded(wanted.index_length));
+    /// Lets go a unit whose missing page its tier does not take, if another tier takes all of it.
+    fn leave_closed_tier(&mut self, place: &Place, index_charge: u64) -> Option<Action> {
+        let entry = self.units.get(&place.unit)?;
+        let need = rounded(place.length.get()).saturating_add(index_charge);
         let stays = self.tiers[entry.tier().0].is_open()
-            || entry.present().contains(page)
-            || entry.is_filling(page)
-            || !self.tiers.iter().any(|tier| tier.takes(wanted.length, need));
-        if stays { None } else { self.detach(file, Reason::Disk) }
+            || entry.present().contains(place.page)
+            || entry.is_filling(place.page)
+            || !self.tiers.iter().any(|tier| tier.takes(place.unit, place.length, need));
+        if stays { None } else { self.detach_unit(place.unit, Reason::Disk) }
     }
 
     fn reserve_in(&mut self, entry: &mut Entry, asking: Asking) -> Reservation {
-        let Newcomer { file, page, .. } = asking.newcomer;
-        if page.get() >= entry.geometry().page_count() {
-            return Reservation::NoSuchPage;
-        }
+        let Newcomer { unit, length, page } = asking.newcomer;
         if entry.present().contains(page) {
             return Reservation::Present;
         }
@@ -145,10 +159,11 @@ impl Index {
                 let tick = self.tick();
                 let state = &mut self.tiers[tier.0];
                 state.charge_in_flight(charge);
-                state.promises().fulfil(file, charge, tick);
-                state.touch(file, page);
+                state.promises().fulfil(unit, charge, tick);
+                state.touch(unit, page);
                 entry.begin_fill(page, charge);
-                Reservation::Granted(Slot { location: entry.location(file), records: Some(records) })
+                let location = entry.location(unit);
+                Reservation::Granted(Slot { location, length, page, records: Some(records) })
             }
             Room::Evict(actions) => Reservation::First(actions),
             Room::Wait => Reservation::Wait,
@@ -157,25 +172,16 @@ impl Index {
         }
     }
 
-    fn create(&mut self, wanted: &Wanted, page: PageIndex) -> Reservation {
-        let Some(max) = self.tiers.iter().map(|tier| tier.limits().whole_file_max).max() else {
-            return Reservation::NoSpace;
-        };
-        if wanted.length > max {
-            return Reservation::TooLarge(max);
-        }
-        let index_charge = rounded(wanted.index_length);
-        let newcomer = Newcomer { file: wanted.file, length: wanted.length, page };
-        let asking = Asking { newcomer, demand: wanted.demand, is_new: true };
+    fn create(&mut self, wanted: &Wanted, index_charge: u64, asking: Asking) -> Reservation {
+        let Newcomer { unit, length, page } = asking.newcomer;
         let mut otherwise = Reservation::NoSpace;
-        for tier in self.tiers_for(wanted.length, index_charge) {
-            let mut entry =
-                Entry::new(self.next_generation(), tier, wanted.identity, wanted.length, index_charge);
-            if page.get() >= entry.geometry().page_count() {
-                return Reservation::NoSuchPage;
-            }
-            let page_charge = entry.page_charge(self.tiers[tier.0].limits().kind, page);
-            let (first, whole) = (index_charge + page_charge, entry.whole_charge(index_charge));
+        for tier in self.tiers_for(unit, length, index_charge) {
+            let lengths = (length, wanted.length);
+            let mut entry = Entry::new(self.next_generation(), tier, wanted.identity, lengths, index_charge);
+            let limits = self.tiers[tier.0].limits();
+            let page_charge = entry.page_charge(limits.kind, page);
+            let first = index_charge + page_charge;
+            let whole = entry.whole_charge(index_charge).min(limits.capacity.get());
             match self.make_room(tier, (first, whole), asking) {
                 Room::Ready => {
                     let tick = self.tick();
@@ -183,13 +189,13 @@ impl Index {
                     entry.begin_first_fill(page, page_charge);
                     let state = &mut self.tiers[tier.0];
                     state.charge_in_flight(first);
-                    state.came(wanted.file, wanted.length);
+                    state.came(unit, length);
                     // For a load no more than the first page was looked for.
                     if state.is_selective() && asking.demand == Demand::Read {
-                        state.promises().give(wanted.file, whole.saturating_sub(first), tick);
+                        state.promises().give(unit, whole.saturating_sub(first), tick);
                     }
-                    let slot = Slot { location: entry.location(wanted.file), records: None };
-                    self.insert(wanted.file, entry);
+                    let slot = Slot { location: entry.location(unit), length, page, records: None };
+                    self.insert(unit, entry);
                     return Reservation::Granted(slot);
                 }
                 Room::Evict(actions) => return Reservation::First(actions),
@@ -201,20 +207,22 @@ impl Index {
         otherwise
     }
 
-    /// The tiers that may take a new version, the best first: those with room for all of it, then by harm, then those
-    /// with nothing to evict, where the first pages may still fit.
-    fn tiers_for(&mut self, length: ByteCount, index_charge: u64) -> Vec<TierIndex> {
+    /// The tiers that may take a new unit, the best first: those with room for all of it, then by harm, then those
+    /// with nothing to evict, where the first pages may still fit, then those that are too small for all of it.
+    fn tiers_for(&mut self, unit: UnitId, length: ByteCount, index_charge: u64) -> Vec<TierIndex> {
         let need = rounded(length.get()).saturating_add(index_charge);
         let mut ranked: Vec<((u8, u64), TierIndex)> = Vec::with_capacity(self.tiers.len());
         for (position, tier) in self.tiers.iter_mut().enumerate() {
-            if !tier.takes(length, need) {
-                continue;
-            }
-            // A policy may move others about when it is asked, so it is asked only where somebody has to leave.
-            let rank = if tier.missing_bytes(need) == 0 && tier.has_inodes() {
+            let rank = if !tier.takes(unit, length, need) {
+                if !tier.takes_part(unit) {
+                    continue;
+                }
+                (3, 0)
+            } else if tier.missing_bytes(need) == 0 && tier.has_inodes() {
                 (0, 0)
             } else {
-                let last_used = tier.victim().and_then(|file| self.versions.get(&file)).map(Entry::last_used);
+                // A policy may move others about when it is asked, so it is asked only where somebody has to leave.
+                let last_used = tier.victim().and_then(|unit| self.units.get(&unit)).map(Entry::last_used);
                 last_used.map_or((2, 0), |used| (1, used))
             };
             ranked.push((rank, TierIndex(position)));
@@ -230,9 +238,9 @@ impl Index {
         let state = &mut self.tiers[tier.0];
         let mut missing = state.missing_bytes(page);
         if may_decline {
-            missing = state.missing_beside_promises(asking.newcomer.file, whole);
+            missing = state.missing_beside_promises(asking.newcomer.unit, whole);
             if missing > 0 && state.promises().lapse(tick) {
-                missing = state.missing_beside_promises(asking.newcomer.file, whole);
+                missing = state.missing_beside_promises(asking.newcomer.unit, whole);
             }
         }
         let lacks_inodes = asking.is_new && !state.has_inodes();
@@ -255,23 +263,43 @@ impl Index {
                 Room::Never
             };
         }
-        let mut actions = Vec::new();
-        let mut freed = 0;
-        while actions.len() < EVICTION_BATCH_MAX && (freed < to_evict || actions.is_empty()) {
-            let state = &mut self.tiers[tier.0];
-            let victim = if may_decline { state.victim_for(&asking.newcomer) } else { state.victim() };
-            let Some(victim) = victim else { break };
-            freed += self.versions.get(&victim).map_or(0, Entry::charge);
-            actions.extend(self.detach(victim, Reason::Evicted));
-        }
+        let actions = self.evict(tier, to_evict, may_decline, asking);
         if !actions.is_empty() {
             return Room::Evict(actions);
         }
         if may_decline { self.decline(tier, &asking) } else { Room::Never }
     }
 
+    /// Lets units go until `bytes` or a batch will be free; fewer where nobody else is to leave for `asking`.
+    fn evict(&mut self, tier: TierIndex, bytes: u64, may_decline: bool, asking: Asking) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let mut spared = Vec::new();
+        let mut freed = 0;
+        while actions.len() < EVICTION_BATCH_MAX && (freed < bytes || actions.is_empty()) {
+            let state = &mut self.tiers[tier.0];
+            let victim = if may_decline { state.victim_for(&asking.newcomer) } else { state.victim() };
+            let Some(victim) = victim else { break };
+            // A load wants all of its version at the end, so none of it makes room for the rest.
+            if asking.demand == Demand::Load && victim.file() == asking.newcomer.unit.file() {
+                state.spare(victim);
+                spared.push(victim);
+                continue;
+            }
+            freed += self.units.get(&victim).map_or(0, Entry::charge);
+            actions.extend(self.detach_unit(victim, Reason::Evicted));
+        }
+        spared.into_iter().for_each(|unit| self.tiers[tier.0].end_sparing(unit));
+        actions
+    }
+
     fn decline(&mut self, tier: TierIndex, asking: &Asking) -> Room {
         self.tiers[tier.0].declined(&asking.newcomer);
         Room::Declined
     }
+}
+
+/// What the index file of a unit takes.
+fn index_charge(wanted: &Wanted, place: &Place) -> u64 {
+    let pages = Geometry::new(place.length).page_count();
+    rounded(wanted.header_length.saturating_add(u64::from(pages) * RECORD_LENGTH as u64))
 }

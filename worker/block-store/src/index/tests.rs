@@ -1,18 +1,21 @@
 //! The index against its invariants: random walks of everything that can happen, and the rules one by one.
 
 mod admission;
+mod segments;
 
 use std::collections::BTreeSet;
 
-use forebay_types::{Incarnation, PAGE_LENGTH};
+use forebay_types::{FileId, Incarnation, PAGE_LENGTH};
 use proptest::prelude::*;
 
 use super::*;
 use crate::health::Health;
 use crate::page::PageRange;
 use crate::settings::TierKind;
+use crate::unit::Place;
 
 const MIB: u64 = 1 << 20;
+const SEGMENT_PAGES: u32 = 2;
 
 fn limits(kind: TierKind, capacity: u64) -> TierLimits {
     TierLimits {
@@ -33,7 +36,7 @@ fn wanted(counter: u64, length: u64) -> Wanted {
         file: file(counter),
         identity: IdentityDigest::from_number(0),
         length: ByteCount::new(length),
-        index_length: 1000,
+        header_length: 1000,
         demand: Demand::Read,
     }
 }
@@ -46,7 +49,7 @@ fn time(tick: i64) -> Timestamp {
     Timestamp::from_nanos(tick)
 }
 
-/// Fills all of a version, deleting at once what has to leave. `None` when there is no room.
+/// Fills all of a version, deleting at once what has to leave. Where its last page lies; `None` when there is no room.
 fn fill(index: &mut Index, wanted: &Wanted) -> Option<Location> {
     let pages = u32::try_from(wanted.length.get().div_ceil(PAGE_LENGTH).max(1)).unwrap();
     let mut location = None;
@@ -61,7 +64,7 @@ fn fill(index: &mut Index, wanted: &Wanted) -> Option<Location> {
         if slot.records.is_none() {
             index.created(slot.location.key, 64);
         }
-        assert_eq!(index.commit(slot.location.key, page(position), time(1)), Committed::Published);
+        assert_eq!(index.commit(slot.location.key, slot.page, time(1)), Committed::Published);
         location = Some(slot.location);
     }
     location
@@ -80,29 +83,36 @@ fn delete(index: &mut Index, action: Action) {
 fn check(index: &mut Index) {
     for (position, tier) in index.tiers.iter_mut().enumerate() {
         let here = |entry: &&Entry| entry.tier() == TierIndex(position);
-        let versions: Vec<&Entry> = index.versions.values().filter(here).collect();
+        let units: Vec<&Entry> = index.units.values().filter(here).collect();
         let detached: Vec<&Entry> = index.detached.values().map(|left| &left.entry).filter(here).collect();
         let sum = |entries: &[&Entry], filter: fn(&Entry) -> bool| -> u64 {
             entries.iter().filter(|entry| filter(entry)).map(|entry| entry.charge()).sum()
         };
-        let all: Vec<&Entry> = versions.iter().chain(&detached).copied().collect();
-        assert_eq!(tier.used(), sum(&all, |_| true), "each version is charged once");
+        let all: Vec<&Entry> = units.iter().chain(&detached).copied().collect();
+        assert_eq!(tier.used(), sum(&all, |_| true), "each unit is charged once");
         assert!(tier.used() <= tier.limits().capacity.get(), "the quota is kept");
         assert_eq!(tier.held(), sum(&all, |entry| entry.holds() > 0));
-        assert_eq!(tier.evictable(), sum(&versions, Entry::may_be_evicted));
+        assert_eq!(tier.evictable(), sum(&units, Entry::may_be_evicted));
         assert_eq!(tier.leaving(), sum(&detached, Entry::may_be_evicted));
-        assert_eq!(tier.versions(), all.len() as u64);
+        assert_eq!(tier.units(), all.len() as u64);
         let victim = tier.victim();
         assert_eq!(victim.is_some(), tier.evictable() > 0);
         assert_eq!(victim, tier.victim(), "asked twice the policy says the same");
-        let may_leave = |file| index.versions.get(&file).is_some_and(Entry::may_be_evicted);
+        let may_leave = |unit| index.units.get(&unit).is_some_and(Entry::may_be_evicted);
         assert!(victim.is_none_or(may_leave), "the policy chooses one that may leave");
-        let promised: Vec<FileId> = tier.promises().files().collect();
-        let is_here =
-            |file| index.versions.get(file).is_some_and(|entry| entry.tier() == TierIndex(position));
-        assert!(promised.iter().all(is_here), "room is promised only to versions that are here");
+        let promised: Vec<UnitId> = tier.promises().units().collect();
+        let is_here = |unit| index.units.get(unit).is_some_and(|entry| entry.tier() == TierIndex(position));
+        assert!(promised.iter().all(is_here), "room is promised only to units that are here");
     }
-    for entry in index.versions.values() {
+    for (unit, entry) in &index.units {
+        let is_cut = unit.segment().is_some();
+        let has_form = |(other, entry): (UnitId, &Entry)| {
+            other.segment().is_some() == is_cut && entry.has_identity(index.units[unit].identity())
+        };
+        assert!(index.units_of(unit.file()).all(has_form), "a version is cut in one way");
+        assert!(!is_cut || entry.holds() == 0, "a segment is never held");
+    }
+    for entry in index.units.values() {
         assert!(entry.holds() == 0 || (entry.is_complete() && entry.fills() == 0), "held ones are complete");
         assert!(!entry.is_disposable(), "an empty version that nobody fills has left");
         assert_eq!(entry.is_evictable, entry.may_be_evicted());
@@ -124,26 +134,36 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let counter = || 0..8_u64;
+    let counter = || 0..9_u64;
     prop_oneof![
-        8 => (counter(), 0..6_u32, prop::sample::select(vec![Demand::Read, Demand::Load]))
+        8 => (counter(), 0..8_u32, prop::sample::select(vec![Demand::Read, Demand::Load]))
             .prop_map(|(counter, page, demand)| Step::Reserve { counter, page, demand }),
         8 => (0..9_usize, prop::bool::weighted(0.9)).prop_map(|(which, is_good)| Step::EndFill { which, is_good }),
         3 => counter().prop_map(|counter| Step::Hold { counter }),
         2 => (0..9_usize).prop_map(|which| Step::Release { which }),
         1 => counter().prop_map(|counter| Step::Free { counter }),
         1 => counter().prop_map(|counter| Step::Replace { counter }),
-        2 => (counter(), 0..6_u32).prop_map(|(counter, page)| Step::Touch { counter, page }),
-        1 => (counter(), 0..6_u32).prop_map(|(counter, page)| Step::LosePage { counter, page }),
+        2 => (counter(), 0..8_u32).prop_map(|(counter, page)| Step::Touch { counter, page }),
+        1 => (counter(), 0..8_u32).prop_map(|(counter, page)| Step::LosePage { counter, page }),
         6 => (0..9_usize).prop_map(|which| Step::Perform { which }),
         1 => (0..2_usize, 0..16 * MIB).prop_map(|(tier, bytes)| Step::FreeSpace { tier, bytes }),
     ]
 }
 
+/// Length of a version of the walk: small ones, some that are cut, and one longer than both tiers together.
+fn length_of(counter: u64) -> u64 {
+    const LENGTHS: [u64; 9] = [0, 1, 110_000, MIB, MIB + 1, 2 * MIB, 3 * MIB + 77, 6 * MIB, 20 * MIB];
+    LENGTHS[usize::try_from(counter).unwrap()]
+}
+
+fn place_of(index: &Index, counter: u64, position: u32) -> Option<Place> {
+    index.place(file(counter), ByteCount::new(length_of(counter)), page(position))
+}
+
 /// The shell's side: what it was asked to do and has not reported yet.
 #[derive(Debug, Default)]
 struct Shell {
-    fills: Vec<(Slot, PageIndex)>,
+    fills: Vec<Slot>,
     holds: Vec<GenerationKey>,
     actions: Vec<Action>,
 }
@@ -153,7 +173,7 @@ impl Shell {
         for action in actions {
             if let Action::Remove(location, Reason::Evicted) = action {
                 assert!(!self.holds.contains(&location.key), "a held version was evicted");
-                let is_filled = self.fills.iter().any(|(slot, _)| slot.location == location);
+                let is_filled = self.fills.iter().any(|slot| slot.location == location);
                 assert!(!is_filled, "a version was evicted while it was being filled");
             }
             if let Action::ClearRecord(location, ..) = action {
@@ -164,18 +184,16 @@ impl Shell {
     }
 
     fn walk(&mut self, index: &mut Index, step: &Step, tick: i64) {
-        const LENGTHS: [u64; 8] = [0, 1, 110_000, MIB, MIB + 1, 2 * MIB, 3 * MIB + 77, 6 * MIB];
-        let length = |counter: u64| LENGTHS[usize::try_from(counter).unwrap()];
         match *step {
             Step::Reserve { counter, page: position, demand } => {
-                let wanted = Wanted { demand, ..wanted(counter, length(counter)) };
+                let wanted = Wanted { demand, ..wanted(counter, length_of(counter)) };
                 match index.reserve(&wanted, page(position)) {
                     Reservation::Granted(slot) => {
                         assert!(!self.holds.contains(&slot.location.key), "a held version would be written");
                         if slot.records.is_none() {
                             index.created(slot.location.key, 64);
                         }
-                        self.fills.push((slot, page(position)));
+                        self.fills.push(slot);
                     }
                     Reservation::First(actions) => self.asked(actions),
                     Reservation::Wait => assert!(!self.actions.is_empty(), "nobody could end the waiting"),
@@ -183,14 +201,14 @@ impl Shell {
                 }
             }
             Step::EndFill { which, is_good } if which < self.fills.len() => {
-                let (slot, page) = self.fills.swap_remove(which);
+                let slot = self.fills.swap_remove(which);
                 let actions = if is_good {
-                    match index.commit(slot.location.key, page, time(tick)) {
+                    match index.commit(slot.location.key, slot.page, time(tick)) {
                         Committed::Published => Vec::new(),
                         Committed::Superseded(actions) => actions,
                     }
                 } else {
-                    index.abort(slot.location.key, page)
+                    index.abort(slot.location.key, slot.page)
                 };
                 self.asked(actions);
             }
@@ -210,12 +228,19 @@ impl Shell {
                 let action = index.refuse_other(file(counter), IdentityDigest::from_number(9));
                 self.asked(action);
             }
-            Step::Touch { counter, page: position } => index.touch(file(counter), page(position)),
+            Step::Touch { counter, page: position } => {
+                if let Some(place) = place_of(index, counter, position) {
+                    index.touch(place.unit, place.page);
+                }
+            }
             Step::LosePage { counter, page: position } => {
-                let current =
-                    index.versions.get(&file(counter)).map(|entry| entry.location(file(counter)).key);
-                let actions = current.map(|key| index.lose_page(key, page(position)));
-                self.asked(actions.into_iter().flatten());
+                if let Some(place) = place_of(index, counter, position)
+                    && let Some(entry) = index.units.get(&place.unit)
+                {
+                    let key = entry.location(place.unit).key;
+                    let actions = index.lose_page(key, place.page);
+                    self.asked(actions);
+                }
             }
             Step::Perform { which } if which < self.actions.len() => match self.actions.swap_remove(which) {
                 Action::Remove(location, _) => index.removed(location.key),
@@ -233,8 +258,8 @@ impl Shell {
 
     /// Ends all that is open.
     fn finish(mut self, index: &mut Index) {
-        for (slot, page) in std::mem::take(&mut self.fills) {
-            let actions = index.abort(slot.location.key, page);
+        for slot in std::mem::take(&mut self.fills) {
+            let actions = index.abort(slot.location.key, slot.page);
             self.asked(actions);
         }
         std::mem::take(&mut self.holds).into_iter().for_each(|key| index.release(key));
@@ -252,7 +277,7 @@ impl Shell {
 
 /// By the policy that lets everybody in, oldest first: the rules of the index are clearest with it.
 fn index_of(tiers: Vec<TierLimits>) -> Index {
-    Index::new(tiers, Eviction::Lru)
+    Index::new(tiers, SEGMENT_PAGES, Eviction::Lru)
 }
 
 fn two_tiers() -> Index {
@@ -267,8 +292,9 @@ proptest! {
         eviction in prop::sample::select(Eviction::ALL.to_vec()),
         steps in prop::collection::vec(step(), 1..200),
     ) {
-        let tiers = vec![limits(TierKind::Ram, 8 * MIB), limits(TierKind::Disk, 9 * MIB)];
-        let mut index = Index::new(tiers, eviction);
+        let cutting = |limits| TierLimits { whole_file_max: ByteCount::new(3 * MIB), ..limits };
+        let tiers = [limits(TierKind::Ram, 8 * MIB), limits(TierKind::Disk, 9 * MIB)].map(cutting);
+        let mut index = Index::new(tiers.into(), SEGMENT_PAGES, eviction);
         let mut shell = Shell::default();
         for (tick, step) in steps.iter().enumerate() {
             shell.walk(&mut index, step, i64::try_from(tick).unwrap());
@@ -281,7 +307,7 @@ proptest! {
 }
 
 #[test]
-#[should_panic(expected = "each version is charged once")]
+#[should_panic(expected = "each unit is charged once")]
 fn the_check_catches_a_wrong_charge() {
     let mut index = two_tiers();
     fill(&mut index, &wanted(1, 100)).unwrap();
@@ -303,7 +329,7 @@ fn a_new_version_goes_to_ram_then_to_disk_then_where_it_does_least_harm() {
     let mut index = index_of(vec![limits(TierKind::Ram, 5 * MIB), limits(TierKind::Disk, 5 * MIB)]);
     assert_eq!(fill(&mut index, &wanted(1, 4 * MIB)).unwrap().tier, TierIndex(0));
     assert_eq!(fill(&mut index, &wanted(2, 4 * MIB)).unwrap().tier, TierIndex(1));
-    index.touch(file(1), page(0));
+    index.touch(UnitId::whole(file(1)), page(0));
     assert_eq!(
         fill(&mut index, &wanted(3, 4 * MIB)).unwrap().tier,
         TierIndex(1),
@@ -376,13 +402,13 @@ fn a_hold_of_what_left_or_of_a_tier_that_is_held_for_the_most_part_may_not_rest(
     let held = [1, 2, 3].map(|counter| hold(&mut index, counter).unwrap());
     assert_eq!(held.map(|held| held.may_rest), [true, true, false]);
     assert!(!index.take_wants_back());
-    let removed = index.detach(file(1), Reason::Freed).unwrap();
+    let removed = index.detach(file(1), Reason::Freed);
     assert!(!index.may_rest(held[0].location.key) && index.take_wants_back());
-    delete(&mut index, removed);
+    removed.into_iter().for_each(|action| delete(&mut index, action));
     assert!(index.may_rest(held[1].location.key));
     // What was not held may go without a word.
     fill(&mut index, &wanted(6, 1000)).unwrap();
-    index.detach(file(6), Reason::Freed).unwrap();
+    assert_eq!(index.detach(file(6), Reason::Freed).len(), 1);
     assert!(!index.take_wants_back());
     assert_eq!(hold(&mut index, 4), None, "too much is held");
     assert!(!index.may_rest(held[1].location.key) && index.take_wants_back());
@@ -442,7 +468,7 @@ fn trust_ends_when_the_file_has_another_change_time() {
     let mut index = two_tiers();
     let key = fill(&mut index, &wanted(1, 2 * MIB)).unwrap().key;
     let pages = PageRange { first: page(0), count: 2 };
-    let trusted = |index: &Index| index.lookup(file(1), pages).unwrap().trusted;
+    let trusted = |index: &Index| index.lookup(UnitId::whole(file(1)), pages).unwrap().trusted;
     assert_eq!(trusted(&index), None, "of two pages one may have been changed before the other was written");
     index.mark_verified(key, [page(0), page(1)].into_iter(), time(1));
     assert_eq!(trusted(&index), Some(time(1)));
@@ -459,8 +485,8 @@ fn generations_of_one_version_never_share_a_name() {
     for _ in 0..3 {
         let location = fill(&mut index, &wanted(1, 10)).unwrap();
         assert!(seen.insert(location.key));
-        let action = index.detach(file(1), Reason::Freed).unwrap();
-        delete(&mut index, action);
+        let actions = index.detach(file(1), Reason::Freed);
+        actions.into_iter().for_each(|action| delete(&mut index, action));
     }
 }
 

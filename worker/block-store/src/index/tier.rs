@@ -1,8 +1,8 @@
-//! One tier in the index: its limits, what it is charged, and the versions that may be evicted from it.
+//! One tier in the index: its limits, what it is charged, and the units that may be evicted from it.
 
 use std::collections::BTreeSet;
 
-use forebay_types::{ByteCount, FileId};
+use forebay_types::ByteCount;
 
 use super::entry::Entry;
 use super::promises::Promises;
@@ -10,9 +10,10 @@ use crate::eviction::{EvictionPolicy, Newcomer};
 use crate::limits::{HELD_PERCENT_MAX, RESTING_PERCENT_MAX};
 use crate::page::PageIndex;
 use crate::settings::TierKind;
+use crate::unit::UnitId;
 
-/// Files of one version: data and index.
-const FILES_PER_VERSION: u64 = 2;
+/// Files of one unit: data and index.
+const FILES_PER_UNIT: u64 = 2;
 
 /// What a tier may take.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +22,7 @@ pub struct TierLimits {
     pub kind: TierKind,
     /// Its quota.
     pub capacity: ByteCount,
-    /// The longest version that it takes.
+    /// The longest version that it takes whole.
     pub whole_file_max: ByteCount,
     /// Bytes that its file system keeps free.
     pub free_bytes_floor: ByteCount,
@@ -36,9 +37,9 @@ pub(super) struct TierState {
     ceiling: u64,
     /// What the file system had free beyond the floors when it was last looked at; 0 also when inodes were short.
     free: Option<u64>,
-    /// How many versions there may be now, by the file system's inodes.
-    versions_max: u64,
-    /// All that is charged: versions and detached generations.
+    /// How many units there may be now, by the file system's inodes.
+    units_max: u64,
+    /// All that is charged: units and detached generations.
     used: u64,
     /// The part of `used` that may not have been written yet.
     in_flight: u64,
@@ -48,16 +49,16 @@ pub(super) struct TierState {
     held: u64,
     /// The part of `used` that the policy can give.
     evictable: u64,
-    /// Versions and detached generations.
-    versions: u64,
-    /// Whether new versions and pages may come.
+    /// Units and detached generations.
+    units: u64,
+    /// Whether new units and pages may come.
     is_open: bool,
     /// Somebody had to leave, or could not be held, a while ago: holds that nobody uses are in the way.
     crowded: bool,
     /// How many holds were granted since.
     granted_since_crowded: u64,
-    /// The complete versions that the policy can give, by when they were verified last: what the scrubber may read.
-    checks: BTreeSet<(u64, FileId)>,
+    /// The complete units that the policy can give, by when they were verified last: what the scrubber may read.
+    checks: BTreeSet<(u64, UnitId)>,
     /// Empty where the policy lets everybody in.
     promises: Promises,
     policy: Box<dyn EvictionPolicy>,
@@ -69,13 +70,13 @@ impl TierState {
             limits,
             ceiling: limits.capacity.get(),
             free: None,
-            versions_max: u64::MAX,
+            units_max: u64::MAX,
             used: 0,
             in_flight: 0,
             leaving: 0,
             held: 0,
             evictable: 0,
-            versions: 0,
+            units: 0,
             is_open: true,
             crowded: false,
             granted_since_crowded: 0,
@@ -109,8 +110,8 @@ impl TierState {
         self.evictable
     }
 
-    pub(super) const fn versions(&self) -> u64 {
-        self.versions
+    pub(super) const fn units(&self) -> u64 {
+        self.units
     }
 
     pub(super) const fn is_open(&self) -> bool {
@@ -126,9 +127,15 @@ impl TierState {
         self.limits.free_inodes_floor = inodes;
     }
 
-    /// Whether a version that takes so much may be put here, whoever has to leave.
-    pub(super) fn takes(&self, length: ByteCount, need: u64) -> bool {
-        self.is_open && length <= self.limits.whole_file_max && need <= self.limits.capacity.get()
+    /// Whether all of a unit that takes so much may be put here, whoever has to leave.
+    pub(super) fn takes(&self, unit: UnitId, length: ByteCount, need: u64) -> bool {
+        let is_fit = unit.segment().is_some() || length <= self.limits.whole_file_max;
+        self.is_open && is_fit && need <= self.limits.capacity.get()
+    }
+
+    /// Whether a part of a unit may be put here, where there is no room for all of it.
+    pub(super) const fn takes_part(&self, unit: UnitId) -> bool {
+        self.is_open && unit.segment().is_some()
     }
 
     /// How many bytes must leave before `need` more fit.
@@ -136,14 +143,14 @@ impl TierState {
         self.used.saturating_add(need).saturating_sub(self.ceiling)
     }
 
-    /// As [`TierState::missing_bytes`], with what is promised to others than `file` kept free.
-    pub(super) fn missing_beside_promises(&self, file: FileId, need: u64) -> u64 {
-        self.missing_bytes(need.saturating_add(self.promises.beside(file)))
+    /// As [`TierState::missing_bytes`], with what is promised to others than `unit` kept free.
+    pub(super) fn missing_beside_promises(&self, unit: UnitId, need: u64) -> u64 {
+        self.missing_bytes(need.saturating_add(self.promises.beside(unit)))
     }
 
-    /// Whether one more version finds inodes.
+    /// Whether one more unit finds inodes.
     pub(super) const fn has_inodes(&self) -> bool {
-        self.versions < self.versions_max
+        self.units < self.units_max
     }
 
     pub(super) const fn charge(&mut self, bytes: u64) {
@@ -172,7 +179,7 @@ impl TierState {
     /// A generation's files are gone.
     pub(super) const fn left(&mut self, bytes: u64) {
         self.used -= bytes;
-        self.versions -= 1;
+        self.units -= 1;
     }
 
     /// Takes `bytes` as held, if the tier may hold so much.
@@ -195,11 +202,11 @@ impl TierState {
         !std::mem::replace(&mut self.crowded, true)
     }
 
-    /// A hold was granted. Once as many were as there are versions, all that is in use fits: about an epoch went by
+    /// A hold was granted. Once as many were as there are units, all that is in use fits: about an epoch went by
     /// in which nobody had to leave.
     pub(super) const fn granted_hold(&mut self) {
         self.granted_since_crowded += 1;
-        if self.granted_since_crowded > self.versions {
+        if self.granted_since_crowded > self.units {
             self.crowded = false;
         }
     }
@@ -223,9 +230,9 @@ impl TierState {
     pub(super) fn set_free_space(&mut self, bytes: u64, inodes: Option<u64>) {
         let room = bytes.saturating_sub(self.limits.free_bytes_floor.get());
         self.ceiling = (self.used - self.in_flight).saturating_add(room).min(self.limits.capacity.get());
-        self.versions_max = inodes.map_or(u64::MAX, |inodes| {
-            let room = inodes.saturating_sub(self.limits.free_inodes_floor) / FILES_PER_VERSION;
-            self.versions.saturating_add(room)
+        self.units_max = inodes.map_or(u64::MAX, |inodes| {
+            let room = inodes.saturating_sub(self.limits.free_inodes_floor) / FILES_PER_UNIT;
+            self.units.saturating_add(room)
         });
         self.free = Some(if self.has_inodes() { room } else { 0 });
     }
@@ -235,13 +242,22 @@ impl TierState {
     }
 
     /// Who leaves next if somebody has to.
-    pub(super) fn victim(&mut self) -> Option<FileId> {
+    pub(super) fn victim(&mut self) -> Option<UnitId> {
         self.policy.victim()
     }
 
     /// Who leaves next for a read.
-    pub(super) fn victim_for(&mut self, newcomer: &Newcomer) -> Option<FileId> {
+    pub(super) fn victim_for(&mut self, newcomer: &Newcomer) -> Option<UnitId> {
         self.policy.victim_for(newcomer)
+    }
+
+    /// Keeps the policy from choosing a victim of its own again, until [`TierState::end_sparing`].
+    pub(super) fn spare(&mut self, victim: UnitId) {
+        self.policy.park(victim);
+    }
+
+    pub(super) fn end_sparing(&mut self, unit: UnitId) {
+        self.policy.unpark(unit);
     }
 
     pub(super) fn declined(&mut self, newcomer: &Newcomer) {
@@ -256,67 +272,67 @@ impl TierState {
         &mut self.promises
     }
 
-    /// The version begins to exist here, and cannot leave yet.
-    pub(super) fn came(&mut self, file: FileId, length: ByteCount) {
-        self.versions += 1;
-        self.policy.insert(file, length);
+    /// The unit begins to exist here, and cannot leave yet.
+    pub(super) fn came(&mut self, unit: UnitId, length: ByteCount) {
+        self.units += 1;
+        self.policy.insert(unit, length);
     }
 
-    /// The version is not this tier's any more, though its files may still be.
-    pub(super) fn detached(&mut self, file: FileId, entry: &mut Entry) {
-        self.unshelve(file, entry);
-        self.promises.end(file);
-        self.policy.remove(file);
+    /// The unit is not this tier's any more, though its files may still be.
+    pub(super) fn detached(&mut self, unit: UnitId, entry: &mut Entry) {
+        self.unshelve(unit, entry);
+        self.promises.end(unit);
+        self.policy.remove(unit);
     }
 
-    pub(super) fn touch(&mut self, file: FileId, page: PageIndex) {
-        self.policy.touch(file, page);
+    pub(super) fn touch(&mut self, unit: UnitId, page: PageIndex) {
+        self.policy.touch(unit, page);
     }
 
-    /// Lets the policy choose the version or not, as its state asks for. Its charge must not change while it may.
-    pub(super) fn reshelve(&mut self, file: FileId, entry: &mut Entry) {
+    /// Lets the policy choose the unit or not, as its state asks for. Its charge must not change while it may.
+    pub(super) fn reshelve(&mut self, unit: UnitId, entry: &mut Entry) {
         match (entry.is_evictable, entry.may_be_evicted()) {
             (false, true) => {
-                self.policy.unpark(file);
+                self.policy.unpark(unit);
                 self.evictable += entry.charge();
                 entry.is_evictable = true;
-                self.shelve_check(file, entry);
+                self.shelve_check(unit, entry);
             }
-            (true, false) => self.unshelve(file, entry),
+            (true, false) => self.unshelve(unit, entry),
             (true, true) | (false, false) => {}
         }
     }
 
-    pub(super) fn rested(&mut self, file: FileId) {
-        self.policy.rested(file);
+    pub(super) fn rested(&mut self, unit: UnitId) {
+        self.policy.rested(unit);
     }
 
-    /// Keeps the policy from choosing the version.
-    pub(super) fn unshelve(&mut self, file: FileId, entry: &mut Entry) {
+    /// Keeps the policy from choosing the unit.
+    pub(super) fn unshelve(&mut self, unit: UnitId, entry: &mut Entry) {
         if entry.is_evictable {
-            self.policy.park(file);
+            self.policy.park(unit);
             self.evictable -= entry.charge();
-            self.unshelve_check(file, entry);
+            self.unshelve_check(unit, entry);
             entry.is_evictable = false;
         }
     }
 
-    /// Lets the scrubber choose the version, if nobody uses it and it is complete.
-    pub(super) fn shelve_check(&mut self, file: FileId, entry: &Entry) {
+    /// Lets the scrubber choose the unit, if nobody uses it and it is complete.
+    pub(super) fn shelve_check(&mut self, unit: UnitId, entry: &Entry) {
         if entry.is_evictable && entry.is_complete() {
-            self.checks.insert((entry.checked(), file));
+            self.checks.insert((entry.checked(), unit));
         }
     }
 
-    /// Keeps the scrubber from choosing the version.
-    pub(super) fn unshelve_check(&mut self, file: FileId, entry: &Entry) {
+    /// Keeps the scrubber from choosing the unit.
+    pub(super) fn unshelve_check(&mut self, unit: UnitId, entry: &Entry) {
         if entry.is_evictable {
-            self.checks.remove(&(entry.checked(), file));
+            self.checks.remove(&(entry.checked(), unit));
         }
     }
 
-    /// The version that was verified longest ago, and when that was.
-    pub(super) fn next_to_check(&self) -> Option<(u64, FileId)> {
+    /// The unit that was verified longest ago, and when that was.
+    pub(super) fn next_to_check(&self) -> Option<(u64, UnitId)> {
         self.checks.first().copied()
     }
 }

@@ -3,7 +3,7 @@
 use forebay_types::ClusterId;
 use thiserror::Error;
 
-use super::{FORMAT_VERSION, u32_at};
+use super::{FORMAT_SEGMENTS, FORMAT_WHOLE, u32_at};
 
 const MAGIC: &[u8; 8] = b"FOREBAYC";
 /// Magic, version, cluster id, CRC32C.
@@ -14,6 +14,8 @@ const CHECKSUM_OFFSET: usize = FORMAT_FILE_LENGTH - 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FormatFile {
     pub(crate) cluster: ClusterId,
+    /// Whether there may be segments: whoever knows format 1 only must not use the directory then.
+    pub(crate) has_segments: bool,
 }
 
 /// Why the bytes are no format file of this version.
@@ -29,7 +31,8 @@ impl FormatFile {
     pub(crate) fn encode(self) -> [u8; FORMAT_FILE_LENGTH] {
         let mut bytes = [0; FORMAT_FILE_LENGTH];
         bytes[..8].copy_from_slice(MAGIC);
-        bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        let format = if self.has_segments { FORMAT_SEGMENTS } else { FORMAT_WHOLE };
+        bytes[8..12].copy_from_slice(&format.to_le_bytes());
         bytes[12..CHECKSUM_OFFSET].copy_from_slice(self.cluster.bytes());
         let checksum = crc32c::crc32c(&bytes[..CHECKSUM_OFFSET]);
         bytes[CHECKSUM_OFFSET..].copy_from_slice(&checksum.to_le_bytes());
@@ -43,12 +46,13 @@ impl FormatFile {
         if !bytes.starts_with(MAGIC) || crc32c::crc32c(&bytes[..CHECKSUM_OFFSET]) != checksum {
             return Err(FormatFileError::Damaged);
         }
-        match u32_at(bytes, 8).ok_or(FormatFileError::Damaged)? {
-            FORMAT_VERSION => {}
+        let has_segments = match u32_at(bytes, 8).ok_or(FormatFileError::Damaged)? {
+            FORMAT_WHOLE => false,
+            FORMAT_SEGMENTS => true,
             version => return Err(FormatFileError::UnknownVersion(version)),
-        }
+        };
         let cluster = bytes[12..].first_chunk().copied().ok_or(FormatFileError::Damaged)?;
-        Ok(Self { cluster: ClusterId::new(cluster) })
+        Ok(Self { cluster: ClusterId::new(cluster), has_segments })
     }
 }
 
@@ -56,7 +60,15 @@ impl FormatFile {
 mod tests {
     use super::*;
 
-    const FILE: FormatFile = FormatFile { cluster: ClusterId::new([7; 16]) };
+    const FILE: FormatFile = FormatFile { cluster: ClusterId::new([7; 16]), has_segments: false };
+
+    #[test]
+    fn a_directory_is_of_format_1_before_its_first_segment_and_of_format_2_then() {
+        for (has_segments, format) in [(false, 1), (true, 2)] {
+            let file = FormatFile { has_segments, ..FILE };
+            assert_eq!((FormatFile::decode(&file.encode()), file.encode()[8]), (Ok(file), format));
+        }
+    }
 
     #[test]
     fn every_flipped_byte_and_every_cut_is_found() {

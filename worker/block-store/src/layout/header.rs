@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0   magic "FOREBAYI"
-//! 8   format version, u32
+//! 8   format, u32: 1 a whole version, 2 a segment
 //! 12  length L of the body, u32
 //! 16  the body, postcard
 //! 16+L  CRC32C of all before, u32
@@ -16,11 +16,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::record::RECORD_LENGTH;
-use super::{FORMAT_VERSION, Generation, GenerationKey, u32_at};
+use super::{FORMAT_SEGMENTS, FORMAT_WHOLE, Generation, GenerationKey, u32_at};
 use crate::io::{read_at, read_once};
 use crate::limits::HEADER_LENGTH_MAX;
-use crate::page::{Geometry, PageIndex};
+use crate::page::PageIndex;
 use crate::source::{IdentityDigest, VersionSource};
+use crate::unit::UnitId;
 
 const MAGIC: &[u8; 8] = b"FOREBAYI";
 /// Covers the header and the records of a small file in one read.
@@ -36,8 +37,11 @@ pub(crate) struct IndexHeader {
     pub(crate) key: GenerationKey,
     /// URI of the content, as bytes.
     pub(crate) uri: Vec<u8>,
+    /// Of the whole version.
     pub(crate) fingerprint: Fingerprint,
     pub(crate) block_length: ByteCount,
+    /// Length of all segments of the version but the last; `None`: it is not cut.
+    pub(crate) segment_length: Option<ByteCount>,
 }
 
 /// Why the bytes are no header.
@@ -49,7 +53,7 @@ pub(crate) enum HeaderError {
     TooLong(usize),
 }
 
-/// The body's fields in their order on disk: a change of them is a new format version.
+/// The body's fields in their order on disk: a change of them is a new format.
 #[derive(Serialize, Deserialize)]
 struct Body {
     cluster: ClusterId,
@@ -60,14 +64,27 @@ struct Body {
     block_length: ByteCount,
 }
 
+/// What follows the body of a segment's header.
+#[derive(Serialize, Deserialize)]
+struct SegmentBody {
+    number: u32,
+    length: ByteCount,
+}
+
 impl IndexHeader {
-    pub(crate) fn new(cluster: ClusterId, key: GenerationKey, source: &VersionSource<'_>) -> Self {
+    pub(crate) fn new(
+        cluster: ClusterId,
+        key: GenerationKey,
+        source: &VersionSource<'_>,
+        segment_length: ByteCount,
+    ) -> Self {
         Self {
             cluster,
             key,
             uri: source.uri(),
             fingerprint: source.descriptor.fingerprint.clone(),
             block_length: source.descriptor.block_length,
+            segment_length: key.unit.segment().map(|_| segment_length),
         }
     }
 
@@ -79,13 +96,20 @@ impl IndexHeader {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, HeaderError> {
         let body = Body {
             cluster: self.cluster,
-            file: self.key.file,
+            file: self.key.unit.file(),
             generation: self.key.generation.get(),
             uri: self.uri.clone(),
             fingerprint: self.fingerprint.clone(),
             block_length: self.block_length,
         };
-        let body = postcard::to_stdvec(&body).map_err(|_| HeaderError::Damaged)?;
+        let segment = self.key.unit.segment().zip(self.segment_length);
+        let segment = segment.map(|(number, length)| SegmentBody { number, length });
+        let format = if segment.is_some() { FORMAT_SEGMENTS } else { FORMAT_WHOLE };
+        let body = match segment {
+            None => postcard::to_stdvec(&body),
+            Some(segment) => postcard::to_stdvec(&(body, segment)),
+        };
+        let body = body.map_err(|_| HeaderError::Damaged)?;
         let end = BODY_OFFSET + body.len() + CHECKSUM_LENGTH;
         let length = u32::try_from(body.len()).map_err(|_| HeaderError::TooLong(end))?;
         if end > HEADER_LENGTH_MAX {
@@ -93,7 +117,7 @@ impl IndexHeader {
         }
         let mut bytes = Vec::with_capacity(end.next_multiple_of(RECORDS_ALIGNMENT));
         bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&format.to_le_bytes());
         bytes.extend_from_slice(&length.to_le_bytes());
         bytes.extend_from_slice(&body);
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
@@ -111,23 +135,35 @@ impl IndexHeader {
         let body_end = BODY_OFFSET + length;
         let checked = bytes.get(..body_end).ok_or(damaged)?;
         let checksum = u32_at(bytes, body_end).ok_or(damaged)?;
-        if crc32c::crc32c(checked) != checksum || u32_at(bytes, 8) != Some(FORMAT_VERSION) {
+        if crc32c::crc32c(checked) != checksum {
             return Err(damaged);
         }
-        let body: Body = postcard::from_bytes(&checked[BODY_OFFSET..]).map_err(|_| damaged)?;
+        let (body, segment): (Body, Option<SegmentBody>) = match u32_at(bytes, 8) {
+            Some(FORMAT_WHOLE) => (postcard::from_bytes(&checked[BODY_OFFSET..]).map_err(|_| damaged)?, None),
+            Some(FORMAT_SEGMENTS) => {
+                let (body, segment) = postcard::from_bytes(&checked[BODY_OFFSET..]).map_err(|_| damaged)?;
+                (body, Some(segment))
+            }
+            _ => return Err(damaged),
+        };
+        let unit = match &segment {
+            None => UnitId::whole(body.file),
+            Some(segment) => UnitId::segment_of(body.file, segment.number).ok_or(damaged)?,
+        };
         let records = (body_end + CHECKSUM_LENGTH).next_multiple_of(RECORDS_ALIGNMENT);
         let header = Self {
             cluster: body.cluster,
-            key: GenerationKey { file: body.file, generation: Generation::new(body.generation) },
+            key: GenerationKey { unit, generation: Generation::new(body.generation) },
             uri: body.uri,
             fingerprint: body.fingerprint,
             block_length: body.block_length,
+            segment_length: segment.map(|segment| segment.length),
         };
         Ok((header, records as u64))
     }
 
-    /// Most bytes that the index file of `source` will have, whatever its generation.
-    pub(crate) fn file_length_max(source: &VersionSource<'_>) -> u64 {
+    /// Most bytes that the header of a unit of `source` will have, whatever its generation.
+    pub(crate) fn length_max(source: &VersionSource<'_>) -> u64 {
         // Numbers take at most ten bytes each in postcard; there are fewer than sixteen of them.
         const NUMBERS: usize = 16 * 10;
         let fingerprint = &source.descriptor.fingerprint;
@@ -136,9 +172,7 @@ impl IndexHeader {
             + source.descriptor.key.as_bytes().len()
             + text(&fingerprint.tag)
             + text(&fingerprint.version_id);
-        let header = BODY_OFFSET + 16 + NUMBERS + strings + CHECKSUM_LENGTH + RECORDS_ALIGNMENT;
-        let pages = Geometry::new(source.descriptor.length()).page_count();
-        header as u64 + u64::from(pages) * RECORD_LENGTH as u64
+        (BODY_OFFSET + 16 + NUMBERS + strings + CHECKSUM_LENGTH + RECORDS_ALIGNMENT) as u64
     }
 }
 
@@ -169,13 +203,12 @@ mod tests {
 
     use super::*;
 
+    const FILE: FileId = FileId { incarnation: Incarnation::new(2), counter: 77 };
+
     fn header() -> IndexHeader {
         IndexHeader {
             cluster: ClusterId::new([9; 16]),
-            key: GenerationKey {
-                file: FileId { incarnation: Incarnation::new(2), counter: 77 },
-                generation: Generation::new(5),
-            },
+            key: GenerationKey { unit: UnitId::whole(FILE), generation: Generation::new(5) },
             uri: b"file:///data/\xff\xfe".to_vec(),
             fingerprint: Fingerprint {
                 tag: Some("abc".into()),
@@ -185,19 +218,32 @@ mod tests {
                 local: Some(LocalIdentity { device: 1, inode: 2, changed: Timestamp::from_nanos(4) }),
             },
             block_length: ByteCount::new(64 << 20),
+            segment_length: None,
         }
+    }
+
+    fn segment_header() -> IndexHeader {
+        let key = GenerationKey { unit: UnitId::segment_of(FILE, 3).unwrap(), ..header().key };
+        IndexHeader { key, segment_length: Some(ByteCount::new(1 << 30)), ..header() }
     }
 
     #[test]
     fn a_header_is_read_as_it_was_written() {
-        let bytes = header().encode().unwrap();
-        let (read, records) = IndexHeader::decode(&bytes).unwrap();
-        assert_eq!((read, records), (header(), bytes.len() as u64));
+        for header in [header(), segment_header()] {
+            let bytes = header.encode().unwrap();
+            let (read, records) = IndexHeader::decode(&bytes).unwrap();
+            assert_eq!((read, records), (header, bytes.len() as u64));
+        }
     }
 
     #[test]
     fn every_flipped_byte_and_every_cut_is_found() {
-        let bytes = header().encode().unwrap();
+        every_change_is_found(&header());
+        every_change_is_found(&segment_header());
+    }
+
+    fn every_change_is_found(header: &IndexHeader) {
+        let bytes = header.encode().unwrap();
         let length = u32_at(&bytes, 12).unwrap() as usize;
         let end = BODY_OFFSET + length + CHECKSUM_LENGTH;
         for position in 0..end {
@@ -210,13 +256,15 @@ mod tests {
 
     #[test]
     fn the_format_does_not_change_unnoticed() {
-        // Whoever has to change this number has changed the format, and must raise `FORMAT_VERSION`.
+        // Whoever has to change one of these numbers has changed its format, and must give it a new number.
         let bytes = header().encode().unwrap();
-        assert_eq!((bytes.len(), crc32c::crc32c(&bytes)), (128, 0x5935_d788));
+        assert_eq!((bytes.len(), crc32c::crc32c(&bytes), bytes[8]), (128, 0x5935_d788, 1));
+        let bytes = segment_header().encode().unwrap();
+        assert_eq!((bytes.len(), crc32c::crc32c(&bytes), bytes[8]), (128, 0xfa79_3b27, 2));
     }
 
     #[test]
-    fn the_longest_index_file_is_foreseen() {
+    fn the_longest_header_is_foreseen() {
         use forebay_types::{MountId, UnderStoreKey, VersionDescriptor};
         let extreme = Timestamp::from_nanos(i64::MIN);
         let local = LocalIdentity { device: u64::MAX, inode: u64::MAX, changed: extreme };
@@ -235,12 +283,12 @@ mod tests {
             block_length: ByteCount::new(u64::MAX),
         };
         let source = VersionSource { descriptor: &descriptor, mount_uri: "s3://bucket" };
-        let key = GenerationKey { file, generation: Generation::new(u64::MAX) };
-        let records =
-            IndexHeader::new(ClusterId::new([0xff; 16]), key, &source).encode().unwrap().len() as u64;
-        let pages = Geometry::new(descriptor.length()).page_count();
-        let length = record_offset(records, PageIndex::new(pages));
-        let foreseen = IndexHeader::file_length_max(&source);
+        let unit = UnitId::segment_of(file, u32::MAX - 1).unwrap();
+        let key = GenerationKey { unit, generation: Generation::new(u64::MAX) };
+        let extreme_length = ByteCount::new(u64::MAX);
+        let header = IndexHeader::new(ClusterId::new([0xff; 16]), key, &source, extreme_length);
+        let length = header.encode().unwrap().len() as u64;
+        let foreseen = IndexHeader::length_max(&source);
         assert!((length..length + 512).contains(&foreseen), "{foreseen} foreseen, {length} needed");
     }
 

@@ -5,7 +5,7 @@
 //! 1   how many granules the page has, u8
 //! 2   zero, u16
 //! 4   CRC32C of each granule, 16 x u32; zero beyond the last
-//! 68  CRC32C of bytes 0 to 68, begun with a seed of file, generation and page
+//! 68  CRC32C of bytes 0 to 68, begun with a seed of unit, generation and page
 //! ```
 //!
 //! All zeroes, as a sparse file has them, mean absent. The seed makes a record of another page or file, as a disk
@@ -36,8 +36,12 @@ pub(crate) struct RecordSeed(u32);
 
 impl RecordSeed {
     pub(crate) fn of(key: GenerationKey) -> Self {
-        let mut seed = crc32c::crc32c(&key.file.incarnation.get().to_le_bytes());
-        seed = crc32c::crc32c_append(seed, &key.file.counter.to_le_bytes());
+        let file = key.unit.file();
+        let mut seed = crc32c::crc32c(&file.incarnation.get().to_le_bytes());
+        seed = crc32c::crc32c_append(seed, &file.counter.to_le_bytes());
+        if let Some(segment) = key.unit.segment() {
+            seed = crc32c::crc32c_append(seed, &segment.to_le_bytes());
+        }
         Self(crc32c::crc32c_append(seed, &key.generation.get().to_le_bytes()))
     }
 
@@ -95,10 +99,20 @@ mod tests {
 
     use super::super::Generation;
     use super::*;
+    use crate::unit::UnitId;
+
+    fn file(counter: u64) -> FileId {
+        FileId { incarnation: Incarnation::new(1), counter }
+    }
 
     fn seed(counter: u64, generation: u64) -> RecordSeed {
-        let file = FileId { incarnation: Incarnation::new(1), counter };
-        RecordSeed::of(GenerationKey { file, generation: Generation::new(generation) })
+        let unit = UnitId::whole(file(counter));
+        RecordSeed::of(GenerationKey { unit, generation: Generation::new(generation) })
+    }
+
+    fn seed_of_segment(number: u32) -> RecordSeed {
+        let unit = UnitId::segment_of(file(1), number).unwrap();
+        RecordSeed::of(GenerationKey { unit, generation: Generation::new(1) })
     }
 
     #[test]
@@ -125,22 +139,27 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_another_page_file_or_generation_is_damaged() {
+    fn a_record_of_another_page_unit_or_generation_is_damaged() {
         let page = PageIndex::new(0);
         let bytes = PageRecord::encode_present(seed(1, 1), page, &[5; 16]);
         for (seed, page, granules) in [
             (seed(2, 1), page, 16),
             (seed(1, 2), page, 16),
+            (seed_of_segment(0), page, 16),
             (seed(1, 1), PageIndex::new(1), 16),
             (seed(1, 1), page, 15),
         ] {
             assert_eq!(PageRecord::decode(&bytes, seed, page, granules), PageRecord::Damaged);
         }
+        let bytes = PageRecord::encode_present(seed_of_segment(0), page, &[5; 16]);
+        for seed in [seed(1, 1), seed_of_segment(1)] {
+            assert_eq!(PageRecord::decode(&bytes, seed, page, 16), PageRecord::Damaged);
+        }
     }
 
     #[test]
     fn the_format_does_not_change_unnoticed() {
-        // Whoever has to change this number has changed the format, and must raise `FORMAT_VERSION`.
+        // Whoever has to change this number has changed the formats, and must raise their numbers.
         let bytes = PageRecord::encode_present(seed(1, 1), PageIndex::new(3), &[5, 6]);
         assert_eq!(crc32c::crc32c(&bytes), 0x5b57_f3a1);
     }

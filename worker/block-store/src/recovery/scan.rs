@@ -1,29 +1,29 @@
-//! Reading one folder of a tier: which files are a version's, and what their index file says of them.
+//! Reading one folder of a tier: which files are a unit's, and what their index file says of them.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 
 use forebay_types::limits::FILE_LENGTH_MAX;
-use forebay_types::{ClusterId, Timestamp};
+use forebay_types::{ByteCount, Timestamp};
 use rustix::fs::{Dir, FileType};
 
-use super::{RecoveryReport, drop_files};
+use super::{Owner, RecoveryReport, drop_files};
 use crate::directory::TierDirectory;
 use crate::index::{Location, Restored, TierIndex};
 use crate::io::{
     open_directory, open_for_changing, open_for_reading, read_at, set_length, state_at, state_of,
 };
 use crate::layout::{
-    FileKind, GenerationKey, PageRecord, RECORD_LENGTH, RecordSeed, file_name, folder as folder_of,
-    folder_path, parse_name, read_header_into, record_offset, relative_path,
+    FileKind, GenerationKey, IndexHeader, PageRecord, RECORD_LENGTH, RecordSeed, file_name,
+    folder as folder_of, folder_path, parse_name, read_header_into, record_offset, relative_path,
 };
 use crate::page::{Geometry, PageIndex, PageSet};
 
 /// How many records are read at once.
 const RECORDS_PER_READ: u32 = 1024;
 
-/// A version that can be used.
+/// A unit that can be used.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) restored: Restored,
@@ -37,7 +37,7 @@ struct Folder<'a> {
     directory: &'a TierDirectory,
     open: OwnedFd,
     tier: TierIndex,
-    cluster: ClusterId,
+    owner: Owner,
 }
 
 /// What is there of one generation.
@@ -48,11 +48,11 @@ struct Pair {
     has_data: bool,
 }
 
-/// Puts the versions of one folder into `found`, and deletes what does not fit.
+/// Puts the units of one folder into `found`, and deletes what does not fit.
 pub(super) fn scan_folder(
     directory: &TierDirectory,
     tier: TierIndex,
-    cluster: ClusterId,
+    owner: Owner,
     folder: u32,
     found: &mut Vec<Found>,
     report: &mut RecoveryReport,
@@ -60,7 +60,7 @@ pub(super) fn scan_folder(
     let mut read = || {
         let open = open_directory(directory.root(), &folder_path(folder))?;
         let generations = list_folder(&open, folder, report)?;
-        Ok::<_, io::Error>((Folder { directory, open, tier, cluster }, generations))
+        Ok::<_, io::Error>((Folder { directory, open, tier, owner }, generations))
     };
     let Ok((folder, generations)) = read() else {
         report.unreadable_folders += 1;
@@ -109,7 +109,7 @@ fn list_folder(
             kind => kind == FileType::RegularFile,
         };
         match parse_name(name) {
-            Some((key, kind)) if is_file && folder_of(key.file) == folder => {
+            Some((key, kind)) if is_file && folder_of(key.unit) == folder => {
                 let pair = generations.entry(key).or_default();
                 match kind {
                     FileKind::Index => pair.index = Some(entry.ino()),
@@ -123,15 +123,15 @@ fn list_folder(
 }
 
 impl Folder<'_> {
-    /// What the files of a generation hold; `None` when they do not fit. Four system calls for a small version; `bytes`
+    /// What the files of a generation hold; `None` when they do not fit. Four system calls for a small unit; `bytes`
     /// is room to read into.
     fn load(&self, key: GenerationKey, bytes: &mut Vec<u8>) -> Option<Found> {
         let index = open_for_reading(&self.open, &file_name(key, FileKind::Index)).ok()?;
         let (header, records) = read_header_into(&index, bytes)?;
-        let length = header.fingerprint.length;
-        if header.cluster != self.cluster || header.key != key || length.get() > FILE_LENGTH_MAX {
+        if header.cluster != self.owner.cluster || header.key != key {
             return None;
         }
+        let length = self.unit_length(&header)?;
         let name = file_name(key, FileKind::Data);
         let mut state = state_at(&self.open, &name).ok()??;
         if state.length > length.get() {
@@ -152,6 +152,7 @@ impl Folder<'_> {
             location: Location { key, tier: self.tier },
             identity: header.digest(),
             length,
+            version_length: header.fingerprint.length,
             index_charge: record_offset(records, PageIndex::new(geometry.page_count()))
                 .next_multiple_of(4096),
             records,
@@ -160,6 +161,21 @@ impl Folder<'_> {
             changed: state.changed,
         };
         Some(Found { restored, modified: state.modified, dropped_pages })
+    }
+}
+
+impl Folder<'_> {
+    /// Length of the unit that a header belongs to; `None` when there can be no such unit.
+    fn unit_length(&self, header: &IndexHeader) -> Option<ByteCount> {
+        let length = header.fingerprint.length;
+        if length.get() > FILE_LENGTH_MAX {
+            return None;
+        }
+        let Some(number) = header.key.unit.segment() else { return Some(length) };
+        let segment = self.owner.segment_length;
+        let begin = segment.get().checked_mul(number.into()).filter(|begin| *begin < length.get())?;
+        let fits = header.segment_length == Some(segment) && self.directory.expect_segments().is_ok();
+        fits.then(|| segment.min(ByteCount::new(length.get() - begin)))
     }
 }
 

@@ -27,7 +27,7 @@ impl Inner {
         is_adopted
     }
 
-    /// Whether the files there are of this content. Unreadable ones are not.
+    /// Whether the files there are of this content, or of a segment of it. Unreadable ones are not.
     fn is_same(&self, location: Location, source: &VersionSource<'_>) -> bool {
         let path = relative_path(location.key, FileKind::Index);
         let Ok(directory) = self.directory(location.tier) else { return false };

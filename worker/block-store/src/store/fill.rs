@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use forebay_types::{ByteCount, GRANULE_LENGTH, PAGE_LENGTH};
+use forebay_types::{ByteCount, FileId, GRANULE_LENGTH, PAGE_LENGTH};
 
 use super::Inner;
 use crate::directory::path_of;
@@ -22,7 +22,11 @@ use crate::source::VersionSource;
 pub struct Fill {
     inner: Arc<Inner>,
     location: Location,
+    /// Of the version.
+    file: FileId,
     page: PageIndex,
+    /// Which of the unit's pages it is.
+    page_of_unit: PageIndex,
     /// Length of the page.
     expected: u64,
     written: u64,
@@ -70,20 +74,15 @@ pub(super) fn begin(
     page: PageIndex,
     demand: Demand,
 ) -> Result<FillStart, StoreError> {
-    let length = source.descriptor.length();
     let wanted = Wanted {
         file: source.file(),
         identity: source.digest(),
-        length,
-        index_length: if length.get() > forebay_types::limits::FILE_LENGTH_MAX {
-            0
-        } else {
-            IndexHeader::file_length_max(source)
-        },
+        length: source.descriptor.length(),
+        header_length: IndexHeader::length_max(source),
         demand,
     };
     inner.sample_free_space();
-    let (location, files) = loop {
+    let (slot, files) = loop {
         let slot = match inner.reserve(&wanted, page)? {
             Ok(slot) => slot,
             Err(start) => {
@@ -93,20 +92,22 @@ pub(super) fn begin(
         };
         let opened = inner.open_slot(source, slot);
         if let Ok(Some(files)) = opened {
-            break (slot.location, files);
+            break (slot, files);
         }
-        inner.abort_fill(slot.location, page);
+        inner.abort_fill(slot.location, slot.page);
         opened?;
-        // Somebody let the version go since the place was reserved, or another hand deleted its files. It begins anew,
+        // Somebody let the unit go since the place was reserved, or another hand deleted its files. It begins anew,
         // with files that are made and not looked for, so that this comes again only with another loss.
         let action = inner.state.lock().index.detach_generation(slot.location.key, Reason::Vanished);
         inner.perform(action.into_iter().collect());
     };
     Ok(FillStart::Writing(Fill {
         inner: Arc::clone(inner),
-        location,
+        location: slot.location,
+        file: source.file(),
         page,
-        expected: Geometry::new(length).page_length(page),
+        page_of_unit: slot.page,
+        expected: Geometry::new(slot.length).page_length(slot.page),
         written: 0,
         checksums: [0; GRANULES_PER_PAGE],
         files,
@@ -115,7 +116,7 @@ pub(super) fn begin(
 }
 
 impl Fill {
-    /// The page.
+    /// The page, as its version counts.
     #[must_use]
     pub const fn page(&self) -> PageIndex {
         self.page
@@ -137,7 +138,7 @@ impl Fill {
         if end > self.expected {
             return Err(self.wrong_length(end));
         }
-        write_all_at(&self.files.data, bytes, self.page.offset().get() + self.written)
+        write_all_at(&self.files.data, bytes, self.page_of_unit.offset().get() + self.written)
             .map_err(|error| self.inner.write_failed(self.location, FileKind::Data, error))?;
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -164,12 +165,13 @@ impl Fill {
         }
         let key = self.location.key;
         let granules = usize::try_from(self.expected.div_ceil(GRANULE_LENGTH)).unwrap_or(GRANULES_PER_PAGE);
-        let record = PageRecord::encode_present(RecordSeed::of(key), self.page, &self.checksums[..granules]);
-        write_all_at(&self.files.index, &record, record_offset(self.files.records, self.page))
+        let page = self.page_of_unit;
+        let record = PageRecord::encode_present(RecordSeed::of(key), page, &self.checksums[..granules]);
+        write_all_at(&self.files.index, &record, record_offset(self.files.records, page))
             .map_err(|error| self.inner.write_failed(self.location, FileKind::Index, error))?;
         let state = state_of(&self.files.data)
             .map_err(|error| self.inner.write_failed(self.location, FileKind::Data, error))?;
-        let committed = self.inner.state.lock().index.commit(key, self.page, state.changed);
+        let committed = self.inner.state.lock().index.commit(key, page, state.changed);
         self.is_over = true;
         match committed {
             Committed::Published => {
@@ -185,15 +187,14 @@ impl Fill {
     }
 
     const fn wrong_length(&self, given: u64) -> StoreError {
-        let file = self.location.key.file;
-        StoreError::PageLength { file, page: self.page, given, expected: self.expected }
+        StoreError::PageLength { file: self.file, page: self.page, given, expected: self.expected }
     }
 }
 
 impl Drop for Fill {
     fn drop(&mut self) {
         if !self.is_over {
-            self.inner.abort_fill(self.location, self.page);
+            self.inner.abort_fill(self.location, self.page_of_unit);
         }
     }
 }
@@ -232,11 +233,11 @@ impl Inner {
         }
     }
 
-    /// Opens the files to write to, and makes them if this is the version's first page. `None`: they were there and are
+    /// Opens the files to write to, and makes them if this is the unit's first page. `None`: they were there and are
     /// no more.
     fn open_slot(&self, source: &VersionSource<'_>, slot: Slot) -> Result<Option<FillFiles>, StoreError> {
-        let Slot { location, records } = slot;
-        // Without one the tier went down since the place was reserved, and the version left with it.
+        let Slot { location, length, records, .. } = slot;
+        // Without one the tier went down since the place was reserved, and the unit left with it.
         let Ok(directory) = self.directory(location.tier) else { return Ok(None) };
         let root = directory.root();
         let path = |kind| relative_path(location.key, kind);
@@ -250,14 +251,17 @@ impl Inner {
             let both = open(FileKind::Data)?.zip(open(FileKind::Index)?);
             return Ok(both.map(|(data, index)| FillFiles { data, index, records }));
         }
-        let header =
-            IndexHeader::new(self.cluster, location.key, source).encode().map_err(|error| match error {
-                HeaderError::TooLong(length) => StoreError::IdentityTooLong { file: source.file(), length },
-                HeaderError::Damaged => StoreError::IdentityTooLong { file: source.file(), length: 0 },
-            })?;
+        let header = IndexHeader::new(self.cluster, location.key, source, self.segment_length);
+        let header = header.encode().map_err(|error| match error {
+            HeaderError::TooLong(length) => StoreError::IdentityTooLong { file: source.file(), length },
+            HeaderError::Damaged => StoreError::IdentityTooLong { file: source.file(), length: 0 },
+        })?;
+        if location.key.unit.segment().is_some() {
+            directory.expect_segments().map_err(failed(FileKind::Data))?;
+        }
         let data = open_for_writing(root, &path(FileKind::Data)).map_err(failed(FileKind::Data))?;
         // At its final length before the first byte: a tmpfs then gives huge pages.
-        set_length(&data, source.descriptor.length().get()).map_err(failed(FileKind::Data))?;
+        set_length(&data, length.get()).map_err(failed(FileKind::Data))?;
         let index = open_for_writing(root, &path(FileKind::Index)).map_err(failed(FileKind::Index))?;
         write_all_at(&index, &header, 0).map_err(failed(FileKind::Index))?;
         let records = header.len() as u64;
@@ -277,7 +281,7 @@ impl Inner {
         if is_full(&error) {
             self.statistics.no_space.add(1);
             self.state.lock().index.set_full(location.tier);
-            return StoreError::NoSpace { file: location.key.file };
+            return StoreError::NoSpace { file: location.key.unit.file() };
         }
         self.disk_failed(location.tier, &error);
         StoreError::Io {

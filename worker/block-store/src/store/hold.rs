@@ -74,7 +74,7 @@ impl Hold {
     /// The version that is held.
     #[must_use]
     pub const fn file(&self) -> FileId {
-        self.guard.location.key.file
+        self.guard.location.key.unit.file()
     }
 
     /// Length of the file.

@@ -1,6 +1,6 @@
 //! Reading pages that are here, with their checksums.
 //!
-//! A version that this process verified, or wrote at once, and whose file did not change since is read as it lies. Anything else
+//! One read stays within one unit, and counts from its begin once it knows it. A unit that this process verified, or wrote at once, and whose file did not change since is read as it lies. Anything else
 //! is verified granule by granule before a byte of it is returned.
 
 use std::collections::BTreeSet;
@@ -18,6 +18,7 @@ use crate::layout::{PageRecord, RECORD_LENGTH, RecordSeed, record_offset};
 use crate::limits::READ_LENGTH_MAX;
 use crate::page::{GRANULES_PER_PAGE, Geometry, PageIndex, PageRange};
 use crate::source::VersionSource;
+use crate::unit::Place;
 
 /// What a read found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,11 +29,11 @@ pub struct ReadOutcome {
     /// is the one that was computed when the granule was stored.
     pub checksums: Vec<u32>,
     /// The first of the asked pages that are not here; `None` when all that was asked for was found, up to the limit of
-    /// one read and the end of the version.
+    /// one read and the end of the version or of its segment.
     pub missing: Option<PageRange>,
 }
 
-/// The files of a version as the readers use them.
+/// The files of a unit as the readers use them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a> {
     pub(super) files: &'a OpenVersion,
@@ -42,7 +43,16 @@ pub(super) struct Reader<'a> {
     pub(super) records: u64,
 }
 
-/// A page that cannot be served.
+/// What was found of the pages that one read may reach.
+struct Found {
+    place: Place,
+    /// The pages, as their unit counts.
+    pages: PageRange,
+    /// What is here of the unit, if anything is.
+    lookup: Option<Lookup>,
+}
+
+/// A page that cannot be served, as its unit counts.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fault {
     /// It does not have its checksums, or its record does not.
@@ -70,16 +80,25 @@ impl Inner {
         let length = length.get().min(READ_LENGTH_MAX);
         let end = begin.saturating_add(length).min(source.descriptor.length().get());
         let Some(pages) = pages_of(begin..end) else { return Ok(ReadOutcome::default()) };
-        let absent = || Ok(ReadOutcome { missing: Some(pages), ..ReadOutcome::default() });
         self.refuse_other(source);
         let mut suspects = BTreeSet::new();
         loop {
-            let Some(found) = self.find(source, pages) else { return absent() };
+            let Some(Found { place, pages, lookup }) = self.find(source, pages) else {
+                return Ok(ReadOutcome::default());
+            };
+            let missing = |missing: Option<PageRange>| ReadOutcome {
+                missing: missing.map(|run| PageRange { first: place.in_version(run.first), ..run }),
+                ..ReadOutcome::default()
+            };
+            let Some(found) = lookup else { return Ok(missing(Some(pages))) };
+            // From here on all is counted from the unit's begin.
+            let unit_begin = place.begin.offset().get();
+            let (begin, end) = (begin - unit_begin, end - unit_begin);
             let readable_end = end.min(begin_of(pages.first.get() + found.readable));
             if readable_end <= begin {
-                return Ok(ReadOutcome { missing: found.missing, ..ReadOutcome::default() });
+                return Ok(missing(found.missing));
             }
-            let Some(files) = self.open_or_let_go(found.location)? else { return absent() };
+            let Some(files) = self.open_or_let_go(found.location)? else { return Ok(missing(Some(pages))) };
             let reader = Reader {
                 files: &files,
                 location: found.location,
@@ -89,7 +108,7 @@ impl Inner {
             match self.read_run(reader, &found, begin..readable_end) {
                 Ok((bytes, checksums)) => {
                     self.statistics.read_bytes.add(bytes.len() as u64);
-                    return Ok(ReadOutcome { bytes, checksums, missing: found.missing });
+                    return Ok(ReadOutcome { bytes, checksums, ..missing(found.missing) });
                 }
                 // The page may have been dropped and filled again between looking and reading: once more, then drop it.
                 Err(fault) => {
@@ -101,11 +120,16 @@ impl Inner {
         }
     }
 
-    fn find(&self, source: &VersionSource<'_>, pages: PageRange) -> Option<Lookup> {
+    /// Looks for the unit that the first of `pages` lies in; `None` beyond the version's end.
+    fn find(&self, source: &VersionSource<'_>, pages: PageRange) -> Option<Found> {
         let mut state = self.state.lock();
-        let found = state.index.lookup(source.file(), pages)?;
-        state.index.touch(source.file(), pages.first);
-        Some(found)
+        let place = state.index.place(source.file(), source.descriptor.length(), pages.first)?;
+        let pages = PageRange { first: place.page, count: pages.count.min(place.pages_left()) };
+        let lookup = state.index.lookup(place.unit, pages);
+        if lookup.is_some() {
+            state.index.touch(place.unit, pages.first);
+        }
+        Some(Found { place, pages, lookup })
     }
 
     /// Reads `wanted`, whose pages are all present.

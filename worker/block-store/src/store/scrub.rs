@@ -1,6 +1,6 @@
-//! Verifying what nobody reads, a page at a time, the version that was verified longest ago first.
+//! Verifying what nobody reads, a page at a time, the unit that was verified longest ago first.
 //!
-//! Between two steps nothing is held, open or reserved: a version may leave, be held or filled, and is then left
+//! Between two steps nothing is held, open or reserved: a unit may leave, be held or filled, and is then left
 //! alone. What is found corrupt is lost as if a reader had found it.
 
 use std::io;
@@ -20,17 +20,17 @@ use crate::scrub::ScrubRound;
 /// What a step is taken to read beyond a page's bytes: the block of its record, and of the files' inodes.
 const STEP_OVERHEAD: u64 = 8192;
 
-/// Goes through the complete versions that nobody uses.
+/// Goes through the complete units that nobody uses.
 #[derive(Debug)]
 pub struct Scrubber {
     inner: Arc<Inner>,
     round: ScrubRound,
-    /// The version that is being verified, and its next page.
+    /// The unit that is being verified, and its next page.
     current: Option<(ToCheck, PageIndex)>,
     buffer: AlignedBuffer,
 }
 
-/// Both files of a version, read past the page cache.
+/// Both files of a unit, read past the page cache.
 struct Files {
     data: DirectFile,
     index: DirectFile,
@@ -45,47 +45,47 @@ impl Scrubber {
 
     /// Verifies the next page. About how many bytes that read; `None`: there is nothing to verify for now.
     pub fn step(&mut self, now: Instant) -> Option<u64> {
-        let (version, page) = self.next(now)?;
-        let geometry = Geometry::new(version.length);
-        let step = PageStep { inner: &self.inner, version, page, geometry, buffer: &mut self.buffer };
+        let (unit, page) = self.next(now)?;
+        let geometry = Geometry::new(unit.length);
+        let step = PageStep { inner: &self.inner, unit, page, geometry, buffer: &mut self.buffer };
         if let Some(files) = step.open() {
             step.verify(&files);
         }
         let next = PageIndex::new(page.get() + 1);
         if next.get() < geometry.page_count() {
-            self.current = Some((version, next));
+            self.current = Some((unit, next));
         } else {
-            self.inner.state.lock().index.checked(version.location.key);
+            self.inner.state.lock().index.checked(unit.location.key);
         }
         Some(geometry.page_length(page) + STEP_OVERHEAD)
     }
 
-    /// What to verify: the rest of what was begun, if it can still be, or else another version.
+    /// What to verify: the rest of what was begun, if it can still be, or else another unit.
     fn next(&mut self, now: Instant) -> Option<(ToCheck, PageIndex)> {
         let index = &self.inner.state.lock().index;
-        if let Some((version, page)) = self.current.take()
-            && index.may_check(version.location.key)
+        if let Some((unit, page)) = self.current.take()
+            && index.may_check(unit.location.key)
         {
-            return Some((version, page));
+            return Some((unit, page));
         }
-        let version = index.next_to_check()?;
-        self.round.takes(version.checked, now, index.now()).then_some((version, PageIndex::new(0)))
+        let unit = index.next_to_check()?;
+        self.round.takes(unit.checked, now, index.now()).then_some((unit, PageIndex::new(0)))
     }
 }
 
-/// One page of one version.
+/// One page of one unit.
 struct PageStep<'a> {
     inner: &'a Inner,
-    version: ToCheck,
+    unit: ToCheck,
     page: PageIndex,
     geometry: Geometry,
     buffer: &'a mut AlignedBuffer,
 }
 
 impl PageStep<'_> {
-    /// The files; `None` when they cannot be opened, and then the version is let go if they vanished.
+    /// The files; `None` when they cannot be opened, and then the unit is let go if they vanished.
     fn open(&self) -> Option<Files> {
-        let location = self.version.location;
+        let location = self.unit.location;
         let directory = self.inner.directory(location.tier).ok()?;
         let open = |kind| open_direct(directory.root(), &relative_path(location.key, kind), OFlags::RDONLY);
         let opened = open(FileKind::Data).and_then(|data| Ok(Files { data, index: open(FileKind::Index)? }));
@@ -107,15 +107,15 @@ impl PageStep<'_> {
         let first = self.verify_once(files);
         // The page may have been dropped and filled again between looking and reading: once more, then drop it.
         if let Err(fault) = first.or_else(|_| self.verify_once(files)) {
-            self.inner.lose_page(self.version.location, fault);
+            self.inner.lose_page(self.unit.location, fault);
         }
     }
 
     fn verify_once(&mut self, files: &Files) -> Result<(), Fault> {
-        let (page, key) = (self.page, self.version.location.key);
+        let (page, key) = (self.page, self.unit.location.key);
         let failed = |_| Fault::Io(page);
         let state = state_of(files.data.file()).map_err(failed)?;
-        let offset = record_offset(self.version.records, page);
+        let offset = record_offset(self.unit.records, page);
         let record = files.index.read(self.buffer, offset..offset + RECORD_LENGTH as u64).map_err(failed)?;
         let granules = self.geometry.granule_count(page);
         let PageRecord::Present(stored) = PageRecord::decode(record, RecordSeed::of(key), page, granules)

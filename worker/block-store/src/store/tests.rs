@@ -7,6 +7,7 @@ mod directories;
 mod disks;
 mod restart;
 mod scrubbing;
+mod segments;
 mod space;
 
 use std::fs;
@@ -22,7 +23,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::eviction::Eviction;
-use crate::limits::READ_LENGTH_MAX;
+use crate::limits::{READ_LENGTH_MAX, SEGMENT_LENGTH_DEFAULT};
 use crate::page::PageRange;
 use crate::settings::{FreeFloor, TierKind, TierSettings};
 
@@ -57,7 +58,13 @@ impl Fixture {
         };
         let tiers = tiers.iter().enumerate().map(tier).collect();
         Self {
-            settings: StoreSettings { cluster: CLUSTER, tiers, eviction: Eviction::Lru, format: false },
+            settings: StoreSettings {
+                cluster: CLUSTER,
+                tiers,
+                eviction: Eviction::Lru,
+                segment_length: SEGMENT_LENGTH_DEFAULT,
+                format: false,
+            },
             folder,
         }
     }
@@ -250,11 +257,9 @@ fn reads_end_at_the_first_missing_page_and_name_it() {
         assert_eq!(content.put(&store, page), FillOutcome::Stored);
     }
     let presence = store.presence(&content.source()).unwrap();
-    assert_eq!(
-        (presence.cached.get(), presence.is_complete, presence.kind),
-        (3 * MIB, false, TierKind::Disk)
-    );
-    assert_eq!(presence.pages.words(), [0b1_0011]);
+    assert_eq!((presence.cached.get(), presence.is_complete, presence.is_whole), (3 * MIB, false, true));
+    assert_eq!(store.missing(&content.source(), range(0, 6).unwrap()), [2, 3, 5].map(PageIndex::new));
+    assert!(!store.is_in_memory(&content.source(), range(0, 6).unwrap()));
     let read = content.read(&store, MIB - 3, 6 * MIB);
     assert_eq!((read.bytes.len() as u64, read.missing), (MIB + 3, range(2, 2)));
     let read = content.read(&store, 3 * MIB + 1, 10);

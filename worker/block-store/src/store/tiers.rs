@@ -19,7 +19,7 @@ use crate::health::{Health, HealthRecord, Probed};
 use crate::index::{TierIndex, TierLimits};
 use crate::io::{free_space, is_disk_failure};
 use crate::limits::RETURN_BATCH_MAX;
-use crate::recovery::{self, drop_files};
+use crate::recovery::{self, Owner, drop_files};
 use crate::settings::TierSettings;
 
 /// A tier's settings and, unless it is down, its directory.
@@ -104,6 +104,10 @@ impl DueProbe {
 impl Inner {
     pub(super) fn slot(&self, tier: TierIndex) -> &TierSlot {
         &self.tiers[tier.0]
+    }
+
+    fn owner(&self) -> Owner {
+        Owner { cluster: self.cluster, segment_length: self.segment_length }
     }
 
     /// The tier's directory; an error that says that nothing is there when the tier is down.
@@ -229,7 +233,7 @@ impl Inner {
     }
 
     fn take_back(&self, tier: TierIndex, directory: &Arc<TierDirectory>) {
-        let (found, report) = recovery::find(&[(tier, Arc::clone(directory))], self.cluster);
+        let (found, report) = recovery::find(&[(tier, Arc::clone(directory))], self.owner());
         self.state.lock().index.set_floors(tier, directory.floor());
         *self.slot(tier).directory.write() = Some(Arc::clone(directory));
         for batch in found.chunks(RETURN_BATCH_MAX) {

@@ -101,6 +101,7 @@ impl Blocks for BlocksService {
         Ok(Response::new(presence.map_or_else(Default::default, |presence| v1::GetPresenceResponse {
             cached_bytes: presence.cached.get(),
             complete: presence.is_complete,
+            in_segments: !presence.is_whole,
         })))
     }
 }

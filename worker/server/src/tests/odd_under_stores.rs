@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use forebay_block_store::limits::SEGMENT_LENGTH_DEFAULT;
 use forebay_block_store::{
     BlockStore, Demand, Eviction, FreeFloor, PageIndex, PageRange, StoreSettings, TierKind, TierSettings,
 };
@@ -169,6 +170,7 @@ impl Room {
             cluster: ClusterId::new([1; 16]),
             tiers: vec![tier],
             eviction: Eviction::default(),
+            segment_length: SEGMENT_LENGTH_DEFAULT,
             format: false,
         };
         let (store, _) = BlockStore::open(settings).expect("opens");
@@ -296,8 +298,8 @@ async fn a_page_after_which_too_much_came_is_neither_served_nor_stored() {
     let (read, error) = room.read().await;
     assert!(read == bytes[..1 << 20]);
     assert_eq!(error.expect("too much").kind(), ErrorKind::UnderStore);
-    let present = room.path.cache.presence(&room.version).expect("the first page");
-    assert_eq!(present.count(), 1);
+    let all = PageRange { first: PageIndex::new(0), count: 2 };
+    assert_eq!(room.path.cache.missing(&room.version, all), [PageIndex::new(1)]);
     room.under_store.tricks.lock().clear();
     assert!(room.read().await.0 == bytes, "an honest answer heals it");
 }
@@ -343,8 +345,9 @@ async fn a_load_keeps_no_page_that_came_while_it_waits_for_another() {
     let _awaited = room.path.fetches.begin(&room.version, first, Demand::Read);
     eventually("it is asked for", || room.reads() == 1).await;
     let others_are_stored_and_let_go = || {
-        let stored = room.path.cache.presence(&room.version).map_or(0, |pages| pages.count());
-        stored == 7 && room.under_store.kept.load(Ordering::Relaxed) == 0
+        let all = PageRange { first: PageIndex::new(0), count: 8 };
+        let missing = room.path.cache.missing(&room.version, all);
+        missing == [PageIndex::new(0)] && room.under_store.kept.load(Ordering::Relaxed) == 0
     };
     tokio::select! {
         ended = room.load() => panic!("the first page did not come: {ended:?}"),

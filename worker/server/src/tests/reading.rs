@@ -183,7 +183,7 @@ async fn what_is_cached_is_served_when_the_under_store_is_gone() {
 }
 
 #[tokio::test]
-async fn a_version_that_finds_no_room_is_served_past_the_cache() {
+async fn of_a_version_larger_than_the_cache_a_part_is_kept_and_the_rest_is_served_past_it() {
     let mut house = House::new().await;
     house.capacity = 4 * MIB;
     let worker = house.start().await;
@@ -194,11 +194,11 @@ async fn a_version_that_finds_no_room_is_served_past_the_cache() {
         assert!(worker.read(&version, 0, u64::MAX).await.expect("served") == bytes);
         assert!(worker.read(&version, 12_345, 10).await.expect("served") == bytes[12_345..12_355]);
     }
-    assert_eq!(
-        worker.metric("forebay_worker_read_bytes_total", Some("uncached")),
-        2 * (bytes.len() as u64 + 10)
-    );
-    assert_eq!(worker.metric("forebay_worker_tier_used_bytes", None), 0);
+    let uncached = worker.metric("forebay_worker_read_bytes_total", Some("uncached"));
+    assert!(uncached >= 2 * (bytes.len() as u64 - house.capacity), "{uncached}");
+    assert!(worker.metric("forebay_worker_read_bytes_total", Some("cache")) >= 2 * MIB);
+    let used = worker.metric("forebay_worker_tier_used_bytes", None);
+    assert!((2 * MIB..=house.capacity).contains(&used), "{used}");
     worker.stop().await;
 }
 

@@ -3,19 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use forebay_types::FileId;
-
 use super::super::Newcomer;
 use super::super::visit::{Visit, VisitClock};
 use crate::limits::NEWCOMERS_MAX;
+use crate::unit::UnitId;
 
 /// The visits of versions that are not here, of at most [`NEWCOMERS_MAX`]; about 200 bytes for each.
 #[derive(Debug, Default)]
 pub(super) struct Newcomers {
     next_place: u64,
-    visits: BTreeMap<FileId, Visits>,
+    visits: BTreeMap<UnitId, Visits>,
     /// The one that came longest ago first.
-    order: BTreeMap<u64, FileId>,
+    order: BTreeMap<u64, UnitId>,
 }
 
 #[derive(Debug)]
@@ -29,13 +28,13 @@ struct Visits {
 impl Newcomers {
     /// A version was asked for and not let in. When its visit began, if this is another one.
     pub(super) fn came(&mut self, clock: &mut VisitClock, newcomer: &Newcomer) -> Option<u64> {
-        let (file, page, length) = (newcomer.file, newcomer.page, newcomer.length.get());
+        let (unit, page, length) = (newcomer.unit, newcomer.page, newcomer.length.get());
         self.next_place += 1;
         let place = self.next_place;
-        self.order.insert(place, file);
-        let Some(visits) = self.visits.get_mut(&file) else {
+        self.order.insert(place, unit);
+        let Some(visits) = self.visits.get_mut(&unit) else {
             let last = clock.begin(page, length);
-            self.visits.insert(file, Visits { last, before: [None, None], place });
+            self.visits.insert(unit, Visits { last, before: [None, None], place });
             self.cut();
             return Some(last.began);
         };
@@ -52,31 +51,31 @@ impl Newcomers {
 
     /// Whether it was asked for before, in another visit than this one.
     pub(super) fn is_another_visit(&self, clock: &VisitClock, newcomer: &Newcomer) -> bool {
-        let visits = self.visits.get(&newcomer.file);
+        let visits = self.visits.get(&newcomer.unit);
         visits
             .is_some_and(|visits| visits.before[0].is_some() || clock.is_another(&visits.last, newcomer.page))
     }
 
     /// How long ago the earliest of the last three visits began, this one included; `None` when there were fewer.
     pub(super) fn three_visits_took(&self, clock: &VisitClock, newcomer: &Newcomer) -> Option<u64> {
-        let visits = self.visits.get(&newcomer.file)?;
+        let visits = self.visits.get(&newcomer.unit)?;
         let is_another = clock.is_another(&visits.last, newcomer.page);
         let earliest = if is_another { visits.before[0] } else { visits.before[1] };
         earliest.map(|began| clock.now() - began)
     }
 
     /// It is let in, or of no interest any more. Its last visit.
-    pub(super) fn remove(&mut self, file: FileId) -> Option<Visit> {
-        let visits = self.visits.remove(&file)?;
+    pub(super) fn remove(&mut self, unit: UnitId) -> Option<Visit> {
+        let visits = self.visits.remove(&unit)?;
         self.order.remove(&visits.place);
         Some(visits.last)
     }
 
     fn cut(&mut self) {
         if self.visits.len() > NEWCOMERS_MAX
-            && let Some((_, file)) = self.order.pop_first()
+            && let Some((_, unit)) = self.order.pop_first()
         {
-            self.visits.remove(&file);
+            self.visits.remove(&unit);
         }
     }
 }

@@ -9,9 +9,8 @@
 
 use std::collections::BTreeMap;
 
-use forebay_types::FileId;
-
 use crate::limits::{PACE_SAMPLE, PACE_VERSIONS_MAX};
+use crate::unit::UnitId;
 
 /// Fewer waits than that are no measure.
 const WAITS_MIN: u64 = 8;
@@ -25,9 +24,9 @@ const ROUND_MIN: u64 = 32;
 pub(super) struct Pace {
     /// One of 2^`level` versions belongs to the sample.
     level: u32,
-    last_visits: BTreeMap<FileId, u64>,
+    last_visits: BTreeMap<UnitId, u64>,
     /// By their last visit. Times of visits are all different.
-    order: BTreeMap<u64, FileId>,
+    order: BTreeMap<u64, UnitId>,
     round: Round,
     earlier: Round,
 }
@@ -64,13 +63,13 @@ impl Pace {
         }
     }
 
-    /// A visit of `file` began.
-    pub(super) fn visited(&mut self, file: FileId, began: u64) {
-        if !belongs(file, self.level) {
+    /// A visit of `unit` began.
+    pub(super) fn visited(&mut self, unit: UnitId, began: u64) {
+        if !belongs(unit, self.level) {
             return;
         }
-        let earlier = self.last_visits.insert(file, began);
-        self.order.insert(began, file);
+        let earlier = self.last_visits.insert(unit, began);
+        self.order.insert(began, unit);
         self.round.visits += 1;
         if let Some(earlier) = earlier {
             self.order.remove(&earlier);
@@ -92,8 +91,8 @@ impl Pace {
         if stored >> self.level > 2 * PACE_SAMPLE {
             self.level += 1;
             let level = self.level;
-            self.last_visits.retain(|file, _| belongs(*file, level));
-            self.order.retain(|_, file| belongs(*file, level));
+            self.last_visits.retain(|unit, _| belongs(*unit, level));
+            self.order.retain(|_, unit| belongs(*unit, level));
         } else if self.level > 0 && stored >> self.level < PACE_SAMPLE / 2 {
             self.level -= 1;
         }
@@ -106,8 +105,8 @@ impl Pace {
 }
 
 /// Whether a version belongs to the sample of one in 2^`level`.
-fn belongs(file: FileId, level: u32) -> bool {
-    hash(file) & ((1 << level) - 1) == 0
+fn belongs(unit: UnitId, level: u32) -> bool {
+    hash(unit) & ((1 << level) - 1) == 0
 }
 
 /// Waits are told apart to an eighth of a power of two.
@@ -124,8 +123,10 @@ const fn end_of(class: u32) -> u64 {
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): neighbours have unrelated values.
-fn hash(file: FileId) -> u64 {
-    let mut value = file.counter ^ u64::from(file.incarnation.get()).rotate_left(40);
+fn hash(unit: UnitId) -> u64 {
+    let file = unit.file();
+    let place = unit.segment().map_or(0, |segment| u64::from(segment) + 1).rotate_left(20);
+    let mut value = file.counter ^ u64::from(file.incarnation.get()).rotate_left(40) ^ place;
     value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,6 +1,6 @@
 //! The policy by itself: passes over more than there is room for, and what ends them.
 
-use forebay_types::Incarnation;
+use forebay_types::{FileId, Incarnation};
 
 use super::*;
 
@@ -8,12 +8,12 @@ const MIB: u64 = 1 << 20;
 const STORED: u64 = 50;
 const FILES: u64 = 100;
 
-fn file(counter: u64) -> FileId {
-    FileId { incarnation: Incarnation::new(1), counter }
+fn unit(counter: u64) -> UnitId {
+    UnitId::whole(FileId { incarnation: Incarnation::new(1), counter })
 }
 
 fn newcomer(counter: u64) -> Newcomer {
-    Newcomer { file: file(counter), length: ByteCount::new(MIB), page: PageIndex::new(0) }
+    Newcomer { unit: unit(counter), length: ByteCount::new(MIB), page: PageIndex::new(0) }
 }
 
 /// Files in an order of their own for each pass: a step that is prime to their number.
@@ -24,11 +24,11 @@ fn pass(number: u64) -> impl Iterator<Item = u64> {
 }
 
 /// One reading, as an open and a close. Who left for it.
-fn read(epoch: &mut Epoch, counter: u64) -> Option<FileId> {
-    if epoch.known.contains_key(&file(counter)) {
-        epoch.park(file(counter));
-        epoch.touch(file(counter), PageIndex::new(0));
-        epoch.unpark(file(counter));
+fn read(epoch: &mut Epoch, counter: u64) -> Option<UnitId> {
+    if epoch.known.contains_key(&unit(counter)) {
+        epoch.park(unit(counter));
+        epoch.touch(unit(counter), PageIndex::new(0));
+        epoch.unpark(unit(counter));
         return None;
     }
     let mut left = None;
@@ -40,8 +40,8 @@ fn read(epoch: &mut Epoch, counter: u64) -> Option<FileId> {
         };
         epoch.remove(victim);
     }
-    epoch.insert(file(counter), ByteCount::new(MIB));
-    epoch.unpark(file(counter));
+    epoch.insert(unit(counter), ByteCount::new(MIB));
+    epoch.unpark(unit(counter));
     left
 }
 
@@ -83,7 +83,7 @@ fn what_is_out_of_use_gives_way_at_once_to_what_is_asked_for_a_second_time() {
     for counter in pass(2) {
         assert_eq!(read(&mut epoch, 1000 + counter), None);
     }
-    assert!(epoch.known.keys().all(|file| file.counter >= 1000));
+    assert!(epoch.known.keys().all(|unit| unit.file().counter >= 1000));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_sample_of_many_files_measures_how_long_they_wait_and_stays_small() {
             now += 1;
             // One order forth and one back: waits from none to two passes.
             let counter = if number % 2 == 0 { position } else { files as u64 - 1 - position };
-            pace.visited(file(counter), now);
+            pace.visited(unit(counter), now);
         }
     }
     let wait = pace.longest_usual_wait().unwrap() as f64 / files as f64;

@@ -4,7 +4,8 @@ use super::*;
 
 /// A tier that is full of versions that are all read once in each of three passes: 1 to 4, of 2 MiB each.
 fn full() -> Index {
-    let mut index = Index::new(vec![limits(TierKind::Disk, 4 * 2 * MIB + 4 * 4096)], Eviction::Epoch);
+    let mut index =
+        Index::new(vec![limits(TierKind::Disk, 4 * 2 * MIB + 4 * 4096)], SEGMENT_PAGES, Eviction::Epoch);
     for counter in 1..=4 {
         fill(&mut index, &wanted(counter, 2 * MIB)).unwrap();
     }
@@ -52,7 +53,7 @@ fn a_part_that_is_missing_is_declined_as_a_new_version_is() {
 
 #[test]
 fn of_two_that_come_at_once_one_gets_all_the_room_and_the_other_none() {
-    let mut index = Index::new(vec![limits(TierKind::Disk, 3 * MIB + 8192)], Eviction::Epoch);
+    let mut index = Index::new(vec![limits(TierKind::Disk, 3 * MIB + 8192)], SEGMENT_PAGES, Eviction::Epoch);
     let begin = |index: &mut Index, counter: u64, position: u32| {
         let answer = index.reserve(&wanted(counter, 2 * MIB), page(position));
         if let Reservation::Granted(slot) = &answer {
@@ -72,7 +73,7 @@ fn of_two_that_come_at_once_one_gets_all_the_room_and_the_other_none() {
 
 #[test]
 fn room_that_was_promised_and_is_never_asked_for_is_given_to_others() {
-    let mut index = Index::new(vec![limits(TierKind::Disk, 3 * MIB + 8192)], Eviction::Epoch);
+    let mut index = Index::new(vec![limits(TierKind::Disk, 3 * MIB + 8192)], SEGMENT_PAGES, Eviction::Epoch);
     let Reservation::Granted(slot) = index.reserve(&wanted(1, 3 * MIB), page(0)) else { panic!("it fits") };
     index.created(slot.location.key, 64);
     assert_eq!(index.commit(slot.location.key, page(0), time(1)), Committed::Published);

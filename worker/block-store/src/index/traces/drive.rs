@@ -14,9 +14,12 @@ use crate::layout::GenerationKey;
 use crate::page::{PageIndex, PageRange};
 use crate::settings::TierKind;
 use crate::source::IdentityDigest;
+use crate::unit::UnitId;
 
 /// Ranges in which a page is read.
 const RANGES: u32 = 4;
+const HEADER_LENGTH: u64 = 64;
+/// What the index file of a version takes, which has few pages.
 const INDEX_LENGTH: u64 = 4096;
 
 /// What came of a trace.
@@ -81,7 +84,7 @@ pub(super) fn drive(trace: &Trace, policy: impl Fn(ByteCount) -> Box<dyn Evictio
     };
     let ram = capacity(trace) * trace.ram_percent / 100;
     let tiers = vec![limits(TierKind::Ram, ram), limits(TierKind::Disk, capacity(trace) - ram)];
-    let index = Index::with_policies(tiers, |limits| policy(limits.capacity));
+    let index = Index::with_policies(tiers, u32::MAX, |limits| policy(limits.capacity));
     let mut drive = Drive { trace, index, outcome: Outcome::default(), next: 0 };
     let mut readings: VecDeque<Reading> = VecDeque::new();
     loop {
@@ -141,9 +144,10 @@ impl Drive<'_> {
     /// Whether the page was here when it was asked for.
     fn read_ranges(&mut self, file: usize, page: PageIndex) -> bool {
         let pages = PageRange { first: page, count: 1 };
-        let is_here = self.index.lookup(id(file), pages).is_some_and(|found| found.readable == 1);
+        let is_here =
+            self.index.lookup(UnitId::whole(id(file)), pages).is_some_and(|found| found.readable == 1);
         if is_here {
-            (0..RANGES).for_each(|_| self.index.touch(id(file), page));
+            (0..RANGES).for_each(|_| self.index.touch(UnitId::whole(id(file)), page));
         }
         is_here
     }
@@ -157,7 +161,7 @@ impl Drive<'_> {
             }
             let committed = self.index.commit(slot.location.key, page, Timestamp::from_nanos(1));
             assert_eq!(committed, Committed::Published);
-            (range + 1..RANGES).for_each(|_| self.index.touch(id(file), page));
+            (range + 1..RANGES).for_each(|_| self.index.touch(UnitId::whole(id(file)), page));
             return true;
         }
         false
@@ -168,7 +172,7 @@ impl Drive<'_> {
             file: id(file),
             identity: IdentityDigest::from_number(0),
             length: ByteCount::new(self.trace.lengths[file]),
-            index_length: INDEX_LENGTH,
+            header_length: HEADER_LENGTH,
             demand: Demand::Read,
         };
         loop {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::layout::{Generation, GenerationKey, IndexHeader, read_header};
+use crate::unit::UnitId;
 
 const LATER: Incarnation = Incarnation::new(9);
 
@@ -142,7 +143,7 @@ fn a_digest_that_fits_by_chance_is_not_believed() {
         IndexHeader { uri: b"s3://bucket/prefix/dir/fileX".to_vec(), ..header.clone() },
         IndexHeader { cluster: ClusterId::new([2; 16]), ..header.clone() },
         IndexHeader {
-            key: GenerationKey { file: content.file(), generation: Generation::new(77) },
+            key: GenerationKey { unit: UnitId::whole(content.file()), generation: Generation::new(77) },
             ..header.clone()
         },
         IndexHeader { fingerprint: Content::new(2, 1000).descriptor.fingerprint, ..header.clone() },

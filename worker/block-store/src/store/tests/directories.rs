@@ -40,14 +40,14 @@ fn a_later_format_is_refused_and_a_damaged_format_file_is_written_anew() {
         assert!(content.is_complete(&fixture.open()), "byte {position}");
         assert_eq!(fs::read(&path).unwrap(), good);
     }
-    let mut later = FormatFile { cluster: CLUSTER }.encode();
-    later[8] = 2;
+    let mut later = FormatFile { cluster: CLUSTER, has_segments: true }.encode();
+    later[8] = 3;
     let checksum = crc32c::crc32c(&later[..28]);
     later[28..].copy_from_slice(&checksum.to_le_bytes());
     fs::write(&path, later).unwrap();
     assert!(matches!(
         BlockStore::open(fixture.settings.clone()),
-        Err(StoreError::UnknownFormat { version: 2, .. })
+        Err(StoreError::UnknownFormat { version: 3, .. })
     ));
 }
 

@@ -84,7 +84,7 @@ fn each_version_is_verified_once_a_round_the_one_verified_longest_ago_first() {
     let begin = Instant::now();
     let mut scrubber = store.scrubber(begin);
     contents[2].put_all(&store);
-    let next = || store.inner.state.lock().index.next_to_check().unwrap().location.key.file.counter;
+    let next = || store.inner.state.lock().index.next_to_check().unwrap().location.key.unit.file().counter;
     let mut order = Vec::new();
     let mut now = begin;
     for _ in 0..3 {
