@@ -141,6 +141,10 @@ pub(crate) struct TierArguments {
     /// [default: s3-fifo]
     #[arg(long, value_name = "POLICY")]
     pub(crate) eviction: Option<String>,
+    /// Longest file that a tier keeps in one piece, such as 64GiB, if that is not more than half of the tier; longer ones
+    /// are kept in segments of 1 GiB [default: 64GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) whole_file_max: Option<String>,
     /// How much of what nobody reads is read and verified in a second, such as 64MiB, 0 for nothing [default: 16MiB]
     #[arg(long, value_name = "SIZE")]
     pub(crate) scrub_rate: Option<String>,

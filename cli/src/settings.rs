@@ -68,6 +68,8 @@ pub(crate) struct LocalConfig {
     pub(crate) tiers: Vec<String>,
     pub(crate) eviction: Option<String>,
     #[serde(deserialize_with = "adapter::optional_size")]
+    pub(crate) whole_file_max: Option<ByteCount>,
+    #[serde(deserialize_with = "adapter::optional_size")]
     pub(crate) scrub_rate: Option<ByteCount>,
     #[serde(deserialize_with = "adapter::optional_size")]
     pub(crate) working_memory: Option<ByteCount>,
@@ -97,6 +99,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) ram: Option<ByteCount>,
     pub(crate) tiers: Vec<String>,
     pub(crate) eviction: Option<String>,
+    #[serde(deserialize_with = "adapter::optional_size")]
+    pub(crate) whole_file_max: Option<ByteCount>,
     #[serde(deserialize_with = "adapter::optional_size")]
     pub(crate) scrub_rate: Option<ByteCount>,
     #[serde(deserialize_with = "adapter::optional_size")]

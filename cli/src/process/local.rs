@@ -45,6 +45,7 @@ async fn begin(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> 
     let all = pages.readiness.add("local");
     let mut worker = worker_settings(settings, &dir, address, tiers, &pages, shutdown)?;
     worker.eviction = eviction;
+    worker.whole_file_max = config.whole_file_max;
     worker.scrub_rate = config.scrub_rate.unwrap_or(worker.scrub_rate);
     worker.working_memory = config.working_memory.unwrap_or(worker.working_memory);
     let mut cache_directories: Vec<_> = worker.tiers.iter().map(|tier| tier.directory.clone()).collect();
