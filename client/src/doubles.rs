@@ -208,7 +208,7 @@ impl Blocks for Worker {
         &self,
         _request: Request<v1::GetPresenceRequest>,
     ) -> Result<Response<v1::GetPresenceResponse>, Status> {
-        Ok(Response::new(v1::GetPresenceResponse { cached_bytes: 10, complete: false }))
+        Ok(Response::new(v1::GetPresenceResponse { cached_bytes: 10, complete: false, in_segments: false }))
     }
 }
 

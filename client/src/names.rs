@@ -105,6 +105,8 @@ pub struct Presence {
     pub cached: ByteCount,
     /// Whether that is all.
     pub complete: bool,
+    /// Whether it lies in several files, so that it cannot be held.
+    pub in_segments: bool,
 }
 
 impl Client {
@@ -385,6 +387,7 @@ impl Client {
             local: is_local,
             cached: ByteCount::new(answer.cached_bytes),
             complete: answer.complete,
+            in_segments: answer.in_segments,
         })
     }
 

@@ -116,7 +116,8 @@ impl Namespace for Client {
             return Err(NamespaceError { kind: ErrorKind::InvalidArgument, message });
         };
         let presence = self.presence(version, capability).await?;
-        Ok(if presence.local && presence.complete && self.settings().short_circuit {
+        let may_be_held = presence.local && presence.complete && !presence.in_segments;
+        Ok(if may_be_held && self.settings().short_circuit {
             ReadSource::ShortCircuit
         } else if presence.complete || entry.cached >= version.length() {
             ReadSource::Remote
