@@ -179,13 +179,13 @@ impl Index {
         self.generation_next = self.generation_next.max(found.location.key.generation.get() + 1);
         // One that is found while the store is in use may be here under another id that was given this one.
         let is_given = self.names.kept(unit.file()) != unit.file();
-        let fits = |(other, entry): (UnitId, &Entry)| {
-            other != unit
-                && other.segment().is_some() == unit.segment().is_some()
-                && entry.has_identity(found.identity)
-        };
+        // All units of a version are alike, so one of them speaks for all.
+        let is_unlike = self.units_of(unit.file()).next().is_some_and(|(other, entry)| {
+            other.segment().is_some() != unit.segment().is_some() || !entry.has_identity(found.identity)
+        });
         if is_given
-            || !self.units_of(unit.file()).all(fits)
+            || is_unlike
+            || self.units.contains_key(&unit)
             || self.detached.contains_key(&found.location.key)
         {
             return false;

@@ -61,7 +61,10 @@ impl Carried {
                 "forebay_worker_tier_free_bytes",
                 "Free space of a tier's file system beyond what must stay free; 0: only evicting makes room.",
             )?,
-            tier_versions: gauges("forebay_worker_tier_versions", "Versions on a tier.")?,
+            tier_versions: gauges(
+                "forebay_worker_tier_versions",
+                "Versions, or segments of long ones, on a tier.",
+            )?,
             tier_health: gauges("forebay_worker_tier_health", "A tier's disk: 0 up, 1 unstable, 2 down.")?,
             mount_hit: counters(
                 "forebay_worker_mount_hit_bytes_total",
@@ -166,7 +169,9 @@ fn growth(before: MountCounts, now: MountCounts) -> MountCounts {
 
 /// The store's counters that people look at.
 const STORE_COUNTERS: [(&str, &str, StoreCounter); 13] = [
-    ("forebay_worker_evictions_total", "Versions evicted to make room.", |all| all.evictions),
+    ("forebay_worker_evictions_total", "Versions, or segments of long ones, evicted to make room.", |all| {
+        all.evictions
+    }),
     ("forebay_worker_fill_bytes_total", "Bytes stored in the cache.", |all| all.filled_bytes),
     ("forebay_worker_fill_pages_total", "Pages stored in the cache.", |all| all.filled_pages),
     ("forebay_worker_no_space_total", "Fills that found no room.", |all| all.no_space),
@@ -183,12 +188,16 @@ const STORE_COUNTERS: [(&str, &str, StoreCounter); 13] = [
         all.corrupt_pages
     }),
     ("forebay_worker_disk_errors_total", "Errors of the local disks.", |all| all.io_errors),
-    ("forebay_worker_recovered_versions_total", "Versions found when the cache opened.", |all| {
-        all.recovered_versions
-    }),
-    ("forebay_worker_dropped_versions_total", "Versions dropped when the cache opened.", |all| {
-        all.dropped_versions
-    }),
+    (
+        "forebay_worker_recovered_versions_total",
+        "Versions, or segments of long ones, found when the cache opened.",
+        |all| all.recovered_versions,
+    ),
+    (
+        "forebay_worker_dropped_versions_total",
+        "Versions, or segments of long ones, dropped when the cache opened.",
+        |all| all.dropped_versions,
+    ),
     (
         "forebay_worker_adopted_versions_total",
         "Versions found in the cache under an earlier id of the same content.",

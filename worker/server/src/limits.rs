@@ -29,6 +29,8 @@ pub const ROOM_PATIENCE: Duration = Duration::from_millis(50);
 pub const UNCACHED_FETCH_LENGTH: u64 = PAGES_PER_FETCH * PAGE_LENGTH;
 /// Such requests that one reader has under way.
 pub const UNCACHED_FETCHES_PER_READ_MAX: usize = 4;
+/// Bytes that one reader gets past the cache before it is looked again whether there is room.
+pub const UNCACHED_RUN_LENGTH_MAX: u64 = 1 << 30;
 /// Attempts to get one page before its reader gets the error.
 pub const PAGE_ATTEMPTS_MAX: u32 = 4;
 /// Longest wait for one page of an under-store.

@@ -21,7 +21,7 @@ use crate::error::ReadError;
 use crate::fetches::{Fetches, Loss, LossNote, PageState};
 use crate::limits::{
     BACKOFF, FETCH_PAGES_MAX, FETCHES_PER_READ_MAX, PAGE_ATTEMPTS_MAX, PAGE_DEADLINE, READ_PIECE_LEAST,
-    READ_PIECE_MAX, UNCACHED_FETCH_LENGTH, UNCACHED_FETCHES_PER_READ_MAX,
+    READ_PIECE_MAX, UNCACHED_FETCH_LENGTH, UNCACHED_FETCHES_PER_READ_MAX, UNCACHED_RUN_LENGTH_MAX,
 };
 use crate::metrics::{Metrics, ReadSource};
 use crate::retry::Backoff;
@@ -277,12 +277,13 @@ impl Reader {
         Ok(Some(piece))
     }
 
-    /// Fetches from here to the next page that is in the cache without storing.
+    /// Fetches from here to the next page that is in the cache without storing; at most [`UNCACHED_RUN_LENGTH_MAX`].
     fn go_past_cache(&mut self, page: PageIndex) {
-        let rest = pages_of(self.version.page_end(page)..self.end);
+        let next = self.version.page_end(page);
+        let rest = pages_of(next..self.end.min(next.saturating_add(UNCACHED_RUN_LENGTH_MAX)));
         let missing = self.path.cache.missing(&self.version, rest);
         let run = rest.iter().zip(missing).take_while(|(expected, page)| expected == page).count();
-        let end = self.version.page_end(page) + run as u64 * PAGE_LENGTH;
+        let end = next + run as u64 * PAGE_LENGTH;
         let (begin, end) = (self.position, end.min(self.end));
         // Not asked for again on the way: the answer would be the same.
         self.asked_until = self.asked_until.max(end);

@@ -1,5 +1,6 @@
 //! How a version is cut: as what is here of it says, else by its length.
 
+use forebay_types::limits::FILE_LENGTH_MAX;
 use forebay_types::{ByteCount, FileId};
 
 use super::Index;
@@ -8,14 +9,15 @@ use crate::page::PageIndex;
 use crate::unit::{Cut, Place, UnitId};
 
 impl Index {
-    /// Where `page` of a version of `length` bytes, at most `FILE_LENGTH_MAX`, lies or would lie; `None` beyond its end.
+    /// Where `page` of a version of `length` bytes lies or would lie; `None` beyond its end.
     pub fn place(&self, file: FileId, length: ByteCount, page: PageIndex) -> Option<Place> {
         self.cut(file, length).place(page)
     }
 
-    /// How a version of `length` bytes is cut, or would be. By the id that it is kept under.
+    /// How a version of `length` bytes is cut, or would be. By the id that it is kept under. What lies beyond
+    /// `FILE_LENGTH_MAX` is as beyond its end: nobody has it.
     pub(super) fn cut(&self, file: FileId, length: ByteCount) -> Cut {
-        let file = self.names.kept(file);
+        let (file, length) = (self.names.kept(file), length.min(ByteCount::new(FILE_LENGTH_MAX)));
         let is_whole = match self.units_of(file).next() {
             Some((unit, _)) => unit.segment().is_none(),
             // Whatever the disks do meanwhile: a version must not be cut anew each time that one fails.

@@ -132,6 +132,10 @@ impl Folder<'_> {
             return None;
         }
         let length = self.unit_length(&header)?;
+        if key.unit.segment().is_some() {
+            // Should it fail, the name and the header still keep it from whoever does not know segments.
+            let _ = self.directory.expect_segments();
+        }
         let name = file_name(key, FileKind::Data);
         let mut state = state_at(&self.open, &name).ok()??;
         if state.length > length.get() {
@@ -162,9 +166,7 @@ impl Folder<'_> {
         };
         Some(Found { restored, modified: state.modified, dropped_pages })
     }
-}
 
-impl Folder<'_> {
     /// Length of the unit that a header belongs to; `None` when there can be no such unit.
     fn unit_length(&self, header: &IndexHeader) -> Option<ByteCount> {
         let length = header.fingerprint.length;
@@ -174,7 +176,7 @@ impl Folder<'_> {
         let Some(number) = header.key.unit.segment() else { return Some(length) };
         let segment = self.owner.segment_length;
         let begin = segment.get().checked_mul(number.into()).filter(|begin| *begin < length.get())?;
-        let fits = header.segment_length == Some(segment) && self.directory.expect_segments().is_ok();
+        let fits = header.segment_length == Some(segment);
         fits.then(|| segment.min(ByteCount::new(length.get() - begin)))
     }
 }

@@ -1,7 +1,8 @@
 //! Reading pages that are here, with their checksums.
 //!
-//! One read stays within one unit, and counts from its begin once it knows it. A unit that this process verified, or wrote at once, and whose file did not change since is read as it lies. Anything else
-//! is verified granule by granule before a byte of it is returned.
+//! One read stays within one unit, and counts from its begin once it knows it. A unit that this process verified, or
+//! wrote at once, and whose file did not change since is read as it lies. Anything else is verified granule by granule
+//! before a byte of it is returned.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

@@ -95,6 +95,9 @@ fn a_version_longer_than_any_that_there_is_is_refused() {
     let store = fixture.open();
     let put = |length| store.put_page(&Content::new(1, length).source(), PageIndex::new(0), &[0; 1 << 20]);
     assert!(matches!(put(u64::MAX), Err(StoreError::TooLarge { .. })));
+    let too_long = Content::new(1, u64::MAX);
+    assert_eq!(too_long.read(&store, 5, 10).missing, range(0, 1));
+    assert_eq!(store.missing(&too_long.source(), range(3, 2).unwrap()), [3, 4].map(PageIndex::new));
     assert!(put(2 * MIB).is_ok());
 }
 
