@@ -49,7 +49,7 @@ fn download(proxy: &FaultProxy, count: u64) -> f64 {
     let mut client = S3Client::new(&proxy.endpoint());
     for index in 0..count {
         let mut length = 0;
-        client.get_range(BUCKET, &format!("small/f{index}"), 0..SMALL_LENGTH as u64, |_, piece| {
+        client.get_range(BUCKET, format!("small/f{index}"), 0..SMALL_LENGTH as u64, |_, piece| {
             length += piece.len();
         });
         assert_eq!(length, SMALL_LENGTH);
