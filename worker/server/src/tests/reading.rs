@@ -195,7 +195,8 @@ async fn of_a_version_larger_than_the_cache_a_part_is_kept_and_the_rest_is_serve
         assert!(worker.read(&version, 12_345, 10).await.expect("served") == bytes[12_345..12_355]);
     }
     let uncached = worker.metric("forebay_worker_read_bytes_total", Some("uncached"));
-    assert!(uncached >= 2 * (bytes.len() as u64 - house.capacity), "{uncached}");
+    // Which pages find room, and which are still on their way to somebody, depends on who comes first.
+    assert!(uncached >= bytes.len() as u64, "{uncached}");
     assert!(worker.metric("forebay_worker_read_bytes_total", Some("cache")) >= 2 * MIB);
     let used = worker.metric("forebay_worker_tier_used_bytes", None);
     assert!((2 * MIB..=house.capacity).contains(&used), "{used}");
