@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::cache::{Directories, Grants, PackedEntry};
 use crate::counters::{Counters, CountersSnapshot};
 use crate::error::ClientError;
-use crate::hold::{Hold, LocalWorkers};
+use crate::hold::{Hold, Lend, LocalWorkers};
 use crate::limits::{CLOSE_DEADLINE, REMEMBERED_AGE_MAX, REPORT_DEADLINE, REPORT_INTERVAL};
 use crate::look_ahead::LookAhead;
 use crate::master_channel::MasterChannel;
@@ -115,6 +115,25 @@ impl Client {
         match self.0.route.local() {
             Some(worker) if !worker.local_socket.is_empty() => {
                 self.0.local.hold(worker.local_socket.as_ref(), version, capability).await
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The local files of a version as far as it is cached on this machine, for one that cannot be held. To be asked for
+    /// after [`hold`](Self::hold) gave none. `None` when there is no worker here, or it has none of the version.
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// As [`hold`](Self::hold).
+    pub async fn lend(
+        &self,
+        version: &VersionDescriptor,
+        capability: &BlockCapability,
+    ) -> Result<Option<Lend>, ClientError> {
+        match self.0.route.local() {
+            Some(worker) if !worker.local_socket.is_empty() => {
+                self.0.local.lend(worker.local_socket.as_ref(), version, capability).await
             }
             _ => Ok(None),
         }

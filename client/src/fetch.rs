@@ -1,9 +1,11 @@
-//! Gets verified bytes of one version from workers: the owner first, then whoever else can serve them.
+//! Gets verified bytes of one version: those that were lent, then from workers, the owner first, then whoever else can
+//! serve them.
 //!
 //! What was verified is kept when a worker fails in mid-stream; the next one is asked for the rest. The reader sees an
 //! error only when it is final or the time is over.
 
 mod failures;
+mod lent;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -22,6 +24,7 @@ use tonic::{Request, Status};
 
 use crate::answer::error_of;
 use crate::client::Client;
+use crate::counters::MountCounters;
 use crate::error::ClientError;
 use crate::limits::{BLOCKS_IN_FLIGHT_MAX, CHUNK_DEADLINE, RETRY_PAUSE_MAX};
 use crate::outages::Patience;
@@ -29,6 +32,7 @@ use crate::retry::{Asked, Attempts, Policy};
 use crate::route::Route;
 use crate::verify::Verified;
 use failures::{Failed, Failures};
+use lent::Lent;
 
 /// Where one reader's bytes come from.
 #[derive(Debug)]
@@ -43,6 +47,9 @@ pub(crate) struct Fetch {
     opened_at_fill: Mutex<BTreeMap<WorkerId, u64>>,
     /// The owners of the block that was read last, since a reader stays in a block for a while.
     last_owners: Mutex<Option<OwnersOf>>,
+    /// The version's files on this machine.
+    lent: Mutex<Option<Lent>>,
+    mount: Arc<MountCounters>,
 }
 
 /// When the workers are asked again.
@@ -65,11 +72,13 @@ impl Fetch {
         Self {
             message: (&version).into(),
             capability: Mutex::new(capability.into()),
+            mount: client.0.counters.mount(version.mount),
             client,
             version,
             renewed_by: OnceLock::new(),
             opened_at_fill: Mutex::default(),
             last_owners: Mutex::default(),
+            lent: Mutex::default(),
         }
     }
 
@@ -90,6 +99,11 @@ impl Fetch {
     /// The inode to open again when the capability is over.
     pub(crate) fn renewed_by(&self) -> Option<InodeId> {
         self.renewed_by.get().copied()
+    }
+
+    /// The counters of the version's mount.
+    pub(crate) fn mount(&self) -> &MountCounters {
+        &self.mount
     }
 
     /// The capability in use.
@@ -126,6 +140,15 @@ impl Fetch {
         let (mount, outages) = (self.version.mount, &self.client.0.outages);
         let mut patience = outages.patience(mount, self.client.settings().read_deadline);
         let mut verified = Verified::new(range.start, range.end);
+        while let Some(bytes) = self.lent_piece(verified.at()..range.end).await {
+            verified.skip(bytes.len() as u64);
+            sink(bytes);
+            if verified.is_complete() {
+                return Ok(());
+            }
+            // Others want the thread too: what is in memory was read at once.
+            tokio::task::yield_now().await;
+        }
         let (mut attempts, mut renewed) = (Attempts::new(POLICY, deadline), false);
         let mut last = None;
         loop {

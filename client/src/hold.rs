@@ -1,9 +1,12 @@
-//! Holds: descriptors of a worker's cache files, got over its unix socket and given back when they are dropped.
+//! Holds and lends: descriptors of a worker's cache files, got over its unix socket and given back when they are
+//! dropped.
 //!
 //! One connection for each local worker carries all requests. When it breaks, the worker has given up its holds; their
 //! descriptors still read the right bytes, as the file is unlinked and not rewritten while a process has it open.
 
+mod buffers;
 mod connection;
+mod lend;
 mod resting;
 
 use std::collections::BTreeMap;
@@ -14,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use forebay_local::Request;
 use forebay_types::{BlockCapability, ByteCount, FileOffset, Timestamp, VersionDescriptor};
 use parking_lot::Mutex;
 use rustix::io::{Errno, ReadWriteFlags};
@@ -24,11 +28,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::ClientError;
 use crate::limits::{
-    DESCRIPTORS_PER_HOLD, HOLD_DEADLINE, HOLD_RECONNECT_PAUSE, HOLDS_OPEN_MIN, INLINE_READ_MAX,
+    DESCRIPTORS_PER_HOLD, DESCRIPTORS_PER_LEND, HOLD_DEADLINE, HOLD_RECONNECT_PAUSE, HOLDS_OPEN_MIN,
+    INLINE_READ_MAX,
 };
+use buffers::Buffers;
 use connection::{Answer, Connection};
 use resting::{FileState, MayRest, Shelf};
 
+pub(crate) use lend::Gap;
+pub use lend::Lend;
 pub use resting::RestingHold;
 
 /// A wholly cached version as a local file that nobody changes while this lives.
@@ -75,6 +83,8 @@ pub(crate) struct LocalWorkers {
     /// How many files of theirs may be open at once.
     places: Arc<Semaphore>,
     shelf: Arc<Shelf>,
+    /// What reads of lent files fill.
+    buffers: Arc<Buffers>,
     /// Told when resting holds are wanted back.
     wanted_back: Arc<Notify>,
     tracker: TaskTracker,
@@ -177,7 +187,8 @@ impl LocalWorkers {
         // What rests must leave places to others.
         let shelf = Arc::new(Shelf::new(places / 2));
         let places = Arc::new(Semaphore::new(places));
-        Self { sockets: Mutex::default(), places, shelf, wanted_back: Arc::default(), tracker, token }
+        let (buffers, wanted_back) = Default::default();
+        Self { sockets: Mutex::default(), places, shelf, buffers, wanted_back, tracker, token }
     }
 
     /// Waits until a worker wants resting holds back, or is gone. Cancel safe; for one at a time.
@@ -194,13 +205,44 @@ impl LocalWorkers {
     ) -> Result<Option<Hold>, ClientError> {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return Ok(None) };
         let Some(connection) = self.connection(socket) else { return Ok(None) };
-        let answer = tokio::time::timeout(HOLD_DEADLINE, connection.hold(version, capability, place)).await;
-        match answer {
+        let (version_asked, capability) = (version.clone(), capability.clone());
+        let message = |request| Request::Hold { request, version: version_asked, capability };
+        match tokio::time::timeout(HOLD_DEADLINE, connection.ask(message, place)).await {
             Ok(Some(Answer::Given(given))) => given.checked(version, &self.shelf),
             Ok(Some(Answer::Refused(kind, message))) => {
                 Err(ClientError::Answer { kind, message, leader: None })
             }
-            Ok(Some(Answer::NotHeld) | None) | Err(_) => Ok(None),
+            Ok(Some(Answer::Lent(_) | Answer::NotHeld) | None) | Err(_) => Ok(None),
+        }
+    }
+
+    /// Asks the worker at `socket`, which has answered for a hold, to lend the files of a version as far as it has it. A
+    /// worker that cannot be reached, or is of a release that lends none, gives none.
+    pub(crate) async fn lend(
+        &self,
+        socket: &Path,
+        version: &VersionDescriptor,
+        capability: &BlockCapability,
+    ) -> Result<Option<Lend>, ClientError> {
+        let Ok(places) = Arc::clone(&self.places).try_acquire_many_owned(DESCRIPTORS_PER_LEND) else {
+            return Ok(None);
+        };
+        let Some(connection) = self.connection(socket).filter(|connection| connection.lends()) else {
+            return Ok(None);
+        };
+        let (version_asked, capability) = (version.clone(), capability.clone());
+        let message = |request| Request::Lend { request, version: version_asked, capability };
+        match tokio::time::timeout(HOLD_DEADLINE, connection.ask(message, places)).await {
+            Ok(Some(Answer::Lent(files))) => {
+                Lend::checked(files, version, &self.buffers).await.map_err(|source| ClientError::Io {
+                    what: format!("looking at the lent files of {} ({})", version.key, version.file),
+                    source,
+                })
+            }
+            Ok(Some(Answer::Refused(kind, message))) => {
+                Err(ClientError::Answer { kind, message, leader: None })
+            }
+            Ok(Some(Answer::Given(_) | Answer::NotHeld) | None) | Err(_) => Ok(None),
         }
     }
 

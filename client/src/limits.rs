@@ -77,6 +77,17 @@ pub(crate) const INLINE_READ_MAX: usize = 1 << 20;
 /// Files of local workers that are open here at once may take one part in so many of the descriptors that the process may
 /// have.
 pub(crate) const DESCRIPTORS_PER_HOLD: u64 = 4;
+/// Descriptors of a lend: those of the data file and of the index file.
+pub(crate) const DESCRIPTORS_PER_LEND: u32 = 2;
+/// Bytes of lent files that are read and verified at a time: so few that they are still near the processor when their
+/// checksums are computed.
+pub(crate) const LENT_PIECE: u64 = 256 << 10;
+/// Buffers for reads of lent files that are kept for the next one, of [`INLINE_READ_MAX`] each.
+pub(crate) const LENT_BUFFERS_MAX: usize = 8;
+/// A shorter read of them takes memory of its own, in bytes.
+pub(crate) const LENT_BUFFER_MIN: usize = 64 << 10;
+/// Records of a lent file's pages that are read at a time.
+pub(crate) const LENT_RECORDS_PIECE: usize = 1024;
 /// The table of mounts is not read again so soon for a file of a mount that is not in it.
 pub(crate) const MOUNTS_READ_PAUSE: Duration = Duration::from_secs(10);
 /// They are at least this many, however few descriptors there are.
@@ -87,7 +98,7 @@ pub(crate) const STALE_TOLD_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) const STALE_TOLD_MAX: usize = 4096;
 /// Longest wait for the local worker's answer about a hold.
 pub(crate) const HOLD_DEADLINE: Duration = Duration::from_secs(1);
-/// Most requests that wait for one local worker; further ones do without a hold.
+/// Most requests that wait for one local worker; further ones do without a hold or a lend.
 pub(crate) const HOLD_REQUESTS_MAX: usize = 256;
 /// A local socket that could not be connected to is left alone for this long.
 pub(crate) const HOLD_RECONNECT_PAUSE: Duration = Duration::from_millis(500);

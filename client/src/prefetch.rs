@@ -65,6 +65,11 @@ impl Prefetch {
         Self { fetch, state: Mutex::new(State { planner, parts: BTreeMap::new() }) }
     }
 
+    /// Whether a read is in what was read ahead or is on its way.
+    pub(crate) fn has(&self, range: &Range<u64>) -> bool {
+        self.state.lock().planner.covers(range)
+    }
+
     /// The bytes of a read, if they were read ahead or are on their way; `None`: fetch them by themselves. Cancel safe.
     pub(crate) async fn read(&self, range: &Range<u64>, deadline: Instant) -> Option<Bytes> {
         let parts = self.plan(range);

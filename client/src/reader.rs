@@ -1,5 +1,5 @@
 //! Reads one version at any offset: from its local file where it lies complete on this machine, else from what was
-//! read ahead, else from the workers.
+//! read ahead, from the local files as far as they go, or from the workers.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,16 +11,15 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::counters::MountCounters;
 use crate::error::ClientError;
 use crate::fetch::Fetch;
-use crate::hold::Hold;
+use crate::hold::{Hold, Lend};
 use crate::limits::{HOLD_RETRY_READS, INLINE_READ_MAX, READ_LENGTH_MAX};
 use crate::prefetch::Prefetch;
 
 /// A reader of one version: what a handle of an open file needs. Reads may overlap and come from many tasks.
 ///
-/// Dropping it stops what it reads ahead and gives back its hold.
+/// Dropping it stops what it reads ahead and gives back its hold and its lend.
 #[derive(Debug)]
 pub struct Reader {
     fetch: Arc<Fetch>,
@@ -28,7 +27,6 @@ pub struct Reader {
     local: Mutex<Local>,
     /// Some of it was read from a worker.
     was_cold: AtomicBool,
-    mount: Arc<MountCounters>,
 }
 
 /// Whether the version's local file can be used.
@@ -52,11 +50,9 @@ impl Client {
 
 impl Reader {
     fn new(client: Client, version: VersionDescriptor, capability: &BlockCapability) -> Self {
-        let mount = client.0.counters.mount(version.mount);
         let fetch = Arc::new(Fetch::new(client, version, capability));
         let prefetch = Prefetch::new(Arc::clone(&fetch));
-        let (local, was_cold) = (Mutex::new(Local::Untried), AtomicBool::new(false));
-        Self { prefetch, fetch, local, was_cold, mount }
+        Self { prefetch, fetch, local: Mutex::new(Local::Untried), was_cold: AtomicBool::new(false) }
     }
 
     /// Makes the reader last longer than its capability: when that is over, it opens `inode` again, and goes on if the
@@ -72,6 +68,14 @@ impl Reader {
     pub fn with_hold(self, hold: Hold) -> Self {
         *self.local.lock() = Local::Held { hold: Arc::new(hold), hit: true };
         self
+    }
+
+    /// Makes the reader use a lend of its version that the caller has already, and spares the first read the question for
+    /// a hold.
+    #[must_use]
+    pub fn with_lend(self, lend: Lend) -> Self {
+        self.fetch.set_lend(lend, true);
+        self.without_hold()
     }
 
     /// Spares the first read the question for a hold, for a caller that has just asked and got none.
@@ -109,6 +113,12 @@ impl Reader {
         if let Some(bytes) = self.read_local(&range).await {
             return Ok(bytes);
         }
+        // What is on its way already is not read twice, and its stream goes on.
+        if !self.prefetch.has(&range)
+            && let Some(bytes) = self.fetch.lent_bytes(&range).await
+        {
+            return Ok(bytes);
+        }
         self.note_cold();
         if let Some(bytes) = self.prefetch.read(&range, deadline).await {
             return Ok(bytes);
@@ -127,7 +137,8 @@ impl Reader {
     }
 
     /// Reads from `offset` on into `buffer`, as [`read_at`](Self::read_at) does, and gives how much that was: less than the
-    /// buffer takes only at the end of the file. Of a file of this machine that is in memory it is a `pread`.
+    /// buffer takes only at the end of the file. Of a file of this machine that is in memory it is a `pread`, and the checksums
+    /// where the file is not complete.
     ///
     /// # Errors
     /// As [`read_at`](Self::read_at).
@@ -135,15 +146,39 @@ impl Reader {
         if let Some(had) = self.read_held_into(offset, buffer) {
             return Ok(had);
         }
+        if let Some(had) = self.read_lent_into(offset, buffer) {
+            return Ok(had);
+        }
         let bytes = self.read_at(offset, buffer.len()).await?;
         buffer[..bytes.len()].copy_from_slice(&bytes);
         Ok(bytes.len())
     }
 
-    /// The same without waiting for anybody; `None` where that cannot be.
-    fn read_held_into(&self, offset: FileOffset, buffer: &mut [u8]) -> Option<usize> {
+    /// How many bytes there are from `offset` on for a buffer that takes `room`.
+    fn length_at(&self, offset: FileOffset, room: usize) -> usize {
         let left = self.version().length().get().saturating_sub(offset.get());
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        usize::try_from(left).unwrap_or(usize::MAX).min(room)
+    }
+
+    /// The same from lent files without waiting for anybody; `None` where that cannot be.
+    fn read_lent_into(&self, offset: FileOffset, buffer: &mut [u8]) -> Option<usize> {
+        let length = self.length_at(offset, buffer.len());
+        let range = offset.get()..offset.get() + length as u64;
+        if range.is_empty() || length > INLINE_READ_MAX {
+            return None;
+        }
+        match &mut *self.local.lock() {
+            // Now and then the way goes past the question for a hold.
+            Local::Absent { reads } if *reads + 1 < HOLD_RETRY_READS => *reads += 1,
+            _ => return None,
+        }
+        let is_read = !self.prefetch.has(&range) && self.fetch.lent_into(range.start, &mut buffer[..length]);
+        is_read.then_some(length)
+    }
+
+    /// The same from a held file.
+    fn read_held_into(&self, offset: FileOffset, buffer: &mut [u8]) -> Option<usize> {
+        let length = self.length_at(offset, buffer.len());
         let (hold, hit) = match &*self.local.lock() {
             Local::Held { hold, hit } if length <= INLINE_READ_MAX => (Arc::clone(hold), *hit),
             _ => return None,
@@ -153,7 +188,7 @@ impl Reader {
             return None;
         }
         let counters = self.fetch.client().counters();
-        counters.add_short_circuit(&self.mount, ByteCount::new(length as u64), hit);
+        counters.add_short_circuit(self.fetch.mount(), ByteCount::new(length as u64), hit);
         Some(length)
     }
 
@@ -168,7 +203,7 @@ impl Reader {
             }
             Ok(bytes) if bytes.len() as u64 == length => {
                 let counters = self.fetch.client().counters();
-                counters.add_short_circuit(&self.mount, ByteCount::new(length), hit);
+                counters.add_short_circuit(self.fetch.mount(), ByteCount::new(length), hit);
                 return Some(bytes);
             }
             Ok(bytes) => {
@@ -210,12 +245,35 @@ impl Reader {
             Ok(Some(hold)) => {
                 let hold = Arc::new(hold);
                 *self.local.lock() = Local::Held { hold: Arc::clone(&hold), hit: is_first };
+                self.fetch.end_lend();
                 Some((hold, is_first))
             }
-            Ok(None) => None,
+            Ok(None) => {
+                self.borrow(&capability, is_first).await;
+                None
+            }
             Err(error) => {
                 tracing::debug!(file = %self.version().file, %error, "the local worker gave no hold");
                 None
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_lend(&self) -> bool {
+        self.fetch.has_lend()
+    }
+
+    /// Asks for a lend where there is no hold.
+    async fn borrow(&self, capability: &BlockCapability, is_first: bool) {
+        if self.fetch.has_lend() {
+            return;
+        }
+        match self.fetch.client().lend(self.version(), capability).await {
+            Ok(Some(lend)) => self.fetch.set_lend(lend, is_first),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(file = %self.version().file, %error, "the local worker lent nothing");
             }
         }
     }

@@ -64,6 +64,11 @@ impl Verified {
         Ok(data)
     }
 
+    /// The next bytes were verified elsewhere; not more than are missing.
+    pub(crate) const fn skip(&mut self, length: u64) {
+        self.at += length;
+    }
+
     /// The stream is over.
     pub(crate) const fn finish(self) -> Result<(), Defect> {
         if self.is_complete() { Ok(()) } else { Err(Defect::Short { at: self.at, end: self.end }) }

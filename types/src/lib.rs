@@ -11,6 +11,7 @@ mod fingerprint;
 mod id;
 mod job;
 mod name;
+mod page_record;
 mod path;
 mod position;
 mod principal;
@@ -33,6 +34,7 @@ pub use id::{
 };
 pub use job::{JobFailure, JobProgress, JobState, short_reason};
 pub use name::{EntryName, NameError};
+pub use page_record::{GRANULES_PER_PAGE, PageRecord, RECORD_LENGTH, RecordSeed};
 pub use path::{NamespacePath, PathError};
 pub use position::ListingPosition;
 pub use principal::{Principal, Rights};

@@ -1,22 +1,23 @@
 //! One connection to a local worker: many requests at a time, answers in any order.
 //!
-//! A packet goes whole or not at all, so requests are sent by whoever makes them; one task receives. A hold that nobody
-//! waits for any more is given back at once.
+//! A packet goes whole or not at all, so requests are sent by whoever makes them; one task receives. What nobody waits
+//! for any more is given back at once. Law: nothing that gives something back is dropped under the lock.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
 
-use forebay_local::{LEVEL, LocalError, LocalSocket, Reply, Request};
-use forebay_types::{BlockCapability, ErrorKind, Timestamp, VersionDescriptor};
+use forebay_local::{LEVEL, LEVEL_LENDS, LocalError, LocalSocket, Reply, Request};
+use forebay_types::{ErrorKind, RecordSeed, Timestamp};
 use parking_lot::Mutex;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::lend::{Files, Slot};
 use super::{Descriptor, Given, MayRest, Release};
 use crate::limits::HOLD_REQUESTS_MAX;
 
@@ -27,6 +28,8 @@ pub(super) struct Connection {
     state: Mutex<State>,
     /// Changed under the lock only.
     is_dead: AtomicBool,
+    /// What both sides know; 0 before the worker's greeting.
+    level: AtomicU8,
     /// Releases wait that could not be sent at once.
     releases_wait: Notify,
     /// Told when holds may not rest any more.
@@ -41,6 +44,8 @@ struct State {
     releases: Vec<u64>,
     /// Those that may rest and were not given back.
     resting: BTreeMap<u64, MayRest>,
+    /// Where the files of lends are that were not given back.
+    lent: BTreeMap<u64, Weak<Slot>>,
 }
 
 #[derive(Debug)]
@@ -53,6 +58,7 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) enum Answer {
     Given(Given),
+    Lent(Arc<Slot>),
     NotHeld,
     Refused(ErrorKind, String),
 }
@@ -61,22 +67,27 @@ impl Connection {
     /// Connects and says hello; the answer to that is awaited by [`serve`](Self::serve).
     pub(super) fn open(path: &Path, wanted_back: Arc<Notify>) -> Result<Arc<Self>, LocalError> {
         let socket = LocalSocket::connect(path)?;
-        socket.send(&Request::Hello { level: LEVEL }, None)?;
+        socket.send(&Request::Hello { level: LEVEL }, &[])?;
         let socket = registered(socket)?;
         let (state, releases_wait) = (Mutex::default(), Notify::new());
-        let is_dead = AtomicBool::new(false);
-        Ok(Arc::new(Self { socket, state, is_dead, releases_wait, wanted_back }))
+        let (is_dead, level) = (AtomicBool::new(false), AtomicU8::new(0));
+        Ok(Arc::new(Self { socket, state, is_dead, level, releases_wait, wanted_back }))
     }
 
     pub(super) fn is_live(&self) -> bool {
         !self.is_dead.load(Ordering::Acquire)
     }
 
-    /// Asks for a hold. `None` when the connection breaks or has too many requests. Cancel safe.
-    pub(super) async fn hold(
+    /// Whether the worker is known to lend files. It is once it has answered anything.
+    pub(super) fn lends(&self) -> bool {
+        self.level.load(Ordering::Acquire) >= LEVEL_LENDS
+    }
+
+    /// Asks for a hold or a lend, of which `message` makes the request. `None` when the connection breaks or has too many
+    /// requests. Cancel safe.
+    pub(super) async fn ask(
         &self,
-        version: &VersionDescriptor,
-        capability: &BlockCapability,
+        message: impl FnOnce(u64) -> Request,
         place: OwnedSemaphorePermit,
     ) -> Option<Answer> {
         let (sender, receiver) = oneshot::channel();
@@ -91,8 +102,7 @@ impl Connection {
             request
         };
         let forget = Forget { connection: self, request };
-        let message = Request::Hold { request, version: version.clone(), capability: capability.clone() };
-        if let Err(error) = self.send(&message).await {
+        if let Err(error) = self.send(&message(request)).await {
             self.fail(&error);
             return None;
         }
@@ -106,11 +116,12 @@ impl Connection {
         {
             let mut state = self.state.lock();
             state.resting.remove(&hold);
+            state.lent.remove(&hold);
             if !self.is_live() {
                 return;
             }
         }
-        match self.socket.get_ref().send(&Request::Release { hold }, None) {
+        match self.socket.get_ref().send(&Request::Release { hold }, &[]) {
             Ok(()) => {}
             Err(LocalError::WouldBlock) => {
                 self.state.lock().releases.push(hold);
@@ -138,33 +149,41 @@ impl Connection {
             let received = ready.try_io(|socket| ready_or_not(socket.get_ref().recv::<Reply>()));
             // An error here says that the socket was not ready after all.
             if let Ok(received) = received {
-                let (reply, descriptor) = received.map_err(waiting)??;
-                self.answered(reply, descriptor)?;
+                let (reply, descriptors) = received.map_err(waiting)??;
+                self.answered(reply, descriptors)?;
             }
         }
     }
 
     /// Passes an answer on. Nothing is dropped under the lock that a hold's end takes.
-    fn answered(self: &Arc<Self>, reply: Reply, descriptor: Option<OwnedFd>) -> Result<(), LocalError> {
+    fn answered(self: &Arc<Self>, reply: Reply, descriptors: Vec<OwnedFd>) -> Result<(), LocalError> {
         let waiting = |request| self.state.lock().waiting.remove(&request);
         match reply {
-            Reply::Hello { level, .. } if (1..=LEVEL).contains(&level) => {}
+            Reply::Hello { level, .. } if (1..=LEVEL).contains(&level) => {
+                self.level.store(level, Ordering::Release);
+            }
             Reply::Hello { level, .. } => {
                 return Err(LocalError::Protocol { theirs: level, ours: LEVEL });
             }
             Reply::Held { request, hold } => {
-                self.held(waiting(request), descriptor, (hold, false, None))?;
+                self.held(waiting(request), descriptors, (hold, false, None))?;
             }
             Reply::HeldAt { request, hold, changed, may_rest } => {
-                self.held(waiting(request), descriptor, (hold, may_rest, Some(changed)))?;
+                self.held(waiting(request), descriptors, (hold, may_rest, Some(changed)))?;
             }
             Reply::WantedBack { holds } => {
                 let mut state = self.state.lock();
                 for may_rest in holds.iter().filter_map(|hold| state.resting.remove(hold)) {
                     may_rest.take_back();
                 }
+                let lent: Vec<_> =
+                    holds.iter().filter_map(|hold| state.lent.remove(hold)?.upgrade()).collect();
                 drop(state);
+                lent.iter().for_each(|slot| slot.give_back());
                 self.wanted_back.notify_one();
+            }
+            Reply::Lent { request, lend, records, seed } => {
+                self.lent(waiting(request), descriptors, (lend, records, RecordSeed::from_number(seed)))?;
             }
             Reply::NotHeld { request, reason } => {
                 tracing::trace!(?reason, "not held");
@@ -181,10 +200,10 @@ impl Connection {
     fn held(
         self: &Arc<Self>,
         waiting: Option<Waiting>,
-        descriptor: Option<OwnedFd>,
+        descriptors: Vec<OwnedFd>,
         (hold, may_rest, changed): (u64, bool, Option<Timestamp>),
     ) -> Result<(), LocalError> {
-        let file = descriptor.ok_or(LocalError::Garbage("its descriptor is missing"))?;
+        let [file] = taken(descriptors)?;
         let Some(Waiting { place, answer }) = waiting else {
             self.release(hold);
             return Ok(());
@@ -204,6 +223,37 @@ impl Connection {
         Ok(())
     }
 
+    /// The same for a lend.
+    fn lent(
+        self: &Arc<Self>,
+        waiting: Option<Waiting>,
+        descriptors: Vec<OwnedFd>,
+        (lend, records, seed): (u64, u64, RecordSeed),
+    ) -> Result<(), LocalError> {
+        let [data, index] = taken(descriptors)?;
+        let Some(Waiting { place, answer }) = waiting else {
+            self.release(lend);
+            return Ok(());
+        };
+        let slot = Arc::<Slot>::default();
+        {
+            let mut state = self.state.lock();
+            // On a dead connection nobody would empty it.
+            if !self.is_live() {
+                return Ok(());
+            }
+            state.lent.insert(lend, Arc::downgrade(&slot));
+        }
+        let release = Release { connection: Arc::clone(self), hold: lend, may_rest: MayRest::new(false) };
+        slot.put(Files { data, index, records, seed, release, _places: place });
+        if self.is_live() {
+            let _ = answer.send(Answer::Lent(Arc::clone(&slot)));
+        } else {
+            slot.give_back();
+        }
+        Ok(())
+    }
+
     async fn send_releases(&self) -> Result<(), LocalError> {
         loop {
             let Some(hold) = self.state.lock().releases.pop() else {
@@ -215,13 +265,13 @@ impl Connection {
     }
 
     async fn send(&self, message: &Request) -> Result<(), LocalError> {
-        match self.socket.get_ref().send(message, None) {
+        match self.socket.get_ref().send(message, &[]) {
             Err(LocalError::WouldBlock) => {}
             outcome => return outcome,
         }
         loop {
             let mut ready = self.socket.writable().await.map_err(waiting)?;
-            if let Ok(sent) = ready.try_io(|socket| ready_or_not(socket.get_ref().send(message, None))) {
+            if let Ok(sent) = ready.try_io(|socket| ready_or_not(socket.get_ref().send(message, &[]))) {
                 return sent.map_err(waiting)?;
             }
         }
@@ -232,19 +282,26 @@ impl Connection {
         if !error.is_fatal() {
             return;
         }
-        let (waiting, was_dead) = {
+        let (waiting, lent, was_dead) = {
             let mut state = self.state.lock();
             state.releases.clear();
             state.resting.values().for_each(MayRest::take_back);
             state.resting.clear();
-            (std::mem::take(&mut state.waiting), self.is_dead.swap(true, Ordering::AcqRel))
+            let lent = std::mem::take(&mut state.lent);
+            (std::mem::take(&mut state.waiting), lent, self.is_dead.swap(true, Ordering::AcqRel))
         };
         drop(waiting);
+        lent.values().filter_map(Weak::upgrade).for_each(|slot| slot.give_back());
         self.wanted_back.notify_one();
         if !was_dead {
             tracing::debug!(%error, "the connection to the local worker ended");
         }
     }
+}
+
+/// The descriptors of a message, which the socket has counted.
+fn taken<const N: usize>(descriptors: Vec<OwnedFd>) -> Result<[OwnedFd; N], LocalError> {
+    descriptors.try_into().map_err(|_| LocalError::Garbage("its descriptors are missing"))
 }
 
 /// Forgets a request that is no longer waited for.

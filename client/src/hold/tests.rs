@@ -1,5 +1,7 @@
 //! A double of the local worker over a real socket: holds are given, read, given back and survive its death.
 
+mod lending;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +41,7 @@ fn incomplete(request: u64) -> Reply {
 }
 
 impl LocalDouble {
-    fn serve(socket: PathBuf, file: PathBuf, script: Script) -> Self {
+    fn serve(socket: PathBuf, file: PathBuf, level: u8, script: Script) -> Self {
         let listener = LocalSocket::listen(&socket).unwrap();
         let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
         let (stopped, saw) = (Arc::clone(&stop), Arc::clone(&seen));
@@ -52,11 +54,11 @@ impl LocalDouble {
                 let holds = std::mem::take(&mut *wanted.lock());
                 for connection in &connections {
                     if !holds.is_empty() {
-                        connection.send(&Reply::WantedBack { holds: holds.clone() }, None).unwrap();
+                        connection.send(&Reply::WantedBack { holds: holds.clone() }, &[]).unwrap();
                     }
                     if let Ok((request, _)) = connection.recv::<Request>() {
                         saw.lock().push(request.clone());
-                        answer(connection, &request, &file, script);
+                        answer(connection, &request, &file, (level, script));
                     }
                 }
                 std::thread::yield_now();
@@ -85,22 +87,31 @@ impl Drop for LocalDouble {
     }
 }
 
-fn answer(connection: &LocalSocket, request: &Request, file: &Path, script: Script) {
+/// What is lent are the file and its index file.
+fn answer(connection: &LocalSocket, request: &Request, file: &Path, (level, script): (u8, Script)) {
     let sent = match request {
-        Request::Hello { .. } => {
-            connection.send(&Reply::Hello { level: LEVEL, worker: WorkerId::new(1) }, None)
-        }
+        Request::Hello { .. } => connection.send(&Reply::Hello { level, worker: WorkerId::new(1) }, &[]),
         Request::Hold { request, .. } => match script(*request) {
             reply @ Reply::Held { .. } => {
-                connection.send(&reply, Some(std::fs::File::open(file).unwrap().as_fd()))
+                connection.send(&reply, &[std::fs::File::open(file).unwrap().as_fd()])
             }
             Reply::HeldAt { request, hold, may_rest, .. } => {
                 let opened = std::fs::File::open(file).unwrap();
                 let changed = FileState::of(&rustix::fs::fstat(&opened).unwrap()).changed();
                 let reply = Reply::HeldAt { request, hold, changed, may_rest };
-                connection.send(&reply, Some(opened.as_fd()))
+                connection.send(&reply, &[opened.as_fd()])
             }
-            reply => connection.send(&reply, None),
+            reply => connection.send(&reply, &[]),
+        },
+        Request::Lend { request, .. } => match std::fs::File::open(file.with_extension("index")) {
+            Ok(index) => {
+                let lend = 100 + request;
+                let (records, seed) = (lending::RECORDS, lending::seed().number());
+                let lent = Reply::Lent { request: *request, lend, records, seed };
+                let data = std::fs::File::open(file).unwrap();
+                connection.send(&lent, &[data.as_fd(), index.as_fd()])
+            }
+            Err(_) => connection.send(&incomplete(*request), &[]),
         },
         Request::Release { .. } => Ok(()),
     };
@@ -130,7 +141,12 @@ async fn lab() -> Lab {
 
 impl Lab {
     fn local(&self, script: Script) -> LocalDouble {
-        LocalDouble::serve(self.folder.path().join("socket"), self.folder.path().join("file"), script)
+        self.local_of(LEVEL, script)
+    }
+
+    fn local_of(&self, level: u8, script: Script) -> LocalDouble {
+        let [socket, file] = ["socket", "file"].map(|name| self.folder.path().join(name));
+        LocalDouble::serve(socket, file, level, script)
     }
 
     async fn hold(&self) -> Result<Option<Hold>, ClientError> {

@@ -112,6 +112,14 @@ impl Planner {
         plan
     }
 
+    /// Whether the parts of a stream cover a read.
+    pub(super) fn covers(&self, range: &Range<u64>) -> bool {
+        self.streams.iter().any(|stream| {
+            let first = stream.parts.front().map_or(u64::MAX, |part| part.range.start);
+            first <= range.start && range.end <= stream.planned()
+        })
+    }
+
     /// A part could not be fetched: its stream begins anew. Gives the parts of no more use.
     pub(super) fn on_failure(&mut self, part: PartId) -> Vec<PartId> {
         let has_part = |stream: &Stream| stream.parts.iter().any(|known| known.id == part);

@@ -10,13 +10,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LocalError;
-use crate::limits::{PACKET_LENGTH_MAX, REFUSAL_LENGTH_MAX, WANTED_BACK_MAX};
+use crate::limits::{DESCRIPTORS_MAX, PACKET_LENGTH_MAX, REFUSAL_LENGTH_MAX, WANTED_BACK_MAX};
 
 /// The version that each packet begins with.
 pub const PROTOCOL: u8 = 1;
 /// Which variants a process knows: told in the greeting, and the lower one of both sides counts. 2 has
-/// [`Reply::HeldAt`] and [`Reply::WantedBack`].
-pub const LEVEL: u8 = 2;
+/// [`Reply::HeldAt`] and [`Reply::WantedBack`], 3 has [`Request::Lend`] and [`Reply::Lent`].
+pub const LEVEL: u8 = 3;
+/// From which level on files are lent.
+pub const LEVEL_LENDS: u8 = 3;
 
 /// What a process asks of the worker on its host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,10 +38,20 @@ pub enum Request {
         /// The right to read it.
         capability: BlockCapability,
     },
-    /// Gives a hold back. Not answered. All holds of a connection end with it.
+    /// Gives a hold or a lend back. Not answered. All of a connection end with it.
     Release {
         /// The hold's number.
         hold: u64,
+    },
+    /// Asks for the files of a version as far as it is cached. Answered out of order, by [`Reply::Lent`],
+    /// [`Reply::NotHeld`] or [`Reply::Refused`].
+    Lend {
+        /// As for [`Hold`](Self::Hold).
+        request: u64,
+        /// The version.
+        version: VersionDescriptor,
+        /// The right to read it.
+        capability: BlockCapability,
     },
 }
 
@@ -88,10 +100,23 @@ pub enum Reply {
         may_rest: bool,
     },
     /// These holds may not stay any more when nobody reads their files: they are to be given back now, or when the last
-    /// reader is done. Holds that were given back meanwhile may be among them.
+    /// reader is done. Lends among them are to be given back at once. Some may have been given back meanwhile.
     WantedBack {
         /// Their numbers, at most [`WANTED_BACK_MAX`].
         holds: Vec<u64>,
+    },
+    /// The version is lent, whole or not: `O_RDONLY` descriptors of its data file and of its index file come with this
+    /// message, in this order. Both change while it is lent. The records of its pages in the index file are
+    /// [`PageRecord`](forebay_types::PageRecord)s; what is read is right if it has the checksums of such a record.
+    Lent {
+        /// The asker's number.
+        request: u64,
+        /// Names the lend on this connection, as a hold.
+        lend: u64,
+        /// Where the records begin in the index file.
+        records: u64,
+        /// What their checksums begin with.
+        seed: u32,
     },
 }
 
@@ -113,29 +138,33 @@ impl Message for Reply {}
 mod sealed {
     /// Checks of what a decoder cannot know.
     pub trait Sealed {
-        /// Whether a descriptor goes with the message.
-        fn has_descriptor(&self) -> bool;
+        /// How many descriptors go with the message.
+        fn descriptors(&self) -> usize;
         /// What is wrong with a message that could be decoded.
         fn defect(&self) -> Option<&'static str>;
     }
 }
 
 impl sealed::Sealed for Request {
-    fn has_descriptor(&self) -> bool {
-        false
+    fn descriptors(&self) -> usize {
+        0
     }
 
     fn defect(&self) -> Option<&'static str> {
         match self {
-            Self::Hold { version, .. } => version_defect(version),
+            Self::Hold { version, .. } | Self::Lend { version, .. } => version_defect(version),
             Self::Hello { .. } | Self::Release { .. } => None,
         }
     }
 }
 
 impl sealed::Sealed for Reply {
-    fn has_descriptor(&self) -> bool {
-        matches!(self, Self::Held { .. } | Self::HeldAt { .. })
+    fn descriptors(&self) -> usize {
+        match self {
+            Self::Held { .. } | Self::HeldAt { .. } => 1,
+            Self::Lent { .. } => DESCRIPTORS_MAX,
+            Self::Hello { .. } | Self::NotHeld { .. } | Self::Refused { .. } | Self::WantedBack { .. } => 0,
+        }
     }
 
     fn defect(&self) -> Option<&'static str> {
@@ -177,8 +206,8 @@ pub(crate) fn encode<M: Message>(message: &M) -> Result<Vec<u8>, LocalError> {
     Ok(bytes)
 }
 
-/// The message in a packet that came with a descriptor or without.
-pub(crate) fn decode<M: Message>(packet: &[u8], with_descriptor: bool) -> Result<M, LocalError> {
+/// The message in a packet that came with so many descriptors.
+pub(crate) fn decode<M: Message>(packet: &[u8], descriptors: usize) -> Result<M, LocalError> {
     let (&theirs, body) = packet.split_first().ok_or(LocalError::Garbage("it is empty"))?;
     if theirs != PROTOCOL {
         return Err(LocalError::Protocol { theirs, ours: PROTOCOL });
@@ -188,8 +217,8 @@ pub(crate) fn decode<M: Message>(packet: &[u8], with_descriptor: bool) -> Result
     if !rest.is_empty() {
         return Err(LocalError::Garbage("bytes follow it"));
     }
-    if message.has_descriptor() != with_descriptor {
-        return Err(LocalError::Garbage("its descriptor is missing, or it has one too many"));
+    if message.descriptors() != descriptors {
+        return Err(LocalError::Garbage("it has not as many descriptors as it should"));
     }
     message.defect().map_or(Ok(message), |defect| Err(LocalError::Garbage(defect)))
 }
@@ -244,6 +273,7 @@ pub(crate) mod tests {
                 vec![1, 4, 1, 2, 6, 1],
             ),
             (Reply::WantedBack { holds: vec![7, 300] }, vec![1, 5, 2, 7, 0xac, 2]),
+            (Reply::Lent { request: 1, lend: 2, records: 128, seed: 3 }, vec![1, 6, 1, 2, 0x80, 1, 3]),
         ];
         for (reply, bytes) in replies {
             assert_eq!(encode(&reply).expect("short"), bytes, "{reply:?}");
@@ -253,20 +283,23 @@ pub(crate) mod tests {
             hold[..22],
             [1, 1, 4, 1, 2, 3, 3, b'a', b'/', b'b', 0, 0, 5, 1, 1, 6, 7, 16, 128, 128, 64, 9]
         );
+        let Request::Hold { request, version, capability } = self::hold() else { unreachable!("made above") };
+        let lend = encode(&Request::Lend { request, version, capability }).expect("short");
+        assert_eq!((&lend[..2], &lend[2..]), (&[1, 3][..], &hold[2..]), "a lend is asked for as a hold");
     }
 
     #[test]
     fn a_packet_cut_anywhere_or_with_a_byte_flipped_is_an_error_or_another_message() {
         let bytes = encode(&hold()).expect("short");
         for end in 0..bytes.len() {
-            assert!(decode::<Request>(&bytes[..end], false).is_err(), "cut at {end}");
+            assert!(decode::<Request>(&bytes[..end], 0).is_err(), "cut at {end}");
         }
         for at in 0..bytes.len() {
             for bit in 0..8 {
                 let mut flipped = bytes.clone();
                 flipped[at] ^= 1 << bit;
                 // The capability's signature finds what the decoder cannot; here it must only not panic.
-                assert_ne!(decode::<Request>(&flipped, false).ok(), Some(hold()), "bit {bit} of byte {at}");
+                assert_ne!(decode::<Request>(&flipped, 0).ok(), Some(hold()), "bit {bit} of byte {at}");
             }
         }
     }
@@ -276,7 +309,7 @@ pub(crate) mod tests {
         let Request::Hold { request, version, capability } = hold() else { unreachable!("made above") };
         let with = |version: VersionDescriptor| {
             let message = Request::Hold { request, version, capability: capability.clone() };
-            decode::<Request>(&encode(&message).expect("short"), false)
+            decode::<Request>(&encode(&message).expect("short"), 0)
         };
         for length in [0, 1, PAGE_LENGTH + 1] {
             let wrong = VersionDescriptor { block_length: ByteCount::new(length), ..version.clone() };
@@ -291,13 +324,15 @@ pub(crate) mod tests {
         assert!(with(version).is_ok());
         let mut followed = encode(&Request::Hello { level: 1 }).expect("short");
         followed.push(0);
-        assert!(decode::<Request>(&followed, false).is_err());
-        assert!(decode::<Request>(&[], false).is_err());
-        assert!(decode::<Reply>(&[1, 1, 1, 2], false).is_err(), "a hold without its descriptor");
-        assert!(decode::<Reply>(&[1, 4, 1, 2, 6, 1], false).is_err(), "another one");
+        assert!(decode::<Request>(&followed, 0).is_err());
+        assert!(decode::<Request>(&[], 0).is_err());
+        assert!(decode::<Reply>(&[1, 1, 1, 2], 0).is_err(), "a hold without its descriptor");
+        assert!(decode::<Reply>(&[1, 4, 1, 2, 6, 1], 0).is_err(), "another one");
+        assert!(decode::<Reply>(&[1, 6, 1, 2, 1, 3], 1).is_err(), "a lend without its second descriptor");
+        assert!(decode::<Reply>(&[1, 6, 1, 2, 1, 3], 2).is_ok());
         let many = Reply::WantedBack { holds: vec![1; WANTED_BACK_MAX + 1] };
-        assert!(decode::<Reply>(&encode(&many).expect("short"), false).is_err());
-        let newer = decode::<Request>(&[2, 0, 2], false).expect_err("another version");
+        assert!(decode::<Reply>(&encode(&many).expect("short"), 0).is_err());
+        let newer = decode::<Request>(&[2, 0, 2], 0).expect_err("another version");
         assert_eq!(newer.kind(), ErrorKind::Unsupported);
     }
 

@@ -1,4 +1,4 @@
-//! A unix socket that keeps packets apart (`SOCK_SEQPACKET`), never blocks, and passes one descriptor a packet.
+//! A unix socket that keeps packets apart (`SOCK_SEQPACKET`), never blocks, and passes descriptors.
 //!
 //! Invariants: each descriptor made here is closed on exec; the socket of a running process is never taken over, the
 //! file that a dead one left is replaced.
@@ -18,7 +18,7 @@ use rustix::net::{
 
 use crate::address::Address;
 use crate::error::LocalError;
-use crate::limits::{BACKLOG_MAX, PACKET_LENGTH_MAX};
+use crate::limits::{BACKLOG_MAX, DESCRIPTORS_MAX, PACKET_LENGTH_MAX};
 use crate::message::{Message, decode, encode};
 
 thread_local! {
@@ -81,20 +81,16 @@ impl LocalSocket {
         Ok(Self(socket))
     }
 
-    /// Sends a message, whole or not at all, and a copy of `descriptor` with it.
+    /// Sends a message, whole or not at all, and copies of its descriptors, at most [`DESCRIPTORS_MAX`], with it.
     ///
     /// # Errors
     /// [`LocalError::WouldBlock`] when the other side has not read enough, [`LocalError::Closed`] when it is gone.
-    pub fn send<M: Message>(
-        &self,
-        message: &M,
-        descriptor: Option<BorrowedFd<'_>>,
-    ) -> Result<(), LocalError> {
-        self.send_packet(&encode(message)?, descriptor.as_slice())
+    pub fn send<M: Message>(&self, message: &M, descriptors: &[BorrowedFd<'_>]) -> Result<(), LocalError> {
+        self.send_packet(&encode(message)?, descriptors)
     }
 
     fn send_packet(&self, packet: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), LocalError> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !descriptors.is_empty() {
             assert!(
@@ -110,17 +106,17 @@ impl LocalSocket {
         }
     }
 
-    /// Receives the next message and the descriptor that belongs to it.
+    /// Receives the next message and the descriptors that belong to it.
     ///
     /// # Errors
     /// [`LocalError::WouldBlock`] when none is there, [`LocalError::Closed`] after the last one of a process that is
     /// gone; the others tell of a packet that no sound sender makes.
-    pub fn recv<M: Message>(&self) -> Result<(M, Option<OwnedFd>), LocalError> {
+    pub fn recv<M: Message>(&self) -> Result<(M, Vec<OwnedFd>), LocalError> {
         PACKET.with_borrow_mut(|packet| self.recv_into(packet))
     }
 
-    fn recv_into<M: Message>(&self, packet: &mut [u8]) -> Result<(M, Option<OwnedFd>), LocalError> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    fn recv_into<M: Message>(&self, packet: &mut [u8]) -> Result<(M, Vec<OwnedFd>), LocalError> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let received = rustix::net::recvmsg(
             &self.0,
@@ -144,15 +140,15 @@ impl LocalSocket {
         if received.flags.contains(ReturnFlags::TRUNC) {
             return Err(LocalError::Garbage("it is longer than the longest packet"));
         }
-        if received.flags.contains(ReturnFlags::CTRUNC) || descriptors.len() > 1 {
-            return Err(LocalError::Garbage("it has more than one descriptor"));
+        // Where room for one more is left over from the alignment, it may come without that flag: it is counted below.
+        if received.flags.contains(ReturnFlags::CTRUNC) {
+            return Err(LocalError::Garbage("it has more descriptors than any message"));
         }
         // Each of our packets has a byte at least, so none means the end.
         if received.bytes == 0 {
             return Err(LocalError::Closed);
         }
-        let descriptor = descriptors.pop();
-        Ok((decode(&packet[..received.bytes], descriptor.is_some())?, descriptor))
+        Ok((decode(&packet[..received.bytes], descriptors.len())?, descriptors))
     }
 }
 

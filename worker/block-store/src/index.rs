@@ -6,18 +6,19 @@
 //!
 //! The shell asks, does what the [`Action`]s say, and reports back. Invariants, each asserted in the tests: what a tier
 //! is charged never exceeds its capacity, since bytes are charged before they are written and given back after they are
-//! deleted; a version that is held or being filled is never evicted; a page of a held version is never written or
+//! deleted and nobody has them open; a version that is held or being filled is never evicted; a page of a held version is never written or
 //! cleared.
 //!
 //! One unit passes through: created by its first reservation; pages reserved, then committed or aborted; detached
-//! when it is evicted, freed, replaced or found corrupt while held; gone when its files are deleted and nobody holds or
-//! fills it any more. Detached generations keep their charge until then.
+//! when it is evicted, freed, replaced or found corrupt while held; gone when its files are deleted and nobody holds,
+//! fills or was lent it any more. Detached generations keep their charge until then.
 
 mod changes;
 mod check;
 mod cut;
 mod entry;
 mod hold;
+mod lend;
 mod names;
 mod promises;
 mod query;

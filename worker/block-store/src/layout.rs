@@ -20,16 +20,16 @@
 mod format_file;
 mod header;
 mod name;
-mod record;
 
 use std::fmt;
+
+use forebay_types::RecordSeed;
 
 use crate::unit::UnitId;
 
 pub(crate) use format_file::{FORMAT_FILE_LENGTH, FormatFile, FormatFileError};
 pub(crate) use header::{HeaderError, IndexHeader, read_header, read_header_into, record_offset};
 pub(crate) use name::{FileKind, file_name, folder, folder_path, parse_name, relative_path};
-pub(crate) use record::{PageRecord, RECORD_LENGTH, RecordSeed};
 
 /// The format of a directory without segments, and of the header of a whole version.
 pub(crate) const FORMAT_WHOLE: u32 = 1;
@@ -66,6 +66,13 @@ impl Generation {
 
     pub(crate) const fn get(self) -> u64 {
         self.0
+    }
+}
+
+impl GenerationKey {
+    /// What the checksums of its records begin with.
+    pub(crate) fn seed(self) -> RecordSeed {
+        RecordSeed::of(self.unit.file(), self.unit.segment(), self.generation.get())
     }
 }
 

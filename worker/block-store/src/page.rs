@@ -6,10 +6,6 @@ use std::fmt;
 
 use forebay_types::{ByteCount, FileOffset, GRANULE_LENGTH, PAGE_LENGTH};
 
-/// Granules of a whole page.
-#[allow(clippy::cast_possible_truncation, reason = "16")]
-pub(crate) const GRANULES_PER_PAGE: usize = (PAGE_LENGTH / GRANULE_LENGTH) as usize;
-
 /// The position of a page within its version, from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PageIndex(u32);
@@ -217,6 +213,8 @@ impl Geometry {
 
 #[cfg(test)]
 mod tests {
+    use forebay_types::GRANULES_PER_PAGE;
+
     use super::*;
 
     #[test]

@@ -57,6 +57,8 @@ counters! {
     io_errors,
     /// Holds that were granted.
     holds_granted,
+    /// Versions lent, whole or not.
+    lends_granted,
     /// Holds that were refused because too much of the tier was held.
     holds_refused,
     /// Versions found again when the store opened.

@@ -6,6 +6,7 @@
 mod adopt;
 mod fill;
 mod hold;
+mod lend;
 mod open_versions;
 mod read;
 mod scrub;
@@ -19,13 +20,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use forebay_types::{ByteCount, ClusterId, FileId, FileOffset, Incarnation};
+use forebay_types::{ByteCount, ClusterId, FileId, FileOffset, Incarnation, PageRecord};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing::{info, warn};
 
 pub use self::fill::{Fill, FillOutcome, FillStart};
 use self::hold::Listener;
 pub use self::hold::{Hold, HoldId, RestingHold};
+pub use self::lend::{Lend, RestingLend};
 use self::open_versions::{OpenVersion, OpenVersions};
 use self::read::Fault;
 pub use self::read::ReadOutcome;
@@ -40,7 +42,7 @@ use crate::index::{
     TierUsage,
 };
 use crate::io::{free_space, open_for_changing, remove, write_all_at};
-use crate::layout::{FileKind, PageRecord, relative_path};
+use crate::layout::{FileKind, relative_path};
 use crate::limits::{CHANGES_PAGE_MAX, FILLS_WAITING_MAX, SPACE_SAMPLE_INTERVAL, WANTED_BACK_PATIENCE};
 use crate::page::{PageIndex, PageRange};
 use crate::recovery::{self, Owner, RecoveryReport};
@@ -66,6 +68,7 @@ struct Inner {
     /// Told when files were deleted or made, or a version was let go: somebody may wait for that.
     changed: Condvar,
     reservations: AtomicU64,
+    /// Numbers holds and lends.
     holds: AtomicU64,
     statistics: Statistics,
     /// Whom to tell that holds may not rest any more.
@@ -250,7 +253,29 @@ impl BlockStore {
         hold::hold(&self.inner, source)
     }
 
-    /// Calls `listener` whenever holds may not rest any more that could before, as [`RestingHold::may_rest`] says: soon,
+    /// Whether [`lend`](Self::lend) has files to lend, as far as is known without a visit to the disk. Does not count as use.
+    #[must_use]
+    pub fn can_lend(&self, source: &VersionSource<'_>) -> bool {
+        self.inner.refuse_other(source);
+        self.inner.state.lock().index.can_lend(source.file())
+    }
+
+    /// Lends the version's files, complete or not, to somebody who verifies what it reads by the records of the pages. `None`
+    /// when no page is here, or it is kept in segments.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when the files are there but cannot be opened.
+    pub fn lend(&self, source: &VersionSource<'_>) -> Result<Option<Lend>, StoreError> {
+        lend::lend(&self.inner, source)
+    }
+
+    /// Says that somebody goes on reading the version past the store.
+    pub fn used_unseen(&self, source: &VersionSource<'_>) {
+        self.inner.state.lock().index.used_unseen(source.file());
+    }
+
+    /// Calls `listener` whenever holds may not rest any more that could before, as [`RestingHold::may_rest`] says, or lends
+    /// are to be given back, as [`RestingLend::is_current`] does: soon,
     /// from any thread, perhaps once for many. It must be quick and ask the store nothing. The first listener stays.
     pub fn on_wants_back(&self, listener: impl Fn() + Send + Sync + 'static) {
         let _ = self.inner.wants_back.set(Listener(Box::new(listener)));
@@ -380,13 +405,20 @@ impl Inner {
 
     /// Waits until something left, if holds were wanted back a moment ago. Whether that is worth another attempt.
     fn wait_for_resting(&self, state: &mut MutexGuard<'_, State>) -> bool {
-        let Some(wanted) = state.wanted_back else { return false };
+        let Some(wanted) = state.wanted_back else {
+            // Nobody was told.
+            state.index.await_no_more();
+            return false;
+        };
         if state.fills_waiting >= FILLS_WAITING_MAX {
             return false;
         }
         state.fills_waiting += 1;
         let waited = self.changed.wait_until(state, wanted + WANTED_BACK_PATIENCE);
         state.fills_waiting -= 1;
+        if waited.timed_out() {
+            state.index.await_no_more();
+        }
         !waited.timed_out()
     }
 

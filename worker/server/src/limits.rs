@@ -65,6 +65,8 @@ pub const LOCAL_CONNECTIONS_MAX: usize = 1024;
 pub const HOLDS_PER_CONNECTION_MAX: usize = 1 << 18;
 /// Holds of all of them together; each takes some 100 bytes of the worker's memory, and no descriptor.
 pub const HOLDS_PER_WORKER_MAX: usize = 1 << 20;
+/// How long a process may take to give back a lend whose version left.
+pub const LEND_RETURN_DEADLINE: Duration = Duration::from_secs(10);
 /// Shortest time between two looks which holds are wanted back.
 pub const WANTED_BACK_INTERVAL: Duration = Duration::from_millis(50);
 /// Time that one of them has to read an answer before it is given up.

@@ -1,21 +1,21 @@
-//! Passes descriptors of complete versions to the processes of this host, and keeps those versions held meanwhile.
+//! Passes descriptors of cached versions to the processes of this host, and keeps those versions held or lent meanwhile.
 //!
-//! A hold belongs to the connection it was asked on: when that closes, however it does, all its holds end. One may rest,
-//! that is stay while nobody reads its file, until the store wants it back.
+//! A hold or a lend belongs to the connection it was asked on: when that closes, however it does, all of them end. A hold
+//! may rest, that is stay while nobody reads its file, until the store wants it back. A lend is wanted back when its
+//! version left: a process that does not give it back in time keeps room from others, and its connection is closed.
 
+mod passing;
 pub(crate) mod reactor;
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
 
-use forebay_block_store::{Hold, PageIndex, PageRange, RestingHold};
 use forebay_local::limits::{REFUSAL_LENGTH_MAX, WANTED_BACK_MAX};
 use forebay_local::{LEVEL, LocalError, LocalSocket, NotHeldReason, Reply, Request};
 use forebay_runtime::Stage;
-use forebay_types::{BlockCapability, PAGE_LENGTH, VersionDescriptor};
+use forebay_types::{BlockCapability, VersionDescriptor};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -28,10 +28,11 @@ use crate::core::WorkerCore;
 use crate::error::ReadError;
 use crate::limits::{
     ACCEPT_PAUSE, ACCEPT_WARNING_INTERVAL, HOLD_REQUESTS_MAX, HOLDS_PER_CONNECTION_MAX, HOLDS_PER_WORKER_MAX,
-    LOCAL_CONNECTIONS_MAX, LOCAL_SEND_DEADLINE, WANTED_BACK_INTERVAL,
+    LEND_RETURN_DEADLINE, LOCAL_CONNECTIONS_MAX, LOCAL_SEND_DEADLINE, WANTED_BACK_INTERVAL,
 };
 use crate::log_pace::LogPace;
 use crate::metrics::HoldOutcome;
+use passing::{Asked, Given, Passed};
 use reactor::{register, when_ready};
 
 /// The server of one worker's socket.
@@ -48,24 +49,28 @@ pub(crate) struct LocalServer {
 struct Connection {
     server: Arc<LocalServer>,
     socket: AsyncFd<LocalSocket>,
-    holds: HashMap<u64, Given>,
+    holds: HashMap<u64, Kept>,
+    /// When the first lend that is wanted back is overdue.
+    overdue: Option<Instant>,
     /// Which messages it knows; 0 before its greeting.
     level: u8,
 }
 
-/// A hold that a process has.
-struct Given {
-    hold: RestingHold,
+/// A hold or a lend that a process has.
+struct Kept {
+    given: Given,
     /// Whether the process was told that it may rest, and not otherwise since.
     may_rest: bool,
+    /// Until when a lend that is wanted back is to be given back.
+    due: Option<Instant>,
     _place: OwnedSemaphorePermit,
 }
 
-/// What became of a request for a hold.
+/// What became of a request.
 struct Done {
     request: u64,
     place: OwnedSemaphorePermit,
-    outcome: Result<Result<Hold, NotHeldReason>, ReadError>,
+    outcome: Result<Result<Passed, NotHeldReason>, ReadError>,
 }
 
 type Working = FuturesUnordered<BoxFuture<'static, Done>>;
@@ -126,7 +131,8 @@ impl LocalServer {
 
     async fn converse(self: &Arc<Self>, socket: LocalSocket, token: CancellationToken) {
         let Ok(socket) = register(socket) else { return };
-        let mut connection = Connection { server: Arc::clone(self), socket, holds: HashMap::new(), level: 0 };
+        let mut connection =
+            Connection { server: Arc::clone(self), socket, holds: HashMap::new(), overdue: None, level: 0 };
         let ended = tokio::select! {
             ended = connection.run() => ended,
             () = token.cancelled() => Ok(()),
@@ -156,6 +162,8 @@ impl Connection {
                     wanted.set(wanted_back(wants_back, Instant::now() + WANTED_BACK_INTERVAL));
                     self.want_back().await?;
                 }
+                () = tokio::time::sleep_until(self.overdue.unwrap_or_else(Instant::now)),
+                    if self.overdue.is_some() => self.look_for_overdue()?,
             }
         }
     }
@@ -163,14 +171,28 @@ impl Connection {
     /// Tells the process which of its holds may not rest any more.
     async fn want_back(&mut self) -> Result<(), LocalError> {
         let mut holds = Vec::new();
-        for (id, given) in &mut self.holds {
-            if given.may_rest && !given.hold.may_rest() {
-                given.may_rest = false;
+        for (id, kept) in &mut self.holds {
+            if kept.may_rest && !kept.given.may_rest() {
+                kept.may_rest = false;
                 holds.push(*id);
+                if matches!(kept.given, Given::Lend(_)) {
+                    let due = Instant::now() + LEND_RETURN_DEADLINE;
+                    kept.due = Some(due);
+                    self.overdue = Some(self.overdue.unwrap_or(due));
+                }
             }
         }
         for holds in holds.chunks(WANTED_BACK_MAX) {
             self.send(&Reply::WantedBack { holds: holds.to_vec() }, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the connection up if a lend was wanted back and did not come.
+    fn look_for_overdue(&mut self) -> Result<(), LocalError> {
+        self.overdue = self.holds.values().filter_map(|kept| kept.due).min();
+        if self.overdue.is_some_and(|due| due <= Instant::now()) {
+            return Err(LocalError::Garbage("what was wanted back did not come in time"));
         }
         Ok(())
     }
@@ -184,18 +206,10 @@ impl Connection {
             }
             _ if self.level == 0 => Err(LocalError::Garbage("it came before the greeting")),
             Request::Hold { request, version, capability } => {
-                let has_room = self.holds.len() + working.len() < HOLDS_PER_CONNECTION_MAX;
-                let place = Arc::clone(&self.server.holds).try_acquire_owned();
-                if let (true, Ok(place)) = (has_room, place) {
-                    let core = Arc::clone(&self.server.core);
-                    let held = async move {
-                        Done { request, place, outcome: hold(&core, version, &capability).await }
-                    };
-                    working.push(held.boxed());
-                    return Ok(());
-                }
-                self.server.core.metrics.hold_answered(HoldOutcome::OverBudget);
-                self.send(&Reply::NotHeld { request, reason: NotHeldReason::OverBudget }, None).await
+                self.ask(Asked::Hold, request, (version, capability), working).await
+            }
+            Request::Lend { request, version, capability } => {
+                self.ask(Asked::Lend, request, (version, capability), working).await
             }
             Request::Release { hold } => {
                 // One that is not known was never given: the asker is wrong, and nothing is lost.
@@ -205,21 +219,41 @@ impl Connection {
         }
     }
 
+    /// Begins to look for what is asked for.
+    async fn ask(
+        &self,
+        asked: Asked,
+        request: u64,
+        (version, capability): (VersionDescriptor, BlockCapability),
+        working: &mut Working,
+    ) -> Result<(), LocalError> {
+        let has_room = self.holds.len() + working.len() < HOLDS_PER_CONNECTION_MAX;
+        let place = Arc::clone(&self.server.holds).try_acquire_owned();
+        if let (true, Ok(place)) = (has_room, place) {
+            let core = Arc::clone(&self.server.core);
+            let found = async move {
+                Done { request, place, outcome: passing::find(&core, asked, version, &capability).await }
+            };
+            working.push(found.boxed());
+            return Ok(());
+        }
+        self.server.core.metrics.hold_answered(HoldOutcome::OverBudget);
+        self.send(&Reply::NotHeld { request, reason: NotHeldReason::OverBudget }, None).await
+    }
+
     async fn answer(&mut self, done: Done) -> Result<(), LocalError> {
         let Done { request, place, outcome } = done;
         let metrics = Arc::clone(&self.server.core.metrics);
         let reply = match outcome {
-            Ok(Ok(hold)) => {
-                let id = hold.id().get();
-                let may_rest = hold.may_rest() && self.level > 1;
-                let reply = if self.level > 1 {
-                    Reply::HeldAt { request, hold: id, changed: hold.changed(), may_rest }
-                } else {
-                    Reply::Held { request, hold: id }
-                };
-                let sent = self.send(&reply, Some(&hold)).await;
-                metrics.hold_answered(HoldOutcome::Held);
-                self.holds.insert(id, Given { hold: hold.rest(), may_rest, _place: place });
+            Ok(Ok(passed)) => {
+                let may_rest = passed.may_rest() && self.level > 1;
+                let sent = self.send(&passed.reply(request, self.level), Some(&passed)).await;
+                metrics.hold_answered(match passed {
+                    Passed::Hold(_) => HoldOutcome::Held,
+                    Passed::Lend(_) => HoldOutcome::Lent,
+                });
+                let id = passed.id().get();
+                self.holds.insert(id, Kept { given: passed.rest(), may_rest, due: None, _place: place });
                 return sent;
             }
             Ok(Err(reason)) => {
@@ -239,8 +273,9 @@ impl Connection {
     }
 
     /// Sends, or gives the connection up when the other side does not read.
-    async fn send(&self, reply: &Reply, hold: Option<&Hold>) -> Result<(), LocalError> {
-        let send = |socket: &LocalSocket| socket.send(reply, hold.map(AsFd::as_fd));
+    async fn send(&self, reply: &Reply, passed: Option<&Passed>) -> Result<(), LocalError> {
+        let descriptors = passed.map(Passed::descriptors).unwrap_or_default();
+        let send = |socket: &LocalSocket| socket.send(reply, &descriptors);
         tokio::time::timeout(LOCAL_SEND_DEADLINE, when_ready(&self.socket, true, send))
             .await
             .unwrap_or(Err(LocalError::Closed))
@@ -256,41 +291,6 @@ async fn wanted_back(mut wants_back: watch::Receiver<()>, not_before: Instant) -
     tokio::time::sleep_until(not_before).await;
     wants_back.mark_unchanged();
     wants_back
-}
-
-/// Holds a version for whoever may read it.
-async fn hold(
-    core: &Arc<WorkerCore>,
-    version: VersionDescriptor,
-    capability: &BlockCapability,
-) -> Result<Result<Hold, NotHeldReason>, ReadError> {
-    let version = core.admit_and_adopt(version, capability).await?;
-    let cache = &core.path.cache;
-    let mut presence = cache.store().presence(&version.source());
-    if version.length() == 0 && presence.is_none() {
-        cache.store_empty(&version).await?;
-        presence = cache.store().presence(&version.source());
-    }
-    // One in segments has no file that could be held.
-    if !presence.is_some_and(|presence| presence.is_complete && presence.is_whole) {
-        return Ok(Err(NotHeldReason::Incomplete));
-    }
-    // A page at most in memory is verified, if need be, in less time than a thread takes to be woken.
-    let first = PageRange { first: PageIndex::new(0), count: 1 };
-    let held = if version.length() <= PAGE_LENGTH && cache.is_in_memory(&version, first) {
-        cache.store().hold(&version.source())
-    } else {
-        let (store, version) = (cache.store().clone(), Arc::clone(&version));
-        core.disk.run(move || store.hold(&version.source())).await?
-    };
-    match held? {
-        Some(hold) => Ok(Ok(hold)),
-        None => {
-            let presence = cache.store().presence(&version.source());
-            let is_complete = presence.is_some_and(|presence| presence.is_complete);
-            Ok(Err(if is_complete { NotHeldReason::OverBudget } else { NotHeldReason::Incomplete }))
-        }
-    }
 }
 
 fn cut(mut text: String) -> String {

@@ -37,6 +37,8 @@ pub(crate) enum FetchOutcome {
 pub(crate) enum HoldOutcome {
     /// A descriptor was passed.
     Held,
+    /// The files of a version were passed as they are.
+    Lent,
     /// The version is not wholly here.
     Incomplete,
     /// Too much is held.
@@ -151,6 +153,7 @@ impl Metrics {
     pub(crate) fn hold_answered(&self, outcome: HoldOutcome) {
         let label = match outcome {
             HoldOutcome::Held => "held",
+            HoldOutcome::Lent => "lent",
             HoldOutcome::Incomplete => "incomplete",
             HoldOutcome::OverBudget => "over_budget",
             HoldOutcome::Refused => "refused",

@@ -2,6 +2,7 @@
 
 mod fixture;
 mod holding;
+mod lending;
 mod lives;
 mod loading;
 mod log_lines;

@@ -26,12 +26,21 @@ fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
+/// Sends more descriptors than a sound sender does.
+fn send_many(socket: &LocalSocket, packet: &[u8], descriptors: &[BorrowedFd<'_>]) {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    assert!(ancillary.push(SendAncillaryMessage::ScmRights(descriptors)));
+    rustix::net::sendmsg(&socket.0, &[IoSlice::new(packet)], &mut ancillary, SendFlags::NOSIGNAL)
+        .expect("room");
+}
+
 #[test]
 fn messages_keep_their_borders_and_their_order() {
     let (worker, client) = pair(&folder());
     let requests = [Request::Hello { level: LEVEL }, hold(), Request::Release { hold: u64::MAX }];
     for request in &requests {
-        client.send(request, None).expect("room");
+        client.send(request, &[]).expect("room");
     }
     for request in requests {
         assert_eq!(worker.recv::<Request>().expect("sent").0, request);
@@ -48,7 +57,7 @@ fn a_short_packet_after_a_long_one_has_nothing_of_it() {
         Reply::Refused { request: 2, kind: ErrorKind::Io, message: String::new() },
     ];
     for reply in &replies {
-        worker.send(reply, None).expect("room");
+        worker.send(reply, &[]).expect("room");
     }
     for reply in replies {
         assert_eq!(client.recv::<Reply>().expect("sent").0, reply);
@@ -62,15 +71,15 @@ fn a_descriptor_comes_with_its_message_and_only_reads() {
     fs::write(folder.path().join("block"), b"bytes").expect("written");
     let file = File::open(folder.path().join("block")).expect("there");
     let held = Reply::Held { request: 1, hold: 2 };
-    worker.send(&Reply::Hello { level: LEVEL, worker: WorkerId::new(3) }, None).expect("room");
-    worker.send(&held, Some(file.as_fd())).expect("room");
+    worker.send(&Reply::Hello { level: LEVEL, worker: WorkerId::new(3) }, &[]).expect("room");
+    worker.send(&held, &[file.as_fd()]).expect("room");
     drop(file);
 
     let (_, none) = client.recv::<Reply>().expect("sent");
-    assert!(none.is_none());
-    let (reply, descriptor) = client.recv::<Reply>().expect("sent");
+    assert!(none.is_empty());
+    let (reply, mut descriptors) = client.recv::<Reply>().expect("sent");
     assert_eq!(reply, held);
-    let descriptor = descriptor.expect("passed");
+    let descriptor = descriptors.pop().expect("passed");
     assert!(fcntl_getfd(&descriptor).expect("open").contains(FdFlags::CLOEXEC));
     assert_eq!(fcntl_getfl(&descriptor).expect("open") & OFlags::RWMODE, OFlags::RDONLY);
     let mut file = File::from(descriptor);
@@ -79,6 +88,26 @@ fn a_descriptor_comes_with_its_message_and_only_reads() {
     file.read_to_string(&mut text).expect("readable");
     assert_eq!(text, "bytes");
     assert!(file.write_all(b"x").is_err());
+}
+
+#[test]
+fn the_two_files_of_a_lend_come_in_their_order() {
+    let folder = folder();
+    let (worker, client) = pair(&folder);
+    let lent = Reply::Lent { request: 1, lend: 2, records: 64, seed: 5 };
+    let files = ["data", "index"].map(|name| {
+        let path = folder.path().join(name);
+        fs::write(&path, name).expect("written");
+        File::open(path).expect("there")
+    });
+    worker.send(&lent, &[files[0].as_fd(), files[1].as_fd()]).expect("room");
+    let (reply, descriptors) = client.recv::<Reply>().expect("sent");
+    assert_eq!((reply, descriptors.len()), (lent, 2));
+    let texts: Vec<String> = descriptors
+        .into_iter()
+        .map(|file| std::io::read_to_string(File::from(file)).expect("text"))
+        .collect();
+    assert_eq!(texts, ["data", "index"]);
 }
 
 #[test]
@@ -96,8 +125,10 @@ fn garbage_packets_are_errors_and_their_descriptors_are_closed() {
     assert!(matches!(worker.recv::<Request>(), Err(LocalError::Garbage(_))));
     client.send_packet(&hello, &[write.as_fd()]).expect("room");
     assert!(matches!(worker.recv::<Request>(), Err(LocalError::Garbage(_))), "nobody asked for a descriptor");
-    client.send_packet(&hello, &[write.as_fd(), write.as_fd()]).expect("room");
-    assert!(matches!(worker.recv::<Request>(), Err(LocalError::Garbage(_))));
+    for more in [2, 3, 5] {
+        send_many(&client, &hello, &vec![write.as_fd(); more]);
+        assert!(matches!(worker.recv::<Request>(), Err(LocalError::Garbage(_))), "{more} descriptors");
+    }
 
     // The pipe ends only when each copy of its writing end is closed.
     drop(write);
@@ -110,19 +141,19 @@ fn garbage_packets_are_errors_and_their_descriptors_are_closed() {
 fn the_death_of_a_peer_is_seen_after_its_last_message() {
     let folder = folder();
     let (worker, client) = pair(&folder);
-    client.send(&Request::Release { hold: 1 }, None).expect("room");
+    client.send(&Request::Release { hold: 1 }, &[]).expect("room");
     drop(client);
     assert!(worker.recv::<Request>().is_ok());
     assert!(matches!(worker.recv::<Request>(), Err(LocalError::Closed)));
     let reply = Reply::NotHeld { request: 1, reason: NotHeldReason::Incomplete };
-    let error = worker.send(&reply, None).expect_err("gone");
+    let error = worker.send(&reply, &[]).expect_err("gone");
     assert_eq!((error.kind(), error.is_fatal()), (ErrorKind::Unavailable, true));
 }
 
 #[test]
 fn a_peer_that_does_not_read_is_seen_as_not_ready() {
     let (_worker, client) = pair(&folder());
-    let full = (0..1_000_000).find_map(|_| client.send(&hold(), None).err()).expect("buffers end");
+    let full = (0..1_000_000).find_map(|_| client.send(&hold(), &[]).err()).expect("buffers end");
     assert!(matches!(full, LocalError::WouldBlock));
 }
 

@@ -34,6 +34,7 @@ pub(super) struct Entry {
     /// Pages that somebody writes or clears, with the bytes newly charged for them.
     filling: BTreeMap<PageIndex, u64>,
     holds: u32,
+    lends: u32,
     charge: u64,
     cached_bytes: u64,
     used: u64,
@@ -80,6 +81,7 @@ impl Entry {
             charged: PageSet::new(pages),
             filling: BTreeMap::new(),
             holds: 0,
+            lends: 0,
             charge: index_charge,
             cached_bytes: 0,
             used: 0,
@@ -175,6 +177,11 @@ impl Entry {
 
     pub(super) fn may_be_evicted(&self) -> bool {
         self.holds == 0 && self.filling.is_empty()
+    }
+
+    /// Nobody holds or fills it, or has its files open: its room is free once they are deleted.
+    pub(super) fn is_unused(&self) -> bool {
+        self.may_be_evicted() && self.lends == 0
     }
 
     /// Nothing in it and nobody at it.
@@ -290,6 +297,20 @@ impl Entry {
     pub(super) fn add_hold(&mut self) {
         assert!(self.is_complete() && self.filling.is_empty(), "only a complete unit can be held");
         self.holds += 1;
+    }
+
+    pub(super) const fn lends(&self) -> u32 {
+        self.lends
+    }
+
+    pub(super) const fn add_lend(&mut self) {
+        self.lends += 1;
+    }
+
+    /// Whether it was the last.
+    pub(super) fn drop_lend(&mut self) -> bool {
+        self.lends = self.lends.checked_sub(1).expect("a lend is given back once");
+        self.lends == 0
     }
 
     /// Whether it was the last.

@@ -97,7 +97,7 @@ impl Index {
         let Some(detached) = self.detached.get_mut(&key) else { return };
         if detached.entry.drop_hold() {
             self.tiers[detached.entry.tier().0].unhold(detached.entry.charge());
-            self.detached_hold_ended(key);
+            self.detached_use_ended(key);
         }
     }
 }

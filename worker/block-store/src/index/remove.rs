@@ -12,7 +12,8 @@ use crate::source::IdentityDigest;
 use crate::unit::UnitId;
 
 impl Index {
-    /// Lets all of `file` go. Whoever holds it keeps what it has; the room is given back when the last hold ends.
+    /// Lets all of `file` go. Whoever holds it or was lent it keeps what it has; the room is given back when the last of
+    /// them is done.
     pub fn detach(&mut self, file: FileId, reason: Reason) -> Vec<Action> {
         let units: Vec<_> = self.units_of(self.names.kept(file)).map(|(unit, _)| unit).collect();
         units.into_iter().filter_map(|unit| self.detach_unit(unit, reason)).collect()
@@ -28,10 +29,13 @@ impl Index {
         }
         let tier = &mut self.tiers[location.tier.0];
         tier.detached(unit, &mut entry);
-        if entry.may_be_evicted() {
+        if entry.is_unused() {
             tier.leaves(entry.charge());
         }
-        self.wants_back |= entry.holds() > 0;
+        if entry.lends() > 0 {
+            tier.awaits(entry.charge());
+        }
+        self.wants_back |= entry.holds() > 0 || entry.lends() > 0;
         self.detached.insert(location.key, Detached { entry, removals: 1 });
         Some(Action::Remove(location, reason))
     }
@@ -90,10 +94,10 @@ impl Index {
         }
     }
 
-    /// The last hold of a detached generation ended.
-    pub(super) fn detached_hold_ended(&mut self, key: GenerationKey) {
+    /// The last hold or lend of a detached generation ended.
+    pub(super) fn detached_use_ended(&mut self, key: GenerationKey) {
         if let Some(detached) = self.detached.get(&key)
-            && detached.entry.may_be_evicted()
+            && detached.entry.is_unused()
         {
             self.tiers[detached.entry.tier().0].leaves(detached.entry.charge());
             self.settle(key);
@@ -109,14 +113,14 @@ impl Index {
             return Vec::new();
         }
         detached.removals += 1;
-        if detached.entry.may_be_evicted() {
+        if detached.entry.is_unused() {
             tier.leaves(detached.entry.charge());
         }
         vec![Action::Remove(detached.entry.location(key.unit), Reason::LateWriter)]
     }
 
     fn settle(&mut self, key: GenerationKey) {
-        let is_over = |detached: &Detached| detached.removals == 0 && Entry::may_be_evicted(&detached.entry);
+        let is_over = |detached: &Detached| detached.removals == 0 && Entry::is_unused(&detached.entry);
         if self.detached.get(&key).is_some_and(is_over)
             && let Some(Detached { entry, .. }) = self.detached.remove(&key)
         {

@@ -6,12 +6,11 @@
 //! segment also goes, last of all, to a tier that is smaller than it is, which then holds a part.
 
 use forebay_types::limits::FILE_LENGTH_MAX;
-use forebay_types::{ByteCount, FileId};
+use forebay_types::{ByteCount, FileId, RECORD_LENGTH};
 
 use super::entry::{Entry, rounded};
 use super::{Action, Index, Location, Reason, TierIndex};
 use crate::eviction::Newcomer;
-use crate::layout::RECORD_LENGTH;
 use crate::limits::EVICTION_BATCH_MAX;
 use crate::page::{Geometry, PageIndex};
 use crate::source::IdentityDigest;
@@ -252,6 +251,11 @@ impl Index {
         let state = &self.tiers[tier.0];
         if state.leaving() > 0 && to_evict == 0 {
             return Room::Wait;
+        }
+        // What was lent comes back soon: the shell waits for it, if it waits for anything.
+        let to_evict = to_evict.saturating_sub(state.awaited());
+        if missing > 0 && to_evict == 0 {
+            return Room::Never;
         }
         // Evicting everything and still not fitting would help nobody.
         if to_evict > state.evictable() {

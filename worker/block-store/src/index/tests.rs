@@ -93,7 +93,9 @@ fn check(index: &mut Index) {
         assert!(tier.used() <= tier.limits().capacity.get(), "the quota is kept");
         assert_eq!(tier.held(), sum(&all, |entry| entry.holds() > 0));
         assert_eq!(tier.evictable(), sum(&units, Entry::may_be_evicted));
-        assert_eq!(tier.leaving(), sum(&detached, Entry::may_be_evicted));
+        assert_eq!(tier.leaving(), sum(&detached, Entry::is_unused));
+        let lent = sum(&detached, |entry| entry.lends() > 0);
+        assert!(tier.awaited() <= lent, "only what can come back is awaited");
         assert_eq!(tier.units(), all.len() as u64);
         let victim = tier.victim();
         assert_eq!(victim.is_some(), tier.evictable() > 0);
@@ -110,7 +112,7 @@ fn check(index: &mut Index) {
             other.segment().is_some() == is_cut && entry.has_identity(index.units[unit].identity())
         };
         assert!(index.units_of(unit.file()).all(has_form), "a version is cut in one way");
-        assert!(!is_cut || entry.holds() == 0, "a segment is never held");
+        assert!(!is_cut || (entry.holds() == 0 && entry.lends() == 0), "a segment is never held or lent");
     }
     for entry in index.units.values() {
         assert!(entry.holds() == 0 || (entry.is_complete() && entry.fills() == 0), "held ones are complete");
@@ -125,6 +127,9 @@ enum Step {
     EndFill { which: usize, is_good: bool },
     Hold { counter: u64 },
     Release { which: usize },
+    Lend { counter: u64 },
+    GiveBack { which: usize },
+    AwaitNoMore,
     Free { counter: u64 },
     Replace { counter: u64 },
     Touch { counter: u64, page: u32 },
@@ -141,6 +146,9 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0..9_usize, prop::bool::weighted(0.9)).prop_map(|(which, is_good)| Step::EndFill { which, is_good }),
         3 => counter().prop_map(|counter| Step::Hold { counter }),
         2 => (0..9_usize).prop_map(|which| Step::Release { which }),
+        2 => counter().prop_map(|counter| Step::Lend { counter }),
+        2 => (0..9_usize).prop_map(|which| Step::GiveBack { which }),
+        1 => Just(Step::AwaitNoMore),
         1 => counter().prop_map(|counter| Step::Free { counter }),
         1 => counter().prop_map(|counter| Step::Replace { counter }),
         2 => (counter(), 0..8_u32).prop_map(|(counter, page)| Step::Touch { counter, page }),
@@ -165,6 +173,7 @@ fn place_of(index: &Index, counter: u64, position: u32) -> Option<Place> {
 struct Shell {
     fills: Vec<Slot>,
     holds: Vec<GenerationKey>,
+    lends: Vec<GenerationKey>,
     actions: Vec<Action>,
 }
 
@@ -201,16 +210,7 @@ impl Shell {
                 }
             }
             Step::EndFill { which, is_good } if which < self.fills.len() => {
-                let slot = self.fills.swap_remove(which);
-                let actions = if is_good {
-                    match index.commit(slot.location.key, slot.page, time(tick)) {
-                        Committed::Published => Vec::new(),
-                        Committed::Superseded(actions) => actions,
-                    }
-                } else {
-                    index.abort(slot.location.key, slot.page)
-                };
-                self.asked(actions);
+                self.end_fill(index, which, is_good.then(|| time(tick)));
             }
             Step::Hold { counter } => {
                 if let HoldDecision::Granted(held) = index.hold(file(counter)) {
@@ -220,6 +220,11 @@ impl Shell {
             Step::Release { which } if which < self.holds.len() => {
                 index.release(self.holds.swap_remove(which));
             }
+            Step::Lend { counter } => self.lends.extend(index.lend(file(counter)).map(|of| of.location.key)),
+            Step::GiveBack { which } if which < self.lends.len() => {
+                index.give_back(self.lends.swap_remove(which));
+            }
+            Step::AwaitNoMore => index.await_no_more(),
             Step::Free { counter } => {
                 let action = index.detach(file(counter), Reason::Freed);
                 self.asked(action);
@@ -252,8 +257,19 @@ impl Shell {
             Step::FreeSpace { tier, bytes } => {
                 index.set_free_space(TierIndex(tier), bytes, Some(bytes / MIB))
             }
-            Step::EndFill { .. } | Step::Release { .. } | Step::Perform { .. } => {}
+            Step::EndFill { .. } | Step::Release { .. } | Step::GiveBack { .. } | Step::Perform { .. } => {}
         }
+    }
+
+    /// Commits a fill at a time, or aborts it.
+    fn end_fill(&mut self, index: &mut Index, which: usize, written: Option<Timestamp>) {
+        let slot = self.fills.swap_remove(which);
+        let actions = match written.map(|time| index.commit(slot.location.key, slot.page, time)) {
+            Some(Committed::Published) => Vec::new(),
+            Some(Committed::Superseded(actions)) => actions,
+            None => index.abort(slot.location.key, slot.page),
+        };
+        self.asked(actions);
     }
 
     /// Ends all that is open.
@@ -263,6 +279,7 @@ impl Shell {
             self.asked(actions);
         }
         std::mem::take(&mut self.holds).into_iter().for_each(|key| index.release(key));
+        std::mem::take(&mut self.lends).into_iter().for_each(|key| index.give_back(key));
         while let Some(action) = self.actions.pop() {
             match action {
                 Action::Remove(location, _) => index.removed(location.key),
@@ -347,6 +364,74 @@ fn held_versions_make_the_store_full_rather_than_leave() {
     index.release(held.location.key);
     assert!(fill(&mut index, &wanted(2, 2 * MIB)).is_some());
     assert!(index.presence(file(1)).is_none());
+}
+
+#[test]
+fn a_lent_version_may_leave_and_takes_its_room_until_it_is_given_back() {
+    let mut index = index_of(vec![limits(TierKind::Disk, 4 * MIB + 65_536)]);
+    let Reservation::Granted(slot) = index.reserve(&wanted(1, 3 * MIB), page(1)) else { panic!("room") };
+    assert_eq!(index.lend(file(1)), None, "no page of it is here");
+    index.created(slot.location.key, 64);
+    index.commit(slot.location.key, page(1), time(1));
+    let lent = index.lend(file(1)).unwrap();
+    assert_eq!((lent.location, lent.records), (slot.location, 64));
+    let Reservation::Granted(more) = index.reserve(&wanted(1, 3 * MIB), page(0)) else {
+        panic!("a lent version is filled on")
+    };
+    index.commit(more.location.key, page(0), time(2));
+    assert!(!index.take_wants_back());
+
+    let Reservation::Granted(other) = index.reserve(&wanted(2, 3 * MIB), page(0)) else { panic!("room") };
+    index.created(other.location.key, 64);
+    index.commit(other.location.key, page(0), time(3));
+    let bystander = fill(&mut index, &wanted(3, 300_000)).unwrap();
+    let Reservation::First(actions) = index.reserve(&wanted(2, 3 * MIB), page(1)) else {
+        panic!("the lent one is evicted")
+    };
+    assert!(index.take_wants_back(), "and to be given back");
+    actions.into_iter().for_each(|action| delete(&mut index, action));
+    let used = index.tier_counts(TierIndex(0)).used;
+    assert!(used > 3 * MIB, "whoever has it open keeps its room: {used}");
+    check(&mut index);
+    assert_eq!(
+        index.reserve(&wanted(2, 3 * MIB), page(1)),
+        Reservation::NoSpace,
+        "nobody else leaves for it"
+    );
+    index.await_no_more();
+    let Reservation::First(others) = index.reserve(&wanted(2, 3 * MIB), page(1)) else {
+        panic!("until it is late")
+    };
+    others.into_iter().for_each(|action| delete(&mut index, action));
+    assert!(!index.is_current(bystander.key));
+    check(&mut index);
+    index.give_back(lent.location.key);
+    assert!(index.tier_counts(TierIndex(0)).used < 2 * MIB);
+    check(&mut index);
+}
+
+#[test]
+fn whoever_was_lent_a_version_goes_on_with_the_visit_that_it_began() {
+    let mut index = Index::new(vec![limits(TierKind::Disk, 64 * MIB)], SEGMENT_PAGES, Eviction::S3Fifo);
+    for counter in 1..=2 {
+        fill(&mut index, &wanted(counter, 3 * MIB)).unwrap();
+    }
+    for others in 10..13 {
+        let lent = index.lend(file(1)).unwrap();
+        index.used_unseen(file(1));
+        index.give_back(lent.location.key);
+        fill(&mut index, &wanted(others, 3 * MIB)).unwrap();
+    }
+    assert_eq!(
+        index.tiers[0].victim(),
+        Some(UnitId::whole(file(1))),
+        "a file that is read once is not popular"
+    );
+    for others in 20..23 {
+        index.touch(UnitId::whole(file(1)), page(0));
+        fill(&mut index, &wanted(others, 3 * MIB)).unwrap();
+    }
+    assert_eq!(index.tiers[0].victim(), Some(UnitId::whole(file(2))), "one that is read again and again is");
 }
 
 #[test]

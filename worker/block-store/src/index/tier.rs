@@ -45,6 +45,8 @@ pub(super) struct TierState {
     in_flight: u64,
     /// The part of `used` whose files are being deleted.
     leaving: u64,
+    /// The part of `used` that left and was lent, so that it leaves when it is given back; nobody waits for ever for that.
+    awaited: u64,
     /// The part of `used` that is held.
     held: u64,
     /// The part of `used` that the policy can give.
@@ -74,6 +76,7 @@ impl TierState {
             used: 0,
             in_flight: 0,
             leaving: 0,
+            awaited: 0,
             held: 0,
             evictable: 0,
             units: 0,
@@ -104,6 +107,20 @@ impl TierState {
 
     pub(super) const fn leaving(&self) -> u64 {
         self.leaving
+    }
+
+    pub(super) const fn awaited(&self) -> u64 {
+        self.awaited
+    }
+
+    /// So many bytes left and are lent.
+    pub(super) const fn awaits(&mut self, bytes: u64) {
+        self.awaited += bytes;
+    }
+
+    /// So many of them were given back, or nothing is waited for any more.
+    pub(super) const fn awaits_no_more(&mut self, bytes: u64) {
+        self.awaited = self.awaited.saturating_sub(bytes);
     }
 
     pub(super) const fn evictable(&self) -> u64 {

@@ -11,11 +11,10 @@
 
 use std::os::fd::AsFd;
 
-use forebay_types::{ByteCount, ClusterId, FileId, Fingerprint};
+use forebay_types::{ByteCount, ClusterId, FileId, Fingerprint, RECORD_LENGTH};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::record::RECORD_LENGTH;
 use super::{FORMAT_SEGMENTS, FORMAT_WHOLE, Generation, GenerationKey, u32_at};
 use crate::io::{read_at, read_once};
 use crate::limits::HEADER_LENGTH_MAX;

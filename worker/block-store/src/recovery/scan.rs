@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use forebay_types::limits::FILE_LENGTH_MAX;
-use forebay_types::{ByteCount, Timestamp};
+use forebay_types::{ByteCount, PageRecord, RECORD_LENGTH, Timestamp};
 use rustix::fs::{Dir, FileType};
 
 use super::{Owner, RecoveryReport, drop_files};
@@ -15,8 +15,8 @@ use crate::io::{
     open_directory, open_for_changing, open_for_reading, read_at, set_length, state_at, state_of,
 };
 use crate::layout::{
-    FileKind, GenerationKey, IndexHeader, PageRecord, RECORD_LENGTH, RecordSeed, file_name,
-    folder as folder_of, folder_path, parse_name, read_header_into, record_offset, relative_path,
+    FileKind, GenerationKey, IndexHeader, file_name, folder as folder_of, folder_path, parse_name,
+    read_header_into, record_offset, relative_path,
 };
 use crate::page::{Geometry, PageIndex, PageSet};
 
@@ -195,7 +195,7 @@ impl Records<'_> {
     /// The pages whose record is good and whose bytes lie within the data file, and how many others there were.
     fn read(&self, geometry: Geometry, data_length: u64) -> Option<(PageSet, u64)> {
         let pages = geometry.page_count();
-        let seed = RecordSeed::of(self.key);
+        let seed = self.key.seed();
         let mut present = PageSet::new(pages);
         let mut dropped = 0;
         let mut bytes = Vec::new();
@@ -203,7 +203,7 @@ impl Records<'_> {
             let count = RECORDS_PER_READ.min(pages - first);
             let records = self.piece(PageIndex::new(first), count as usize, &mut bytes)?;
             for (page, record) in (first..).map(PageIndex::new).zip(records.chunks(RECORD_LENGTH)) {
-                match PageRecord::decode(record, seed, page, geometry.granule_count(page)) {
+                match PageRecord::decode(record, seed, page.get(), geometry.granule_count(page)) {
                     PageRecord::Absent => {}
                     PageRecord::Present(_)
                         if page.offset().get() + geometry.page_length(page) <= data_length =>

@@ -4,17 +4,15 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use forebay_types::{ByteCount, FileId, GRANULE_LENGTH, PAGE_LENGTH};
+use forebay_types::{ByteCount, FileId, GRANULE_LENGTH, GRANULES_PER_PAGE, PAGE_LENGTH, PageRecord};
 
 use super::Inner;
 use crate::directory::path_of;
 use crate::error::StoreError;
 use crate::index::{Committed, Demand, Location, Reason, Reservation, Slot, Wanted};
 use crate::io::{is_full, open_for_changing, open_for_writing, set_length, state_of, write_all_at};
-use crate::layout::{
-    FileKind, HeaderError, IndexHeader, PageRecord, RecordSeed, record_offset, relative_path,
-};
-use crate::page::{GRANULES_PER_PAGE, Geometry, PageIndex};
+use crate::layout::{FileKind, HeaderError, IndexHeader, record_offset, relative_path};
+use crate::page::{Geometry, PageIndex};
 use crate::source::VersionSource;
 
 /// A page that is being written. Send it the page's bytes in order, then commit.
@@ -166,7 +164,7 @@ impl Fill {
         let key = self.location.key;
         let granules = usize::try_from(self.expected.div_ceil(GRANULE_LENGTH)).unwrap_or(GRANULES_PER_PAGE);
         let page = self.page_of_unit;
-        let record = PageRecord::encode_present(RecordSeed::of(key), page, &self.checksums[..granules]);
+        let record = PageRecord::encode_present(key.seed(), page.get(), &self.checksums[..granules]);
         write_all_at(&self.files.index, &record, record_offset(self.files.records, page))
             .map_err(|error| self.inner.write_failed(self.location, FileKind::Index, error))?;
         let state = state_of(&self.files.data)

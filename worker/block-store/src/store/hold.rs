@@ -3,7 +3,7 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use forebay_types::{ByteCount, FileId, Timestamp};
 
@@ -17,7 +17,7 @@ use crate::limits::VERIFY_ATTEMPTS_MAX;
 use crate::page::{Geometry, PageIndex, PageRange};
 use crate::source::VersionSource;
 
-/// Names a hold within one process.
+/// Names a hold or a lend within one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HoldId(u64);
 
@@ -51,6 +51,11 @@ impl fmt::Debug for Listener {
 }
 
 impl HoldId {
+    /// The next one after those that `count` numbers.
+    pub(super) fn next(count: &AtomicU64) -> Self {
+        Self(count.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
     /// The bare number.
     #[must_use]
     pub const fn get(self) -> u64 {
@@ -162,7 +167,7 @@ pub(super) fn hold(inner: &Arc<Inner>, source: &VersionSource<'_>) -> Result<Opt
         }
     };
     inner.statistics.holds_granted.add(1);
-    let id = HoldId(inner.holds.fetch_add(1, Ordering::Relaxed) + 1);
+    let id = HoldId::next(&inner.holds);
     Ok(Some(Hold { id, length: held.length, changed, files, guard }))
 }
 

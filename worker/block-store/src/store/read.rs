@@ -8,16 +8,18 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use bytes::Bytes;
-use forebay_types::{ByteCount, FileOffset, GRANULE_LENGTH, PAGE_LENGTH};
+use forebay_types::{
+    ByteCount, FileOffset, GRANULE_LENGTH, GRANULES_PER_PAGE, PAGE_LENGTH, PageRecord, RECORD_LENGTH,
+};
 
 use super::Inner;
 use super::open_versions::OpenVersion;
 use crate::error::StoreError;
 use crate::index::{Location, Lookup};
 use crate::io::{read_at, state_of};
-use crate::layout::{PageRecord, RECORD_LENGTH, RecordSeed, record_offset};
+use crate::layout::record_offset;
 use crate::limits::READ_LENGTH_MAX;
-use crate::page::{GRANULES_PER_PAGE, Geometry, PageIndex, PageRange};
+use crate::page::{Geometry, PageIndex, PageRange};
 use crate::source::VersionSource;
 use crate::unit::Place;
 
@@ -186,7 +188,7 @@ impl Inner {
 impl Reader<'_> {
     /// The stored checksums of `pages`, 16 a page.
     pub(super) fn checksums(&self, pages: PageRange) -> Result<Vec<u32>, Fault> {
-        let seed = RecordSeed::of(self.location.key);
+        let seed = self.location.key.seed();
         let mut bytes = Vec::new();
         let length = pages.count as usize * RECORD_LENGTH;
         read_at(&self.files.index, &mut bytes, length, record_offset(self.records, pages.first))
@@ -195,7 +197,7 @@ impl Reader<'_> {
         let mut rest = bytes.as_slice();
         for page in pages.iter() {
             let (record, later) = rest.split_at(rest.len().min(RECORD_LENGTH));
-            match PageRecord::decode(record, seed, page, self.geometry.granule_count(page)) {
+            match PageRecord::decode(record, seed, page.get(), self.geometry.granule_count(page)) {
                 PageRecord::Present(checksums) => all.extend_from_slice(&checksums),
                 PageRecord::Absent | PageRecord::Damaged => return Err(Fault::Checksum(page)),
             }

@@ -7,13 +7,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use forebay_types::{PageRecord, RECORD_LENGTH};
 use rustix::fs::OFlags;
 
 use super::Inner;
 use super::read::{Fault, verify};
 use crate::index::{Reason, ToCheck};
 use crate::io::{AlignedBuffer, DirectFile, open_direct, state_of};
-use crate::layout::{FileKind, PageRecord, RECORD_LENGTH, RecordSeed, record_offset, relative_path};
+use crate::layout::{FileKind, record_offset, relative_path};
 use crate::page::{Geometry, PageIndex, PageRange};
 use crate::scrub::ScrubRound;
 
@@ -118,8 +119,7 @@ impl PageStep<'_> {
         let offset = record_offset(self.unit.records, page);
         let record = files.index.read(self.buffer, offset..offset + RECORD_LENGTH as u64).map_err(failed)?;
         let granules = self.geometry.granule_count(page);
-        let PageRecord::Present(stored) = PageRecord::decode(record, RecordSeed::of(key), page, granules)
-        else {
+        let PageRecord::Present(stored) = PageRecord::decode(record, key.seed(), page.get(), granules) else {
             return Err(Fault::Checksum(page));
         };
         let begin = page.offset().get();

@@ -12,14 +12,14 @@ use super::fixture::{House, MIB, Started, capability, content, eventually};
 use super::master::key;
 use crate::local_socket::reactor::{register, when_ready};
 
-struct Peer(AsyncFd<LocalSocket>);
+pub(super) struct Peer(AsyncFd<LocalSocket>);
 
 impl Peer {
-    async fn greeted(house: &House) -> Self {
+    pub(super) async fn greeted(house: &House) -> Self {
         Self::greeted_at(house, LEVEL).await
     }
 
-    async fn greeted_at(house: &House, level: u8) -> Self {
+    pub(super) async fn greeted_at(house: &House, level: u8) -> Self {
         let peer = Self::connect(house);
         peer.send(&Request::Hello { level }).await;
         let (reply, _) = peer.recv().await.expect("greeted");
@@ -32,11 +32,16 @@ impl Peer {
         Self(register(LocalSocket::connect(&path).expect("listens")).expect("a socket"))
     }
 
-    async fn send(&self, request: &Request) {
-        when_ready(&self.0, true, |socket| socket.send(request, None)).await.expect("sent");
+    pub(super) async fn send(&self, request: &Request) {
+        when_ready(&self.0, true, |socket| socket.send(request, &[])).await.expect("sent");
     }
 
     async fn recv(&self) -> Result<(Reply, Option<OwnedFd>), LocalError> {
+        let (reply, mut descriptors) = self.receive().await?;
+        Ok((reply, descriptors.pop()))
+    }
+
+    pub(super) async fn receive(&self) -> Result<(Reply, Vec<OwnedFd>), LocalError> {
         when_ready(&self.0, false, LocalSocket::recv).await
     }
 

@@ -89,7 +89,7 @@ async fn a_socket_that_nobody_can_connect_to_is_warned_of_once_a_minute() {
     let socket = LocalSocket::connect(&house.folder.path().join("worker/worker.sock")).expect("listens");
     let socket = register(socket).expect("a socket");
     let hello = Request::Hello { level: LEVEL };
-    when_ready(&socket, true, |socket| socket.send(&hello, None)).await.expect("sent");
+    when_ready(&socket, true, |socket| socket.send(&hello, &[])).await.expect("sent");
     let _ = socket.readable().await.expect("answered");
     let core = Arc::clone(worker.worker.blocks.core.get().expect("it serves"));
     tokio::time::pause();

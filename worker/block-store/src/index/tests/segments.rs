@@ -23,7 +23,7 @@ fn present(index: &Index, wanted: &Wanted) -> Vec<u32> {
 }
 
 #[test]
-fn a_version_that_no_tier_takes_whole_is_cut_and_never_held() {
+fn a_version_that_no_tier_takes_whole_is_cut_and_never_held_or_lent() {
     let mut index = index_with(vec![tier(20)], Eviction::Lru);
     let large = wanted(1, 5 * MIB + 7);
     let last = fill(&mut index, &large).unwrap();
@@ -31,9 +31,12 @@ fn a_version_that_no_tier_takes_whole_is_cut_and_never_held() {
     let presence = index.presence(file(1)).unwrap();
     assert_eq!((presence.cached, presence.is_complete, presence.is_whole), (large.length, true, false));
     assert_eq!(index.hold(file(1)), HoldDecision::Incomplete);
+    assert_eq!((index.can_lend(file(1)), index.lend(file(1))), (false, None));
+    index.used_unseen(file(1));
     assert_eq!(index.tier_counts(TierIndex(0)).versions, 3);
     fill(&mut index, &wanted(2, MIB)).unwrap();
     assert!(index.presence(file(2)).unwrap().is_whole);
+    assert!(index.can_lend(file(2)) && index.lend(file(2)).is_some());
     assert_eq!(
         index.list(None, 10).iter().map(|version| version.file).collect::<Vec<_>>(),
         [file(1), file(2)]

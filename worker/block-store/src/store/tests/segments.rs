@@ -113,13 +113,14 @@ fn a_read_over_the_border_of_a_segment_is_answered_up_to_it_and_goes_on_there() 
 }
 
 #[test]
-fn a_version_in_segments_is_never_held() {
+fn a_version_in_segments_is_never_held_or_lent() {
     let (fixture, content) = (one_disk(), large());
     let store = fixture.open();
     content.put_all(&store);
     let presence = store.presence(&content.source()).unwrap();
     assert!(presence.is_complete && !presence.is_whole);
     assert!(store.hold(&content.source()).unwrap().is_none());
+    assert!(!store.can_lend(&content.source()) && store.lend(&content.source()).unwrap().is_none());
     let statistics = store.statistics();
     assert_eq!((statistics.verified_bytes, statistics.holds_refused), (0, 0), "nothing was read for it");
     assert_eq!(store.usage()[0].held, ByteCount::ZERO);
