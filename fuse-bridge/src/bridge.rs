@@ -10,6 +10,7 @@ mod kept;
 mod names;
 mod session;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,8 @@ pub(crate) struct Shared<N: Namespace> {
     pub(crate) busy: Arc<Busy>,
     pub(crate) can_forget: CanForget,
     pub(crate) passthrough: Arc<PassthroughState>,
+    /// Whether files may be read past the page cache: the kernel can map them all the same.
+    reads_directly: AtomicBool,
     pub(crate) answers: Arc<Answers>,
 }
 
@@ -93,6 +96,7 @@ impl<N: Namespace> Shared<N> {
             busy: Arc::default(),
             can_forget: CanForget::default(),
             passthrough: Arc::new(PassthroughState::new(options.passthrough)),
+            reads_directly: AtomicBool::new(false),
             answers: Arc::new(Answers::new(settings.runtime.clone(), metrics)),
         })
     }

@@ -38,8 +38,8 @@ pub mod limits;
 pub use error::FuseError;
 pub use mounted::{MountedFuse, mount, unmount_at};
 pub use namespace::{
-    Changes, Described, Found, HeldFile, Listed, Namespace, NamespaceError, ReadSource, RestingFile, Room,
-    VersionReader,
+    AtHand, Changes, Described, Found, HeldFile, LentFile, Listed, Namespace, NamespaceError, ReadSource,
+    RestingFile, Room, VersionReader,
 };
 pub use passthrough::ReadMode;
 pub use settings::{FileRights, FuseOptions, MountSettings, Passthrough};

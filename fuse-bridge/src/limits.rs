@@ -88,3 +88,6 @@ pub const READ_AT_ONCE: usize = PREFERRED_READ_LENGTH as usize / 32;
 pub const LOOKER_TRUST: Duration = Duration::from_secs(1);
 /// Most threads of which that is remembered.
 pub const LOOKERS_MAX: usize = 64;
+/// A file of which at least so many parts of so many are on this machine is read directly: past the kernel's page cache,
+/// until it is complete.
+pub(crate) const DIRECT_PARTS_MIN: (u64, u64) = (3, 4);

@@ -45,7 +45,7 @@ pub(crate) enum Question {
 pub(crate) struct Metrics {
     requests: [IntCounter; OPERATIONS.len()],
     errors: [IntCounter; OPERATIONS.len()],
-    opens: [IntCounter; 2],
+    opens: [IntCounter; 3],
     /// Of each question: how often it was asked, and how often the answer was remembered.
     answers: [[IntCounter; 2]; QUESTIONS.len()],
     pub(crate) remembered_bytes: RememberedBytes,
@@ -209,7 +209,7 @@ impl Metrics {
         let metrics = Self {
             requests: OPERATIONS.map(|operation| requests.with_label_values(&[operation.name()])),
             errors: OPERATIONS.map(|operation| errors.with_label_values(&[operation.name()])),
-            opens: ["passthrough", "buffered"].map(|mode| opens.with_label_values(&[mode])),
+            opens: ["passthrough", "direct", "buffered"].map(|mode| opens.with_label_values(&[mode])),
             answers: QUESTIONS.map(|question| {
                 ["master", "memory"].map(|from| answers.with_label_values(&[question.name(), from]))
             }),

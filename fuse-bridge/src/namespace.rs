@@ -92,7 +92,8 @@ pub trait Namespace: Send + Sync + Debug + 'static {
     type Reader: VersionReader;
     /// A complete, verified file of this machine's cache that stays as it is while this lives.
     type Hold: HeldFile;
-
+    /// What is in this machine's cache of a version, for a reader.
+    type Lend: LentFile;
     /// Tells what changes.
     type Changes: Changes;
 
@@ -136,14 +137,14 @@ pub trait Namespace: Send + Sync + Debug + 'static {
     /// Room and counts.
     fn room(&self) -> impl Future<Output = Result<Room, NamespaceError>> + Send;
 
-    /// Reads one version of the file `inode`; made for each open handle. A hold of that version that is at hand
-    /// already is put to use.
+    /// Reads one version of the file `inode`; made for each open handle. What of that version is at hand already
+    /// is put to use.
     fn reader(
         &self,
         inode: InodeId,
         version: &VersionDescriptor,
         capability: &BlockCapability,
-        hold: Option<Self::Hold>,
+        at_hand: AtHand<Self::Hold, Self::Lend>,
     ) -> Self::Reader;
 
     /// Holds the version's file of this machine's cache; `None` where there is none that is complete, or where it may
@@ -153,6 +154,13 @@ pub trait Namespace: Send + Sync + Debug + 'static {
         version: &VersionDescriptor,
         capability: &BlockCapability,
     ) -> impl Future<Output = Result<Option<Self::Hold>, NamespaceError>> + Send;
+
+    /// Borrows what is in this machine's cache of a version that could not be held; `None` where there is nothing.
+    fn lend(
+        &self,
+        version: &VersionDescriptor,
+        capability: &BlockCapability,
+    ) -> impl Future<Output = Result<Option<Self::Lend>, NamespaceError>> + Send;
 
     /// Waits until [`RestingFile::may_rest`] has become false for some.
     fn resting_wanted_back(&self) -> impl Future<Output = ()> + Send;
@@ -165,6 +173,23 @@ pub trait Namespace: Send + Sync + Debug + 'static {
 
     /// Counts an open of a file of this length whose reads will not be seen.
     fn count_passthrough_open(&self, length: ByteCount);
+}
+
+/// What a reader is given of its version when it is made.
+#[derive(Debug)]
+pub enum AtHand<H, L> {
+    /// A hold.
+    Hold(H),
+    /// A lend.
+    Lend(L),
+    /// Nothing.
+    Nothing,
+}
+
+/// Files of a version that is not complete, or may not be held.
+pub trait LentFile: Send + Sync + Debug + 'static {
+    /// How much of the version is in them.
+    fn cached(&self) -> ByteCount;
 }
 
 /// A held file, open.

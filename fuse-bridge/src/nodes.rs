@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use crate::attributes::{Appearance, Attributes};
 use crate::limits::{LOOKUP_TRUST, REFUSED_MAX, SHARDS, SHRINK_MIN};
-use crate::modes::{Fixed, LiveHandles};
+use crate::modes::{Candidate, Entered, Fixed, LiveHandles};
 use crate::node_id::NodeId;
 use crate::ttl::Validity;
 
@@ -316,8 +316,8 @@ impl<B> NodeTable<B> {
         self.shard(id).get(&id).map_or(Fixed::Nothing, |node| node.handles.fixed())
     }
 
-    /// Counts a handle; the inner `Some` tells it to read by passthrough of that. `None` if there is no such node.
-    pub(crate) fn enter(&self, id: NodeId, candidate: Option<&Arc<B>>) -> Option<Option<Arc<B>>> {
+    /// Counts a handle and tells how it is to read. `None` if there is no such node.
+    pub(crate) fn enter(&self, id: NodeId, candidate: Candidate<'_, B>) -> Option<Entered<B>> {
         self.shard(id).get_mut(&id).map(|node| node.handles.enter(candidate))
     }
 

@@ -34,7 +34,7 @@ impl Aligned {
     }
 }
 
-fn opened(path: &Path) -> OwnedFd {
+pub(crate) fn opened(path: &Path) -> OwnedFd {
     open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).expect("a file that can be opened")
 }
 

@@ -4,6 +4,7 @@
 //! Cache and directory lie on one file system. Before a case with the page cache dropped, everything that the kernel
 //! knows of files is dropped, names too; before a hot one both sides are gone through once.
 
+mod direct;
 mod elsewhere;
 mod many;
 mod readers;
@@ -76,6 +77,7 @@ pub(crate) fn run(effort: Effort) -> Vec<Row> {
         }
     }
     rows.extend(elsewhere::rows(effort, source.path(), &native));
+    rows.extend(direct::rows(effort, source.path(), &native));
     drop(source);
     rows.extend(many::rows(effort));
     rows

@@ -82,7 +82,7 @@ impl<N: Namespace> Shared<N> {
         }
         match self.nodes.fixed(view.id) {
             Fixed::Passthrough(_) => true,
-            Fixed::Buffered => false,
+            Fixed::Direct | Fixed::Buffered => false,
             Fixed::Nothing => {
                 let held = self.namespace.hold(&version.descriptor, &version.capability).await;
                 held.is_ok_and(|hold| hold.is_some())

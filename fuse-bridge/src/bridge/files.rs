@@ -1,6 +1,7 @@
 //! Open files: OPEN, READ, RELEASE.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,8 +13,8 @@ use crate::answers::Failure;
 use crate::errno;
 use crate::limits::CAPABILITY_TRUST;
 use crate::metrics::{Operation, Question};
-use crate::modes::{Fixed, Mode};
-use crate::namespace::{HeldFile, Namespace, NamespaceError, RestingFile, VersionReader};
+use crate::modes::{Candidate, Entered, Fixed, Mode, choose};
+use crate::namespace::{AtHand, HeldFile, LentFile, Namespace, NamespaceError, RestingFile, VersionReader};
 use crate::node_id::NodeId;
 use crate::nodes::{FileVersion, NodeView};
 use crate::passthrough::Backing;
@@ -48,8 +49,10 @@ enum Way<N: Namespace> {
     Shared(Arc<BackingOf<N>>),
     /// By passthrough of this file, if the kernel takes it.
     Held(N::Hold),
-    /// Through the page cache.
-    Buffered,
+    /// Past the page cache, from these files, or as other handles of the node do.
+    Direct(Option<N::Lend>),
+    /// Through the page cache, from these files as far as they go.
+    Buffered(Option<N::Lend>),
 }
 
 impl<N: Namespace> Shared<N> {
@@ -93,7 +96,7 @@ impl<N: Namespace> Shared<N> {
             Ok(way) => way,
             Err(error) => {
                 tracing::debug!(file = %version.descriptor.file, %error, "the local worker gave no hold");
-                Way::Buffered
+                Way::Buffered(None)
             }
         };
         Ok(Prepared { node: view.id, view, version, way })
@@ -132,11 +135,12 @@ impl<N: Namespace> Shared<N> {
         early: Option<EarlyHold<N::Hold>>,
     ) -> Result<Way<N>, NamespaceError> {
         if !self.passthrough.is_allowed() {
-            return Ok(Way::Buffered);
+            return Ok(Way::Buffered(None));
         }
         Ok(match self.nodes.fixed(node) {
             Fixed::Passthrough(backing) => Way::Shared(backing),
-            Fixed::Buffered => Way::Buffered,
+            Fixed::Direct => Way::Direct(None),
+            Fixed::Buffered => Way::Buffered(None),
             Fixed::Nothing => {
                 if let Some(backing) = self.rested(version.descriptor.file) {
                     return Ok(Way::Shared(backing));
@@ -146,9 +150,33 @@ impl<N: Namespace> Shared<N> {
                     Some(early) => early.hold,
                     None => self.namespace.hold(&version.descriptor, &version.capability).await?,
                 };
-                hold.map_or(Way::Buffered, Way::Held)
+                match hold {
+                    Some(hold) => Way::Held(hold),
+                    None => self.way_of_part(version).await,
+                }
             }
         })
+    }
+
+    /// How a version is read that cannot be passed through.
+    async fn way_of_part(&self, version: &FileVersion) -> Way<N> {
+        // Where a file that is read directly cannot be mapped, none is.
+        if !self.reads_directly.load(Ordering::Relaxed) {
+            return Way::Buffered(None);
+        }
+        let lend = match self.namespace.lend(&version.descriptor, &version.capability).await {
+            Ok(lend) => lend,
+            Err(error) => {
+                tracing::debug!(file = %version.descriptor.file, %error, "the local worker lent nothing");
+                None
+            }
+        };
+        let length = version.descriptor.length();
+        let here = lend.as_ref().map_or(ByteCount::ZERO, LentFile::cached);
+        match choose(here, length) {
+            Mode::Direct => Way::Direct(lend),
+            Mode::Passthrough | Mode::Buffered => Way::Buffered(lend),
+        }
     }
 
     /// What the last handle of a version was read by, if that is as good as it was.
@@ -160,23 +188,36 @@ impl<N: Namespace> Shared<N> {
     fn finish_open(&self, prepared: Prepared<N>, reply: ReplyOpen) {
         let Prepared { node, view, version, way } = prepared;
         let length = version.descriptor.length();
-        let (candidate, unused) = match way {
-            Way::Shared(backing) => (Some(backing), None),
+        let mut backing = None;
+        let (is_direct, at_hand) = match way {
+            Way::Shared(shared) => {
+                backing = Some(shared);
+                (false, AtHand::Nothing)
+            }
             Way::Held(hold) => match reply.open_backing(&hold) {
-                Ok(id) => (Some(Arc::new(Backing::new(id, hold.rest()))), None),
+                Ok(id) => {
+                    backing = Some(Arc::new(Backing::new(id, hold.rest())));
+                    (false, AtHand::Nothing)
+                }
                 Err(error) => {
                     self.passthrough.refused(&error, &self.nodes.path(node));
-                    (None, Some(hold))
+                    (false, AtHand::Hold(hold))
                 }
             },
-            Way::Buffered => (None, None),
+            Way::Direct(lend) => (true, lend.map_or(AtHand::Nothing, AtHand::Lend)),
+            Way::Buffered(lend) => (false, lend.map_or(AtHand::Nothing, AtHand::Lend)),
         };
-        let Some(backing) = self.nodes.enter(node, candidate.as_ref()) else {
+        let candidate = match &backing {
+            Some(backing) => Candidate::Passthrough(backing),
+            None if is_direct => Candidate::Direct,
+            None => Candidate::Buffered,
+        };
+        let Some(entered) = self.nodes.enter(node, candidate) else {
             return reply.error(errno::STALE);
         };
         self.namespace.note_open(view.facts.inode);
         let reader =
-            self.namespace.reader(view.facts.inode, &version.descriptor, &version.capability, unused);
+            self.namespace.reader(view.facts.inode, &version.descriptor, &version.capability, at_hand);
         let handle = self.files.insert(OpenFile {
             node,
             version: version.descriptor.file,
@@ -184,13 +225,20 @@ impl<N: Namespace> Shared<N> {
             reader,
         });
         // Closing a file of ours has nothing to write back, so the kernel need not tell.
-        if let Some(backing) = backing {
-            self.answers.metrics.opened(Mode::Passthrough);
-            self.namespace.count_passthrough_open(length);
-            reply.opened_passthrough(handle, FopenFlags::FOPEN_NOFLUSH, &backing.id);
-        } else {
-            self.answers.metrics.opened(Mode::Buffered);
-            reply.opened(handle, FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH);
+        match entered {
+            Entered::Passthrough(backing) => {
+                self.answers.metrics.opened(Mode::Passthrough);
+                self.namespace.count_passthrough_open(length);
+                reply.opened_passthrough(handle, FopenFlags::FOPEN_NOFLUSH, &backing.id);
+            }
+            Entered::Direct => {
+                self.answers.metrics.opened(Mode::Direct);
+                reply.opened(handle, FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH);
+            }
+            Entered::Buffered => {
+                self.answers.metrics.opened(Mode::Buffered);
+                reply.opened(handle, FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH);
+            }
         }
     }
 

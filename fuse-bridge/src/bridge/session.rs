@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use fuser::{
@@ -77,6 +78,8 @@ impl<N: Namespace> Filesystem for Bridge<N> {
         config.set_max_write(REQUEST_LENGTH_MAX).ok();
         config.set_max_background(BACKGROUND_REQUESTS_MAX).ok();
         self.negotiate_passthrough(config);
+        let may_map = config.add_capabilities(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP).is_ok();
+        self.shared.reads_directly.store(may_map, Ordering::Relaxed);
         Ok(())
     }
 

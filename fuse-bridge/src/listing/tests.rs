@@ -11,7 +11,8 @@ use forebay_types::{BlockCapability, ByteCount, EntryName, FileOffset, VersionDe
 use super::*;
 use crate::doubles::{directory, file};
 use crate::namespace::{
-    Changes, Described, Found, HeldFile, Listed, ReadSource, RestingFile, Room, VersionReader,
+    AtHand, Changes, Described, Found, HeldFile, LentFile, Listed, ReadSource, RestingFile, Room,
+    VersionReader,
 };
 
 /// One directory whose pages are of two names.
@@ -50,6 +51,12 @@ impl HeldFile for NoFile {
     }
 }
 
+impl LentFile for NoFile {
+    fn cached(&self) -> ByteCount {
+        unreachable!("a listing is lent nothing")
+    }
+}
+
 impl RestingFile for NoFile {
     fn may_rest(&self) -> bool {
         false
@@ -71,6 +78,7 @@ impl Changes for NoChanges {
 impl Namespace for Shelf {
     type Reader = NoReader;
     type Hold = NoFile;
+    type Lend = NoFile;
     type Changes = NoChanges;
 
     fn follow_changes(&self) -> NoChanges {
@@ -132,9 +140,17 @@ impl Namespace for Shelf {
         _: InodeId,
         _: &VersionDescriptor,
         _: &BlockCapability,
-        _: Option<Self::Hold>,
+        _: AtHand<Self::Hold, Self::Lend>,
     ) -> NoReader {
         unreachable!("a listing reads no file")
+    }
+
+    async fn lend(
+        &self,
+        _: &VersionDescriptor,
+        _: &BlockCapability,
+    ) -> Result<Option<Self::Lend>, NamespaceError> {
+        unreachable!("a listing is lent nothing")
     }
 
     async fn hold(

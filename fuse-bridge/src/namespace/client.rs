@@ -4,15 +4,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use forebay_client::{
-    About, Attributes, Change, Client, ClientError, Entry, Hold, Reader, RestingHold, Standing,
+    About, Attributes, Change, Client, ClientError, Entry, Hold, Lend, Reader, RestingHold, Standing,
 };
 use forebay_types::{
     BlockCapability, ByteCount, EntryName, ErrorKind, FileOffset, InodeId, ListingPosition, VersionDescriptor,
 };
 
 use super::{
-    Changes, Described, Found, HeldFile, Listed, Namespace, NamespaceError, ReadSource, RestingFile, Room,
-    VersionReader,
+    AtHand, Changes, Described, Found, HeldFile, LentFile, Listed, Namespace, NamespaceError, ReadSource,
+    RestingFile, Room, VersionReader,
 };
 
 impl From<ClientError> for NamespaceError {
@@ -30,6 +30,7 @@ impl From<Attributes> for Described {
 impl Namespace for Client {
     type Reader = Reader;
     type Hold = Hold;
+    type Lend = Lend;
     type Changes = forebay_client::Changes;
 
     fn follow_changes(&self) -> forebay_client::Changes {
@@ -89,12 +90,13 @@ impl Namespace for Client {
         inode: InodeId,
         version: &VersionDescriptor,
         capability: &BlockCapability,
-        hold: Option<Hold>,
+        at_hand: AtHand<Hold, Lend>,
     ) -> Reader {
         let reader = self.reader(version.clone(), capability.clone()).renewed_by(inode);
-        match hold {
-            Some(hold) => reader.with_hold(hold),
-            None => reader,
+        match at_hand {
+            AtHand::Hold(hold) => reader.with_hold(hold),
+            AtHand::Lend(lend) => reader.with_lend(lend),
+            AtHand::Nothing => reader,
         }
     }
 
@@ -104,6 +106,14 @@ impl Namespace for Client {
         capability: &BlockCapability,
     ) -> Result<Option<Hold>, NamespaceError> {
         Ok(self.hold(version, capability).await?)
+    }
+
+    async fn lend(
+        &self,
+        version: &VersionDescriptor,
+        capability: &BlockCapability,
+    ) -> Result<Option<Lend>, NamespaceError> {
+        Ok(self.lend(version, capability).await?)
     }
 
     async fn resting_wanted_back(&self) {
@@ -140,6 +150,12 @@ impl HeldFile for Hold {
 
     fn rest(self) -> RestingHold {
         self.rest()
+    }
+}
+
+impl LentFile for Lend {
+    fn cached(&self) -> ByteCount {
+        self.cached()
     }
 }
 

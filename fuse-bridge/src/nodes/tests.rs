@@ -74,13 +74,16 @@ fn a_node_with_a_handle_outlives_its_lookups() {
     let (table, live) = node_table();
     let id = remember(&table, &file(5, 100, 1), Instant::now());
     let backing = Arc::new(7);
-    assert_eq!(table.enter(id, Some(&backing)), Some(Some(Arc::clone(&backing))));
+    assert_eq!(
+        table.enter(id, Candidate::Passthrough(&backing)),
+        Some(Entered::Passthrough(Arc::clone(&backing)))
+    );
     table.forget(id, 1);
     assert_eq!((table.view(id).expect("open").handles, live.get()), (1, 2));
     table.leave(id);
     assert!(table.view(id).is_none());
     assert_eq!((Arc::strong_count(&backing), live.get()), (1, 1));
-    assert_eq!(table.enter(id, None), None);
+    assert_eq!(table.enter(id, Candidate::Buffered), None);
 }
 
 #[test]
@@ -187,7 +190,7 @@ proptest! {
                 },
                 Step::Open(at) => {
                     let known = kernel.get_mut(&at).filter(|(lookups, handles)| lookups + handles > 0);
-                    prop_assert_eq!(table.enter(node(at), None).is_some(), known.is_some());
+                    prop_assert_eq!(table.enter(node(at), Candidate::Buffered).is_some(), known.is_some());
                     if let Some((_, handles)) = known {
                         *handles += 1;
                     }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use forebay_fuse::{FuseOptions, MountSettings, Passthrough, ReadMode, mount};
+use forebay_types::ByteCount;
 use prometheus::Registry;
 use rustix::fs::{Advice, OFlags, sendfile};
 use rustix::io::Errno;
@@ -169,6 +170,35 @@ fn the_kernel_keeps_the_pages_of_a_version_from_one_open_to_the_next() {
 }
 
 #[test]
+fn a_file_that_is_here_for_the_most_part_is_read_past_the_page_cache_and_can_be_mapped() {
+    let tree = Tree::new();
+    let expected = content(300_000, 1);
+    let version = tree.write("f", expected.clone());
+    tree.cache_part(version, ByteCount::new(225_000));
+    let fixture = Fixture::new(&tree);
+    let opens = |mode: &str| fixture.metric(&format!("forebay_fuse_opens_total{{mode=\"{mode}\"}}"));
+    let first = File::open(fixture.path("f")).expect("opened");
+    assert!(all_of(&first) == expected);
+    let asked = count(&tree.counts.reads);
+    let mut bytes = [0; 100];
+    first.read_exact_at(&mut bytes, 1000).expect("read");
+    assert!(bytes[..] == expected[1000..1100]);
+    assert_eq!(count(&tree.counts.reads), asked + 1, "the kernel keeps nothing");
+    assert!(mapped(&first, 300_000) == expected);
+    // As it is, it stays: also when the file becomes complete.
+    tree.complete(version);
+    let second = File::open(fixture.path("f")).expect("a second open while the file is read directly");
+    assert!(mapped(&second, 300_000) == expected && all_of(&second) == expected);
+    assert_eq!((opens("direct"), opens("passthrough"), opens("buffered")), (2, 0, 0));
+    drop((first, second));
+    eventually("a new open is passed through", || {
+        let third = File::open(fixture.path("f")).expect("opened");
+        assert!(mapped(&third, 300_000) == expected && all_of(&third) == expected);
+        opens("passthrough") > 0
+    });
+}
+
+#[test]
 fn the_mode_of_live_handles_stays_when_the_file_becomes_complete() {
     let tree = Tree::new();
     let expected = content(300_000, 1);
@@ -216,6 +246,9 @@ fn the_kernel_refuses_no_open_while_the_cache_comes_and_goes() {
             std::thread::sleep(Duration::from_millis(2));
             tree.evict(version);
             std::thread::sleep(Duration::from_millis(2));
+            tree.cache_part(version, ByteCount::new(19_000));
+            std::thread::sleep(Duration::from_millis(2));
+            tree.cache_part(version, ByteCount::ZERO);
         }
         over.store(true, Ordering::Relaxed);
         for reader in readers {
@@ -223,7 +256,7 @@ fn the_kernel_refuses_no_open_while_the_cache_comes_and_goes() {
         }
     });
     let opens = |mode: &str| fixture.metric(&format!("forebay_fuse_opens_total{{mode=\"{mode}\"}}"));
-    assert!(opens("passthrough") > 0 && opens("buffered") > 0, "both ways were used");
+    assert!(["passthrough", "direct", "buffered"].iter().all(|mode| opens(mode) > 0), "each way was used");
     eventually("the holds are given back", || count(&tree.counts.holds) == 0);
 }
 

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use forebay_client::{About, Change, Entry, Named, Standing};
 use forebay_fuse::{
-    Changes, Described, Found, HeldFile, Listed, Namespace, NamespaceError, ReadSource, RestingFile, Room,
-    VersionReader,
+    AtHand, Changes, Described, Found, HeldFile, LentFile, Listed, Namespace, NamespaceError, ReadSource,
+    RestingFile, Room, VersionReader,
 };
 use forebay_types::{
     BLOCK_LENGTH_DEFAULT, BlockCapability, ByteCount, CapabilityKey, EntryKind, EntryName, ErrorKind, FileId,
@@ -59,6 +59,8 @@ struct State {
     versions: BTreeMap<FileId, Bytes>,
     /// Files of versions that are wholly in the cache of this machine.
     complete: BTreeMap<FileId, Arc<std::fs::File>>,
+    /// How much of versions is there that are not wholly.
+    partly: BTreeMap<FileId, ByteCount>,
     next: u64,
     valid: Duration,
     /// Answers may be used for so much longer while no change is heard of.
@@ -110,6 +112,16 @@ impl HeldFile for TreeHold {
     }
 }
 
+/// What there is in the cache of a version that is not complete.
+#[derive(Debug)]
+pub(crate) struct TreeLend(ByteCount);
+
+impl LentFile for TreeLend {
+    fn cached(&self) -> ByteCount {
+        self.0
+    }
+}
+
 impl RestingFile for TreeHold {
     fn may_rest(&self) -> bool {
         self.counts.may_rest.load(Ordering::SeqCst)
@@ -151,6 +163,7 @@ impl Tree {
             children: BTreeMap::from([(root, BTreeMap::new())]),
             versions: BTreeMap::new(),
             complete: BTreeMap::new(),
+            partly: BTreeMap::new(),
             next: 1,
             valid: Duration::from_secs(3600),
             granted: Duration::ZERO,
@@ -313,6 +326,11 @@ impl Tree {
         state.complete.insert(version, Arc::new(file));
     }
 
+    /// Puts so much of a version into the cache of this machine.
+    pub(crate) fn cache_part(&self, version: FileId, cached: ByteCount) {
+        self.state.lock().partly.insert(version, cached);
+    }
+
     /// Takes a version out of the cache. Those who hold it keep it.
     pub(crate) fn evict(&self, version: FileId) {
         self.state.lock().complete.remove(&version);
@@ -349,6 +367,7 @@ impl State {
 impl Namespace for Tree {
     type Reader = TreeReader;
     type Hold = TreeHold;
+    type Lend = TreeLend;
     type Changes = TreeChanges;
 
     fn follow_changes(&self) -> TreeChanges {
@@ -440,7 +459,7 @@ impl Namespace for Tree {
         _inode: InodeId,
         version: &VersionDescriptor,
         _capability: &BlockCapability,
-        _hold: Option<TreeHold>,
+        _at_hand: AtHand<TreeHold, TreeLend>,
     ) -> TreeReader {
         let content = self.state.lock().versions[&version.file].clone();
         TreeReader { content, counts: Arc::clone(&self.counts) }
@@ -460,6 +479,14 @@ impl Namespace for Tree {
         self.counts.holds.fetch_add(1, Ordering::SeqCst);
         Self::ask(&self.counts.holds_given);
         Ok(Some(TreeHold { file, counts: Arc::clone(&self.counts) }))
+    }
+
+    async fn lend(
+        &self,
+        version: &VersionDescriptor,
+        _capability: &BlockCapability,
+    ) -> Result<Option<TreeLend>, NamespaceError> {
+        Ok(self.state.lock().partly.get(&version.file).copied().map(TreeLend))
     }
 
     async fn resting_wanted_back(&self) {
