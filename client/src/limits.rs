@@ -134,6 +134,8 @@ pub(crate) const WALKS_MAX: usize = 16;
 pub(crate) const WALK_IDLE: Duration = Duration::from_secs(30);
 /// First window of a walk, in files.
 pub(crate) const WALK_WINDOW_MIN: usize = 4;
+/// A walk goes once so many opens in a row went on.
+pub(crate) const WALK_BEGIN: u32 = 2;
 /// Who opens one of so many files that follow goes through the directory in its order.
 pub(crate) const WALK_REACH: usize = 8;
 /// More opens elsewhere in the directory, without one that goes on, end a walk.

@@ -137,6 +137,7 @@ impl Client {
             capability: Some((&file.capability).into()),
             offset: 0,
             length: file.version.length().get(),
+            guess: true,
         });
         request.set_timeout(LOOK_AHEAD_DEADLINE);
         let mut blocks = self.0.workers.blocks(&worker.address)?;

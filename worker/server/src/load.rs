@@ -68,11 +68,13 @@ impl Loads {
     }
 
     /// Loads the pages of `range`, cut at the version's end; tells how far it is after each part. Ends with a value
-    /// that is complete, or an error. Dropping the stream ends the load; what it asked for is still stored.
+    /// that is complete, or an error; what is stored is what `demand` has room for. Dropping the stream ends the load; what
+    /// it asked for is still stored.
     pub(crate) fn load(
         self: Arc<Self>,
         version: Arc<Version>,
         range: std::ops::Range<u64>,
+        demand: Demand,
     ) -> BoxStream<'static, Result<Loaded, ReadError>> {
         let end = range.end.min(version.length());
         if version.length() == 0 || range.start >= end {
@@ -81,7 +83,7 @@ impl Loads {
         let groups = groups(range.start, end).map(Ok);
         let (loads, of) = (Arc::clone(&self), Arc::clone(&version));
         let parts = stream::iter(groups)
-            .map_ok(move |group| Arc::clone(&loads).load_group(Arc::clone(&of), group))
+            .map_ok(move |group| Arc::clone(&loads).load_group(Arc::clone(&of), group, demand))
             .try_buffer_unordered(LOAD_FETCHES_PER_CALL_MAX)
             .scan(Loaded::default(), |sum, part| {
                 let part = part.map(|part: Loaded| {
@@ -142,6 +144,7 @@ impl Loads {
         self: Arc<Self>,
         version: Arc<Version>,
         mut group: Group,
+        demand: Demand,
     ) -> Result<Loaded, ReadError> {
         let length = |page: u32| {
             let page = PageIndex::new(page);
@@ -156,14 +159,19 @@ impl Loads {
                 group.loaded.cached = (group.first..group.end).map(length).sum();
                 return Ok(group.loaded);
             };
-            let outcome = self.fetch(&version, run, &mut group.loaded).await?;
+            let outcome = self.fetch(&version, run, demand, &mut group.loaded).await?;
             let still_missing = self.missing(&version, run.first.get()..run.first.get() + run.count);
             let Some(page) = still_missing.first() else { continue };
             // A request that brought something was no failure: the next one goes on where it ended.
             let is_progress = still_missing.len() < run.count as usize;
             group.attempts = if is_progress { 1 } else { group.attempts + 1 };
             match outcome {
-                Some(error) if group.attempts >= PAGE_ATTEMPTS_MAX || !is_worth_another_try(&error) => {
+                Some(error)
+                    if demand == Demand::Read
+                        || group.attempts >= PAGE_ATTEMPTS_MAX
+                        || !is_worth_another_try(&error) =>
+                {
+                    // On a guess nothing is tried twice.
                     return Err(error);
                 }
                 None if group.attempts >= PAGE_ATTEMPTS_MAX => {
@@ -181,13 +189,14 @@ impl Loads {
         &self,
         version: &Arc<Version>,
         run: PageRange,
+        demand: Demand,
         loaded: &mut Loaded,
     ) -> Result<Option<ReadError>, ReadError> {
         let file = version.file();
         let _place = self.places.acquire().await.map_err(|_| ReadError::Stopping)?;
         let mut open: BTreeSet<PageIndex> = BTreeSet::new();
         let mut coming = FuturesUnordered::new();
-        for awaited in self.fetches.begin(version, run, Demand::Load) {
+        for awaited in self.fetches.begin(version, run, demand) {
             open.insert(awaited.page);
             coming.push(ended(awaited));
         }

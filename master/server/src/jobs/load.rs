@@ -35,6 +35,7 @@ pub(super) async fn load(
         capability: Some((&shared.capabilities.sign(version, shared.clock.now())).into()),
         offset,
         length,
+        guess: false,
     };
     let mut blocks = shared.jobs.channels.blocks(&address).map_err(wire_fault)?;
     let silence =

@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use forebay_block_store::Demand;
 use forebay_proto::v1::blocks_server::Blocks;
 use forebay_proto::{WireDefect, to_status, v1};
 use forebay_types::{BlockCapability, VersionDescriptor};
@@ -71,7 +72,8 @@ impl Blocks for BlocksService {
         let (core, version) = self.admit(request.version, request.capability).await?;
         let file = version.file();
         let range = request.offset..request.offset.saturating_add(request.length);
-        let loaded = Arc::clone(&core.loads).load(version, range);
+        let demand = if request.guess { Demand::Read } else { Demand::Load };
+        let loaded = Arc::clone(&core.loads).load(version, range, demand);
         let metrics = Arc::clone(&self.metrics);
         let messages = stream::unfold(Some((loaded, Loaded::default())), move |state| {
             let metrics = Arc::clone(&metrics);

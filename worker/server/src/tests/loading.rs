@@ -22,6 +22,7 @@ async fn load(
         capability: Some((&capability(version)).into()),
         offset,
         length,
+        guess: false,
     };
     let mut messages = Vec::new();
     let mut stream = match worker.client.clone().load(request).await {
@@ -139,6 +140,7 @@ async fn a_load_without_the_right_to_read_is_refused() {
         capability: Some((&capability(&other)).into()),
         offset: 0,
         length: MIB,
+        guess: false,
     };
     let refused = worker.client.clone().load(request).await.expect_err("forged");
     assert_eq!(WireError::from(refused).kind, ErrorKind::Unauthenticated);

@@ -29,6 +29,7 @@ async fn load_error(
         capability: Some((&capability(version)).into()),
         offset: 0,
         length: u64::MAX,
+        guess: false,
     };
     let mut messages = worker.client.clone().load(request).await.expect("begun").into_inner();
     loop {

@@ -237,7 +237,7 @@ impl Room {
             Arc::clone(&self.path.metrics),
             1,
         );
-        let mut parts = loads.load(Arc::clone(&self.version), 0..u64::MAX);
+        let mut parts = loads.load(Arc::clone(&self.version), 0..u64::MAX, Demand::Load);
         let mut last = Loaded::default();
         loop {
             match parts.try_next().await {
