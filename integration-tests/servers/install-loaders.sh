@@ -9,21 +9,8 @@ cache="${XDG_CACHE_HOME:-$HOME/.cache}/forebay"
 venv="$cache/loaders"
 stamp="$venv/installed"
 
-debian() {
-    local packages=(python3-venv python3-numpy python3-pil python3-torch python3-torchvision)
-    dpkg-query --show "${packages[@]}" >/dev/null 2>&1 && return 0
-    local as_root=()
-    [ "$(id -u)" -eq 0 ] || as_root=(sudo)
-    apt() {
-        ${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive \
-            apt-get --quiet --quiet --option DPkg::Lock::Timeout=300 "$@" </dev/null >&2
-    }
-    echo "installing: ${packages[*]}" >&2
-    apt install --yes --no-install-recommends "${packages[@]}" 2>/dev/null || {
-        apt update
-        apt install --yes --no-install-recommends "${packages[@]}"
-    }
-}
+packages=(python3-venv python3-numpy python3-pil python3-torch python3-torchvision)
+install_packages="$(dirname "$0")/../../scripts/install-build-deps.sh"
 
 if [ "$(cat "$stamp" 2>/dev/null)" != "${versions[*]}" ]; then
     mkdir -p "$cache"
@@ -31,7 +18,7 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "${versions[*]}" ]; then
     exec 9>"$venv.lock"
     flock 9
     if [ "$(cat "$stamp" 2>/dev/null)" != "${versions[*]}" ]; then
-        debian
+        "$install_packages" "${packages[@]}" >&2
         # Debian's own Python, whichever one comes first on the path: only it sees Debian's PyTorch.
         /usr/bin/python3 -m venv --clear --system-site-packages "$venv" >&2
         "$venv/bin/pip" install --quiet --disable-pip-version-check "${versions[@]}" >&2
