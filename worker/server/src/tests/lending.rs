@@ -10,7 +10,7 @@ use forebay_types::{
     VersionDescriptor,
 };
 
-use super::fixture::{House, MIB, capability, content, eventually};
+use super::fixture::{House, MIB, Started, capability, content, eventually};
 use super::holding::Peer;
 use super::master::key;
 
@@ -42,6 +42,19 @@ async fn lend(peer: &Peer, request: u64, version: &VersionDescriptor) -> (Reply,
     let (version, capability) = (version.clone(), capability(version));
     peer.send(&Request::Lend { request, version, capability }).await;
     peer.receive().await.expect("answered")
+}
+
+/// A lend of a version that the worker was told to forget, and that it wants back.
+async fn lent_of_what_left(house: &House, worker: &Started) -> (Peer, Lent) {
+    house.write("f", &content(3 * MIB, 2));
+    let version = house.version("f", 1).await;
+    worker.read(&version, 0, MIB).await.expect("served");
+    let peer = Peer::greeted(house).await;
+    let lent = Lent::of(lend(&peer, 1, &version).await);
+    house.master.script.lock().tell_to_forget(vec![version.file.into()]);
+    let (wanted, _) = peer.receive().await.expect("told");
+    assert_eq!(wanted, Reply::WantedBack { holds: vec![lent.lend] });
+    (peer, lent)
 }
 
 #[tokio::test]
@@ -80,14 +93,7 @@ async fn a_lend_shows_which_pages_are_here_and_what_their_checksums_are() {
 async fn a_lend_of_a_version_that_left_is_wanted_back_and_takes_its_room_until_then() {
     let house = House::new().await;
     let worker = house.start().await;
-    house.write("f", &content(3 * MIB, 2));
-    let version = house.version("f", 1).await;
-    worker.read(&version, 0, MIB).await.expect("served");
-    let peer = Peer::greeted(&house).await;
-    let lent = Lent::of(lend(&peer, 1, &version).await);
-    house.master.script.lock().tell_to_forget(vec![version.file.into()]);
-    let (wanted, _) = peer.receive().await.expect("told");
-    assert_eq!(wanted, Reply::WantedBack { holds: vec![lent.lend] });
+    let (peer, lent) = lent_of_what_left(&house, &worker).await;
     let used = || worker.metric("forebay_worker_tier_used_bytes", None);
     assert!(used() >= MIB, "the files are open");
     peer.send(&Request::Release { hold: lent.lend }).await;
@@ -99,14 +105,7 @@ async fn a_lend_of_a_version_that_left_is_wanted_back_and_takes_its_room_until_t
 async fn who_does_not_give_a_lend_back_is_cut_off() {
     let house = House::new().await;
     let worker = house.start().await;
-    house.write("f", &content(3 * MIB, 2));
-    let version = house.version("f", 1).await;
-    worker.read(&version, 0, MIB).await.expect("served");
-    let peer = Peer::greeted(&house).await;
-    let lent = Lent::of(lend(&peer, 1, &version).await);
-    house.master.script.lock().tell_to_forget(vec![version.file.into()]);
-    let (wanted, _) = peer.receive().await.expect("told");
-    assert_eq!(wanted, Reply::WantedBack { holds: vec![lent.lend] });
+    let (peer, _lent) = lent_of_what_left(&house, &worker).await;
     // Nothing happens until it is overdue.
     tokio::time::pause();
     assert!(matches!(peer.receive().await, Err(LocalError::Closed)));
