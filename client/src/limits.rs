@@ -126,6 +126,8 @@ pub(crate) const LOOK_AHEAD_DEFAULT: usize = 32;
 pub(crate) const LOOK_AHEAD_LENGTH_MAX: u64 = 4 << 20;
 /// Files that all walks of a client bring at the same time.
 pub(crate) const LOOK_AHEAD_LOADS_MAX: usize = 16;
+/// Files that wait for their turn or are being brought; further ones are not.
+pub(crate) const LOOK_AHEAD_QUEUED_MAX: usize = 256;
 /// Longest wait for a worker that brings a file ahead.
 pub(crate) const LOOK_AHEAD_DEADLINE: Duration = Duration::from_secs(60);
 /// Walks that are known at once.

@@ -7,7 +7,7 @@
 mod walks;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use forebay_proto::{Entry, v1};
@@ -21,7 +21,9 @@ use crate::answer::error_of;
 use crate::cache::PackedEntry;
 use crate::client::Client;
 use crate::error::ClientError;
-use crate::limits::{LOOK_AHEAD_DEADLINE, LOOK_AHEAD_LENGTH_MAX, LOOK_AHEAD_LOADS_MAX};
+use crate::limits::{
+    LOOK_AHEAD_DEADLINE, LOOK_AHEAD_LENGTH_MAX, LOOK_AHEAD_LOADS_MAX, LOOK_AHEAD_QUEUED_MAX,
+};
 use crate::route::Route;
 
 /// What it takes to have a file brought.
@@ -38,8 +40,9 @@ pub(crate) struct LookAhead {
     walks: Mutex<Walks<Option<Ahead>>>,
     /// Whether there are any, for opens that must cost nothing.
     is_walking: AtomicBool,
+    /// For files that are being brought, and for those that wait for their turn as well.
     places: Semaphore,
-    files: AtomicU64,
+    queue: Arc<Semaphore>,
 }
 
 impl LookAhead {
@@ -49,7 +52,7 @@ impl LookAhead {
             walks: Mutex::new(Walks::new(window)),
             is_walking: AtomicBool::new(false),
             places: Semaphore::new(LOOK_AHEAD_LOADS_MAX),
-            files: AtomicU64::new(0),
+            queue: Arc::new(Semaphore::new(LOOK_AHEAD_QUEUED_MAX)),
         }
     }
 }
@@ -61,12 +64,6 @@ impl Client {
         if self.0.look_ahead.is_walking.load(Ordering::Relaxed) {
             self.look_ahead(inode, false);
         }
-    }
-
-    /// How many files were brought ahead of somebody who goes through a directory.
-    #[must_use]
-    pub fn looked_ahead(&self) -> u64 {
-        self.0.look_ahead.files.load(Ordering::Relaxed)
     }
 
     /// The first bytes of an open file are read from a worker, so it was not at hand.
@@ -101,10 +98,12 @@ impl Client {
         known.into_iter().map(of).collect()
     }
 
-    /// Has a file's owner bring it.
+    /// Has a file's owner bring it, unless so many wait for theirs that it would come too late.
     fn bring(&self, directory: InodeId, file: Ahead) {
+        let Ok(queued) = Arc::clone(&self.0.look_ahead.queue).try_acquire_owned() else { return };
         let (client, token) = (self.clone(), self.0.token.clone());
         self.0.tracker.spawn(async move {
+            let _queued = queued;
             let bring = async {
                 let _place = client.0.look_ahead.places.acquire().await.expect("never closed");
                 client.bring_now(&file).await
@@ -114,10 +113,7 @@ impl Client {
                 () = token.cancelled() => return,
             };
             match brought {
-                Ok(Ok(was_missing)) => {
-                    client.0.look_ahead.files.fetch_add(1, Ordering::Relaxed);
-                    client.0.look_ahead.walks.lock().brought(directory, was_missing);
-                }
+                Ok(Ok(was_missing)) => client.0.look_ahead.walks.lock().brought(directory, was_missing),
                 Ok(Err(error)) => {
                     tracing::debug!(file = %file.version.file, %error, "a file was not brought ahead");
                 }

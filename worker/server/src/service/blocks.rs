@@ -74,9 +74,10 @@ impl Blocks for BlocksService {
         let range = request.offset..request.offset.saturating_add(request.length);
         let demand = if request.guess { Demand::Read } else { Demand::Load };
         let loaded = Arc::clone(&core.loads).load(version, range, demand);
-        let metrics = Arc::clone(&self.metrics);
+        // A guess for which there is no room is no failure that anybody should look at.
+        let metrics = (!request.guess).then(|| Arc::clone(&self.metrics));
         let messages = stream::unfold(Some((loaded, Loaded::default())), move |state| {
-            let metrics = Arc::clone(&metrics);
+            let metrics = metrics.clone();
             async move {
                 let (mut loaded, last) = state?;
                 let word =
@@ -84,9 +85,9 @@ impl Blocks for BlocksService {
                 match word.await {
                     Ok(Some(Ok(part))) => Some((Ok(progress(&part)), Some((loaded, part)))),
                     Ok(None) => None,
-                    Ok(Some(Err(error))) => Some((Err(load_refused(&metrics, &error)), None)),
+                    Ok(Some(Err(error))) => Some((Err(load_refused(metrics.as_deref(), &error)), None)),
                     Err(_) if Instant::now() < deadline => Some((Ok(progress(&last)), Some((loaded, last)))),
-                    Err(_) => Some((Err(load_refused(&metrics, &ReadError::Deadline(file))), None)),
+                    Err(_) => Some((Err(load_refused(metrics.as_deref(), &ReadError::Deadline(file))), None)),
                 }
             }
         });
@@ -130,8 +131,10 @@ fn refused(metrics: &Metrics, error: &ReadError) -> Status {
 }
 
 /// The same for a load.
-fn load_refused(metrics: &Metrics, error: &ReadError) -> Status {
-    metrics.load_failed(error.kind());
+fn load_refused(metrics: Option<&Metrics>, error: &ReadError) -> Status {
+    if let Some(metrics) = metrics {
+        metrics.load_failed(error.kind());
+    }
     to_status(error.kind(), error.to_string())
 }
 
