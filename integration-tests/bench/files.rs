@@ -7,6 +7,7 @@ use std::fs::{DirEntry, File};
 use std::hint::black_box;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Barrier;
 use std::time::Instant;
 
 use forebay_integration_tests::{map, random_offsets};
@@ -82,18 +83,39 @@ pub(crate) fn random_by_many(file: &Path, length: usize, count: usize, readers: 
 }
 
 /// Reads a file from its begin to its end by so many threads, each all of it. Gives MiB/s of all together.
-pub(crate) fn sequential_by_many(files: &[&Path], readers: usize) -> f64 {
-    let begun = Instant::now();
-    let total: u64 = std::thread::scope(|scope| {
-        let read = |reader: usize| {
-            let file = files[reader % files.len()];
-            sequential(file, &mut Aligned::new(MIB));
-            std::fs::metadata(file).expect("there").len()
-        };
-        let readers: Vec<_> = (0..readers).map(|reader| scope.spawn(move || read(reader))).collect();
-        readers.into_iter().map(|reader| reader.join().expect("read")).sum()
+pub(crate) fn sequential_by_many(file: &Path, readers: usize) -> f64 {
+    let length = std::fs::metadata(file).expect("there").len() as f64 / MIB as f64;
+    let seconds = seconds_of(readers, MIB, |_, buffer| {
+        sequential(file, buffer);
     });
-    total as f64 / MIB as f64 / begun.elapsed().as_secs_f64()
+    length * readers as f64 / seconds
+}
+
+/// Opens, reads to the end and closes each file `rounds` times, so many threads taking a part each. Gives files/s.
+pub(crate) fn read_each_by_many(files: &[PathBuf], readers: usize, rounds: usize) -> f64 {
+    let parts: Vec<_> = files.chunks(files.len().div_ceil(readers)).collect();
+    let seconds = seconds_of(parts.len(), SMALL_READ_LENGTH, |reader, buffer| {
+        (0..rounds).for_each(|_| read_part(parts[reader], buffer));
+    });
+    (files.len() * rounds) as f64 / seconds
+}
+
+/// How long it takes until all of so many threads have done their work. Their making and their memory do not count.
+fn seconds_of(threads: usize, memory: usize, work: impl Fn(usize, &mut Aligned) + Sync) -> f64 {
+    let (ready, work) = (Barrier::new(threads + 1), &work);
+    let begun = std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let ready = &ready;
+            scope.spawn(move || {
+                let mut buffer = Aligned::new(memory);
+                ready.wait();
+                work(thread, &mut buffer);
+            });
+        }
+        ready.wait();
+        Instant::now()
+    });
+    begun.elapsed().as_secs_f64()
 }
 
 /// Goes through all directories below a folder, as `find` does. Gives names/s.
@@ -138,25 +160,14 @@ pub(crate) fn mapped_of(open: impl FnOnce() -> File) -> f64 {
 
 /// Opens, reads to the end and closes each file, `readers` threads taking a part each. Gives files/s.
 pub(crate) fn read_each(files: &[PathBuf], readers: usize) -> f64 {
-    let read_part = |part: &[PathBuf]| {
-        let mut buffer = Aligned::new(SMALL_READ_LENGTH);
-        let begun = Instant::now();
-        for file in part {
-            let file = opened(file);
-            while read(&file, &mut buffer.0[..]).expect("readable") > 0 {}
-        }
-        per_second(part.len(), begun)
-    };
-    if readers == 1 {
-        return read_part(files);
+    read_each_by_many(files, readers, 1)
+}
+
+fn read_part(files: &[PathBuf], buffer: &mut Aligned) {
+    for file in files {
+        let file = opened(file);
+        while read(&file, &mut buffer.0[..]).expect("readable") > 0 {}
     }
-    let begun = Instant::now();
-    std::thread::scope(|scope| {
-        for part in files.chunks(files.len().div_ceil(readers)) {
-            scope.spawn(move || read_part(part));
-        }
-    });
-    per_second(files.len(), begun)
 }
 
 /// Opens and closes each file `rounds` times. Gives opens/s.

@@ -1,7 +1,7 @@
 //! The suite `local`: cached files through FUSE and by the SDK, beside the same files in the directory that they come
 //! from.
 //!
-//! Cache and directory lie on one file system. Before a case with the page cache dropped, everything that the kernel
+//! Cache and directory lie on one file system, and paths have as many names on both sides. Before a case with the page cache dropped, everything that the kernel
 //! knows of files is dropped, names too; before a hot one both sides are gone through once.
 
 mod direct;
@@ -27,6 +27,15 @@ const DIRECTORY: &str = "native directory";
 /// Random but the same in each run.
 const SEED: u64 = 7;
 const CACHED_WITHIN: Duration = Duration::from_secs(60);
+
+/// What of the suite is measured where not all of it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Tiers,
+    Elsewhere,
+    Direct,
+    Many,
+}
 
 /// Where the worker keeps the files.
 #[derive(Clone, Copy, Debug)]
@@ -58,29 +67,65 @@ struct Bench<'a> {
     rows: Vec<Row>,
 }
 
-/// Runs the suite.
-pub(crate) fn run(effort: Effort) -> Vec<Row> {
-    let source = TempDir::new().expect("a folder");
-    let native = write_all(source.path(), effort);
+impl Part {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "tiers" => Self::Tiers,
+            "elsewhere" => Self::Elsewhere,
+            "direct" => Self::Direct,
+            "many" => Self::Many,
+            _ => return None,
+        })
+    }
+}
+
+/// Runs the suite, or a part of it.
+pub(crate) fn run(effort: Effort, part: Option<Part>) -> Vec<Row> {
+    let is_asked = |of: Part| part.is_none_or(|part| part == of);
+    let mut rows = Vec::new();
+    if part != Some(Part::Many) {
+        let folder = TempDir::new().expect("a folder");
+        let source = as_deep_as_ours(&folder);
+        let native = write_all(&source, effort);
+        if is_asked(Part::Tiers) {
+            rows.extend(tiers(effort, &source, &native));
+        }
+        if is_asked(Part::Elsewhere) {
+            rows.extend(elsewhere::rows(effort, &source, &native));
+        }
+        if is_asked(Part::Direct) {
+            rows.extend(direct::rows(effort, &source, &native));
+        }
+    }
+    if is_asked(Part::Many) {
+        rows.extend(many::rows(effort));
+    }
+    rows
+}
+
+fn tiers(effort: Effort, source: &Path, native: &Files) -> Vec<Row> {
     let mut rows = Vec::new();
     for tier in [Tier::Disk, Tier::Ram] {
-        let cluster = cluster(source.path(), tier);
-        let ours = native.under(source.path(), &cluster.fuse().join("data"));
+        let cluster = cluster(source, tier);
+        let ours = native.under(source, &cluster.fuse().join("data"));
         warm(&ours);
-        let mut bench = Bench { effort, tier, ours, native: &native, rows: Vec::new() };
+        let mut bench = Bench { effort, tier, ours, native, rows: Vec::new() };
         bench.large_file();
         bench.small_files();
         rows.append(&mut bench.rows);
         if matches!(tier, Tier::Disk) {
             rows.extend(sdk::rows(effort, &cluster, &native.large));
-            rows.extend(readers::rows(effort, &cluster, &native));
+            rows.extend(readers::rows(effort, &cluster, native));
         }
     }
-    rows.extend(elsewhere::rows(effort, source.path(), &native));
-    rows.extend(direct::rows(effort, source.path(), &native));
-    drop(source);
-    rows.extend(many::rows(effort));
     rows
+}
+
+/// A place whose path has as many names as that of our mount: the kernel looks each of them up.
+fn as_deep_as_ours(folder: &TempDir) -> PathBuf {
+    let source = folder.path().join("native/data");
+    std::fs::create_dir_all(&source).expect("made");
+    source
 }
 
 fn write_all(folder: &Path, effort: Effort) -> Files {

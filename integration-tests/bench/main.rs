@@ -15,9 +15,10 @@ mod truth_suite;
 use std::process::ExitCode;
 
 use comparison::{Effort, Report};
+use local_suite::Part;
 
 const USAGE: &str = "\
-usage: cargo xtask bench SUITE [--quick] [--keys N] [--json FILE]
+usage: cargo xtask bench SUITE [--quick] [--part NAME] [--keys N] [--json FILE]
 
   SUITE        local: cached files through FUSE and by the SDK beside the same files in their own directory
                load: loading objects beside a plain download of them
@@ -29,6 +30,8 @@ usage: cargo xtask bench SUITE [--quick] [--keys N] [--json FILE]
                in their own directory; installs TensorFlow
                all: every suite but dlio
   --quick      less data and fewer turns: whether it works, not how fast it is
+  --part NAME  of local, only: tiers (files on each tier, the SDK, many readers), elsewhere (a machine without a worker), direct
+               (a file that is not wholly cached) or many (many files and names)
   --keys N     so many objects in the large directory of truth (default 50000, with --quick 3000)
   --json FILE  writes the report there too
 ";
@@ -37,6 +40,7 @@ usage: cargo xtask bench SUITE [--quick] [--keys N] [--json FILE]
 struct Arguments {
     suite: String,
     effort: Effort,
+    part: Option<Part>,
     keys: Option<usize>,
     json: Option<String>,
 }
@@ -49,7 +53,7 @@ fn main() -> ExitCode {
     let (suite, effort) = (&arguments.suite[..], arguments.effort);
     let mut rows = Vec::new();
     if matches!(suite, "local" | "all") {
-        rows.extend(local_suite::run(effort));
+        rows.extend(local_suite::run(effort, arguments.part));
     }
     if matches!(suite, "load" | "all") {
         rows.extend(load_suite::run(effort));
@@ -76,17 +80,18 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
-    let (mut suite, mut effort, mut keys, mut json) = (None, Effort::Full, None, None);
+    let (mut suite, mut effort, mut part, mut keys, mut json) = (None, Effort::Full, None, None, None);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--quick" => effort = Effort::Quick,
+            "--part" => part = Some(Part::parse(&words.next()?)?),
             "--keys" => keys = Some(words.next()?.parse().ok()?),
             "--json" => json = Some(words.next()?),
             "local" | "load" | "loaders" | "dlio" | "truth" | "all" if suite.is_none() => suite = Some(word),
             _ => return None,
         }
     }
-    Some(Arguments { suite: suite?, effort, keys, json })
+    Some(Arguments { suite: suite?, effort, part, keys, json })
 }
 
 #[cfg(test)]
@@ -104,6 +109,7 @@ mod tests {
         assert_eq!(arguments.json.as_deref(), Some("out"));
         assert_eq!(parsed(&["all"]).expect("right").effort, Effort::Full);
         assert_eq!(parsed(&["truth", "--keys", "7"]).expect("right").keys, Some(7));
+        assert_eq!(parsed(&["local", "--part", "direct"]).expect("right").part, Some(Part::Direct));
     }
 
     #[test]
@@ -114,6 +120,7 @@ mod tests {
             &["local", "all"],
             &["local", "--json"],
             &["local", "--fast"],
+            &["local", "--part", "all"],
             &["truth", "--keys", "x"],
         ] {
             assert!(parsed(words).is_none(), "{words:?}");
