@@ -16,7 +16,7 @@ use forebay_proto::{Entry, Followed, WireError, to_status, v1};
 use forebay_types::{
     BlockCapability, ByteCount, ClusterMap, EntryKind, EntryName, Epoch, ErrorKind, FileId, Fingerprint,
     HostId, Incarnation, InodeId, ListingPosition, MountId, Principal, Rights, Timestamp, UnderStoreKey,
-    VersionDescriptor, WorkerEntry, WorkerId, WorkerState,
+    VersionDescriptor, WorkerEntry, WorkerId, WorkerState, crc32c,
 };
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use forebay_proto::v1;
+use forebay_types::crc32c;
 use thiserror::Error;
 
 use crate::limits::CHUNK_LENGTH_MAX;

@@ -19,6 +19,7 @@ mod unit;
 mod uri;
 mod version;
 
+pub mod crc32c;
 pub mod limits;
 
 pub use capability::{BlockCapability, CapabilityError, CapabilityKey};

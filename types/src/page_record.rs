@@ -13,7 +13,7 @@
 //! All zeroes, as a sparse file has them, mean absent. The seed makes a record of another page or file, as a disk
 //! may give back after a power loss, a damaged one.
 
-use crate::{FileId, GRANULE_LENGTH, PAGE_LENGTH};
+use crate::{FileId, GRANULE_LENGTH, PAGE_LENGTH, crc32c};
 
 /// Most granules of a page.
 pub const GRANULES_PER_PAGE: usize = (PAGE_LENGTH / GRANULE_LENGTH) as usize;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use forebay_types::{
     ByteCount, GRANULE_LENGTH, GRANULES_PER_PAGE, PAGE_LENGTH, PageRecord, RECORD_LENGTH, RecordSeed,
-    VersionDescriptor,
+    VersionDescriptor, crc32c,
 };
 use parking_lot::Mutex;
 use rustix::io::{Errno, ReadWriteFlags};

@@ -23,7 +23,7 @@ use std::fmt;
 use std::io;
 
 use forebay_metadata::StoreError;
-use forebay_types::{ClusterId, ErrorKind, Incarnation, LogIndex, Timestamp};
+use forebay_types::{ClusterId, ErrorKind, Incarnation, LogIndex, Timestamp, crc32c};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 

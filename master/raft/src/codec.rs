@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use forebay_metadata::Proposal;
+use forebay_types::crc32c;
 use openraft::EntryPayload;
 use openraft::vote::RaftLeaderId;
 use serde::de::DeserializeOwned;

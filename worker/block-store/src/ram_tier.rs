@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use forebay_types::{ByteCount, ErrorKind};
+use forebay_types::{ByteCount, ErrorKind, crc32c};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_remount};
 use thiserror::Error;

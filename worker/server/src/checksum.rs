@@ -3,6 +3,8 @@
 //! The CRC of `a ++ b` is that of `a` moved on by `b.len()` zero bytes, xor that of `b`; to move on is a linear map,
 //! kept here as a matrix for each power of two. Source: Mark Adler's `crc32_combine` in zlib.
 
+use forebay_types::crc32c;
+
 /// Moves a CRC-32C on by up to 64 KiB.
 #[derive(Clone, Debug)]
 pub(crate) struct CrcJoin {

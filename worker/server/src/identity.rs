@@ -7,7 +7,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use forebay_types::{ClusterId, WorkerId};
+use forebay_types::{ClusterId, WorkerId, crc32c};
 
 use crate::error::WorkerError;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use forebay_block_store::{Demand, PageIndex, PageRange};
-use forebay_types::{GRANULE_LENGTH, PAGE_LENGTH};
+use forebay_types::{GRANULE_LENGTH, PAGE_LENGTH, crc32c};
 use forebay_under_store::UnderStoreError;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};

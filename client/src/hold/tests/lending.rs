@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::FileExt;
 
-use forebay_types::{GRANULE_LENGTH, PAGE_LENGTH, PageRecord, RECORD_LENGTH, RecordSeed};
+use forebay_types::{GRANULE_LENGTH, PAGE_LENGTH, PageRecord, RECORD_LENGTH, RecordSeed, crc32c};
 
 use super::*;
 use crate::reader::Reader;

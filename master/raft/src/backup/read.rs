@@ -4,6 +4,7 @@ use std::io::{self, Read};
 
 use forebay_metadata::Table;
 use forebay_metadata::snapshot::{DumpedRow, check_row};
+use forebay_types::crc32c;
 use serde::de::DeserializeOwned;
 
 use super::{

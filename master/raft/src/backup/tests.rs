@@ -1,7 +1,7 @@
 //! A backup is read as it was written, whatever happens meanwhile, and no damage to it goes unseen.
 
 use forebay_metadata::snapshot::{DumpedRow, backup_rows};
-use forebay_types::Incarnation;
+use forebay_types::{Incarnation, crc32c};
 use tempfile::TempDir;
 
 use super::*;

@@ -4,7 +4,7 @@ use std::iter::Peekable;
 
 use forebay_metadata::snapshot::{DumpedRow, backup_rows};
 use forebay_metadata::{StateReader, StoreError, Table, query};
-use forebay_types::Timestamp;
+use forebay_types::{Timestamp, crc32c};
 use serde::Serialize;
 
 use super::{BackupDescription, BlockKind, EndBody, MAGIC, RowsBody, VERSION, checksum};

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::vec;
 
+use forebay_types::crc32c;
+
 use crate::codec;
 use crate::error::RaftError;
 use crate::limits::{SNAPSHOT_DESCRIPTION_LENGTH_MAX, SNAPSHOT_FILE_PATH_LENGTH_MAX, SNAPSHOT_FILES_MAX};

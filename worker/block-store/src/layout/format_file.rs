@@ -1,6 +1,6 @@
 //! The file `format`: whose directory this is, and in which format.
 
-use forebay_types::ClusterId;
+use forebay_types::{ClusterId, crc32c};
 use thiserror::Error;
 
 use super::{FORMAT_SEGMENTS, FORMAT_WHOLE, u32_at};

@@ -11,7 +11,7 @@
 
 use std::os::fd::AsFd;
 
-use forebay_types::{ByteCount, ClusterId, FileId, Fingerprint, RECORD_LENGTH};
+use forebay_types::{ByteCount, ClusterId, FileId, Fingerprint, RECORD_LENGTH, crc32c};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 

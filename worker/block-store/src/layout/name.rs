@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use forebay_types::{FileId, Incarnation};
+use forebay_types::{FileId, Incarnation, crc32c};
 
 use super::{BLOCKS_FOLDER, FOLDER_COUNT, Generation, GenerationKey};
 use crate::unit::UnitId;

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use forebay_types::{ByteCount, FileId, GRANULE_LENGTH, GRANULES_PER_PAGE, PAGE_LENGTH, PageRecord};
+use forebay_types::{ByteCount, FileId, GRANULE_LENGTH, GRANULES_PER_PAGE, PAGE_LENGTH, PageRecord, crc32c};
 
 use super::Inner;
 use crate::directory::path_of;

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use forebay_types::{
-    ByteCount, FileOffset, GRANULE_LENGTH, GRANULES_PER_PAGE, PAGE_LENGTH, PageRecord, RECORD_LENGTH,
+    ByteCount, FileOffset, GRANULE_LENGTH, GRANULES_PER_PAGE, PAGE_LENGTH, PageRecord, RECORD_LENGTH, crc32c,
 };
 
 use super::Inner;

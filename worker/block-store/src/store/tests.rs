@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 
 use forebay_types::{
     BLOCK_LENGTH_DEFAULT, Fingerprint, GRANULE_LENGTH, Incarnation, MountId, PAGE_LENGTH, Timestamp,
-    UnderStoreKey, VersionDescriptor,
+    UnderStoreKey, VersionDescriptor, crc32c,
 };
 use tempfile::TempDir;
 

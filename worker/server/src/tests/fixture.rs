@@ -11,7 +11,7 @@ use forebay_proto::{WireError, v1};
 use forebay_runtime::{Readiness, Shutdown};
 use forebay_types::{
     BLOCK_LENGTH_DEFAULT, BlockCapability, ByteCount, FileId, HostId, Incarnation, MountId, Rights,
-    Timestamp, UnderStoreKey, VersionDescriptor,
+    Timestamp, UnderStoreKey, VersionDescriptor, crc32c,
 };
 use prometheus::Registry;
 use tempfile::TempDir;

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use forebay_local::{LEVEL, LocalError, NotHeldReason, Reply, Request};
 use forebay_types::{
     ErrorKind, GRANULE_LENGTH, PAGE_LENGTH, PageRecord, RECORD_LENGTH, RecordSeed, Rights, Timestamp,
-    VersionDescriptor,
+    VersionDescriptor, crc32c,
 };
 
 use super::fixture::{House, MIB, Started, capability, content, eventually};

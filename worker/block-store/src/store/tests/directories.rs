@@ -1,5 +1,7 @@
 //! Whose directory it is: the only reasons why the store does not open.
 
+use forebay_types::crc32c;
+
 use super::*;
 use crate::layout::FormatFile;
 
