@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::cache::{Directories, Grants, PackedEntry};
 use crate::counters::{Counters, CountersSnapshot};
 use crate::error::ClientError;
-use crate::hold::{Hold, Lend, LocalWorkers};
+use crate::hold::{AtHand, Hold, LocalWorkers, Readable};
 use crate::limits::{CLOSE_DEADLINE, REMEMBERED_AGE_MAX, REPORT_DEADLINE, REPORT_INTERVAL};
 use crate::look_ahead::LookAhead;
 use crate::master_channel::MasterChannel;
@@ -114,28 +114,28 @@ impl Client {
         self.refresh_in_background();
         match self.0.route.local() {
             Some(worker) if !worker.local_socket.is_empty() => {
-                self.0.local.hold(worker.local_socket.as_ref(), version, capability).await
+                self.0.local.hold(worker.local_socket.as_ref(), Readable { version, capability }).await
             }
             _ => Ok(None),
         }
     }
 
-    /// The local files of a version as far as it is cached on this machine, for one that cannot be held. To be asked for
-    /// after [`hold`](Self::hold) gave none. `None` when there is no worker here, or it has none of the version.
-    /// Cancel safe.
+    /// What this machine has of a version: a [`hold`](Self::hold) where there can be one, or else the local files as far as
+    /// it is cached. Asks the worker once. Cancel safe.
     ///
     /// # Errors
     /// As [`hold`](Self::hold).
-    pub async fn lend(
+    pub async fn at_hand(
         &self,
         version: &VersionDescriptor,
         capability: &BlockCapability,
-    ) -> Result<Option<Lend>, ClientError> {
+    ) -> Result<AtHand, ClientError> {
+        self.refresh_in_background();
         match self.0.route.local() {
             Some(worker) if !worker.local_socket.is_empty() => {
-                self.0.local.lend(worker.local_socket.as_ref(), version, capability).await
+                self.0.local.at_hand(worker.local_socket.as_ref(), Readable { version, capability }).await
             }
-            _ => Ok(None),
+            _ => Ok(AtHand::Nothing),
         }
     }
 

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use forebay_local::Request;
+use forebay_local::{LEVEL_LENDS, LEVEL_OPENS, Request};
 use forebay_types::{BlockCapability, ByteCount, FileOffset, Timestamp, VersionDescriptor};
 use parking_lot::Mutex;
 use rustix::io::{Errno, ReadWriteFlags};
@@ -74,6 +74,24 @@ struct Given {
     /// Change time of the file when it was right, where the worker says it.
     changed: Option<Timestamp>,
     release: Release,
+}
+
+/// What this machine has of a version.
+#[derive(Debug)]
+pub enum AtHand {
+    /// All of it, held.
+    Hold(Hold),
+    /// Some of it, or all where it may not be held.
+    Lend(Lend),
+    /// Nothing that could be read past a worker.
+    Nothing,
+}
+
+/// A version, and the right to read it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Readable<'a> {
+    pub(crate) version: &'a VersionDescriptor,
+    pub(crate) capability: &'a BlockCapability,
 }
 
 /// The workers of this machine, by their sockets.
@@ -197,52 +215,61 @@ impl LocalWorkers {
     }
 
     /// Asks the worker at `socket` for a hold. A worker that cannot be reached gives none.
-    pub(crate) async fn hold(
-        &self,
-        socket: &Path,
-        version: &VersionDescriptor,
-        capability: &BlockCapability,
-    ) -> Result<Option<Hold>, ClientError> {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return Ok(None) };
+    pub(crate) async fn hold(&self, socket: &Path, of: Readable<'_>) -> Result<Option<Hold>, ClientError> {
         let Some(connection) = self.connection(socket) else { return Ok(None) };
-        let (version_asked, capability) = (version.clone(), capability.clone());
-        let message = |request| Request::Hold { request, version: version_asked, capability };
-        match tokio::time::timeout(HOLD_DEADLINE, connection.ask(message, place)).await {
-            Ok(Some(Answer::Given(given))) => given.checked(version, &self.shelf),
-            Ok(Some(Answer::Refused(kind, message))) => {
-                Err(ClientError::Answer { kind, message, leader: None })
-            }
-            Ok(Some(Answer::Lent(_) | Answer::NotHeld) | None) | Err(_) => Ok(None),
-        }
+        let message = |request, version, capability| Request::Hold { request, version, capability };
+        Ok(match self.ask(&connection, of, 1, message).await? {
+            AtHand::Hold(hold) => Some(hold),
+            AtHand::Lend(_) | AtHand::Nothing => None,
+        })
     }
 
-    /// Asks the worker at `socket`, which has answered for a hold, to lend the files of a version as far as it has it. A
-    /// worker that cannot be reached, or is of a release that lends none, gives none.
-    pub(crate) async fn lend(
+    /// Asks the worker at `socket` for a hold, or else for the files of a version as far as it has it: by one message, or by
+    /// two where it is of an older release or has said nothing yet. A worker that cannot be reached gives nothing.
+    pub(crate) async fn at_hand(&self, socket: &Path, of: Readable<'_>) -> Result<AtHand, ClientError> {
+        let Some(connection) = self.connection(socket) else { return Ok(AtHand::Nothing) };
+        if connection.has_level(LEVEL_OPENS) {
+            let message = |request, version, capability| Request::Open { request, version, capability };
+            return self.ask(&connection, of, DESCRIPTORS_PER_LEND, message).await;
+        }
+        if let Some(hold) = self.hold(socket, of).await? {
+            return Ok(AtHand::Hold(hold));
+        }
+        let Some(connection) = self.connection(socket).filter(|it| it.has_level(LEVEL_LENDS)) else {
+            return Ok(AtHand::Nothing);
+        };
+        let message = |request, version, capability| Request::Lend { request, version, capability };
+        self.ask(&connection, of, DESCRIPTORS_PER_LEND, message).await
+    }
+
+    /// Sends what `message` makes, and gives what came. Nothing where too many files are open already.
+    async fn ask(
         &self,
-        socket: &Path,
-        version: &VersionDescriptor,
-        capability: &BlockCapability,
-    ) -> Result<Option<Lend>, ClientError> {
-        let Ok(places) = Arc::clone(&self.places).try_acquire_many_owned(DESCRIPTORS_PER_LEND) else {
-            return Ok(None);
+        connection: &Arc<Connection>,
+        Readable { version, capability }: Readable<'_>,
+        places: u32,
+        message: fn(u64, VersionDescriptor, BlockCapability) -> Request,
+    ) -> Result<AtHand, ClientError> {
+        let Ok(places) = Arc::clone(&self.places).try_acquire_many_owned(places) else {
+            return Ok(AtHand::Nothing);
         };
-        let Some(connection) = self.connection(socket).filter(|connection| connection.lends()) else {
-            return Ok(None);
-        };
-        let (version_asked, capability) = (version.clone(), capability.clone());
-        let message = |request| Request::Lend { request, version: version_asked, capability };
-        match tokio::time::timeout(HOLD_DEADLINE, connection.ask(message, places)).await {
+        let request = |request| message(request, version.clone(), capability.clone());
+        match tokio::time::timeout(HOLD_DEADLINE, connection.ask(request, places)).await {
+            Ok(Some(Answer::Given(given))) => {
+                Ok(given.checked(version, &self.shelf)?.map_or(AtHand::Nothing, AtHand::Hold))
+            }
             Ok(Some(Answer::Lent(files))) => {
-                Lend::checked(files, version, &self.buffers).await.map_err(|source| ClientError::Io {
+                let lent = Lend::checked(files, version, &self.buffers).await;
+                let lent = lent.map_err(|source| ClientError::Io {
                     what: format!("looking at the lent files of {} ({})", version.key, version.file),
                     source,
-                })
+                })?;
+                Ok(lent.map_or(AtHand::Nothing, AtHand::Lend))
             }
             Ok(Some(Answer::Refused(kind, message))) => {
                 Err(ClientError::Answer { kind, message, leader: None })
             }
-            Ok(Some(Answer::Given(_) | Answer::NotHeld) | None) | Err(_) => Ok(None),
+            Ok(Some(Answer::NotHeld) | None) | Err(_) => Ok(AtHand::Nothing),
         }
     }
 

@@ -44,7 +44,7 @@ pub use client::Client;
 pub use counters::{Counters, CountersSnapshot, MountCounters};
 pub use error::ClientError;
 pub use feed::{Change, Changes};
-pub use hold::{Hold, Lend, RestingHold};
+pub use hold::{AtHand, Hold, Lend, RestingHold};
 pub use jobs::{Job, PathDefect, Submitted};
 pub use mounts::{MountEntry, MountRequest, Mounted, Provenance};
 pub use names::{Attributes, Deviation, ListingPage, Location, Lookup, Presence, Statistics};

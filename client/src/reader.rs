@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::fetch::Fetch;
-use crate::hold::{Hold, Lend};
+use crate::hold::{AtHand, Hold, Lend};
 use crate::limits::{HOLD_RETRY_READS, INLINE_READ_MAX, READ_LENGTH_MAX};
 use crate::prefetch::Prefetch;
 
@@ -241,19 +241,20 @@ impl Reader {
             }
         };
         let capability = self.fetch.capability()?;
-        match self.fetch.client().hold(self.version(), &capability).await {
-            Ok(Some(hold)) => {
+        match self.at_hand(&capability).await {
+            Ok(AtHand::Hold(hold)) => {
                 let hold = Arc::new(hold);
                 *self.local.lock() = Local::Held { hold: Arc::clone(&hold), hit: is_first };
                 self.fetch.end_lend();
                 Some((hold, is_first))
             }
-            Ok(None) => {
-                self.borrow(&capability, is_first).await;
+            Ok(AtHand::Lend(lend)) => {
+                self.fetch.set_lend(lend, is_first);
                 None
             }
+            Ok(AtHand::Nothing) => None,
             Err(error) => {
-                tracing::debug!(file = %self.version().file, %error, "the local worker gave no hold");
+                tracing::debug!(file = %self.version().file, %error, "the local worker gave nothing");
                 None
             }
         }
@@ -264,17 +265,12 @@ impl Reader {
         self.fetch.has_lend()
     }
 
-    /// Asks for a lend where there is no hold.
-    async fn borrow(&self, capability: &BlockCapability, is_first: bool) {
+    /// Asks for a hold, and for a lend where there is neither yet.
+    async fn at_hand(&self, capability: &BlockCapability) -> Result<AtHand, ClientError> {
+        let client = self.fetch.client();
         if self.fetch.has_lend() {
-            return;
+            return Ok(client.hold(self.version(), capability).await?.map_or(AtHand::Nothing, AtHand::Hold));
         }
-        match self.fetch.client().lend(self.version(), capability).await {
-            Ok(Some(lend)) => self.fetch.set_lend(lend, is_first),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::debug!(file = %self.version().file, %error, "the local worker lent nothing");
-            }
-        }
+        client.at_hand(self.version(), capability).await
     }
 }

@@ -155,12 +155,12 @@ pub trait Namespace: Send + Sync + Debug + 'static {
         capability: &BlockCapability,
     ) -> impl Future<Output = Result<Option<Self::Hold>, NamespaceError>> + Send;
 
-    /// Borrows what is in this machine's cache of a version that could not be held; `None` where there is nothing.
-    fn lend(
+    /// What this machine's cache has of a version: a [`hold`](Self::hold), or else what is there of it. Errors as there.
+    fn at_hand(
         &self,
         version: &VersionDescriptor,
         capability: &BlockCapability,
-    ) -> impl Future<Output = Result<Option<Self::Lend>, NamespaceError>> + Send;
+    ) -> impl Future<Output = Result<AtHand<Self::Hold, Self::Lend>, NamespaceError>> + Send;
 
     /// Waits until [`RestingFile::may_rest`] has become false for some.
     fn resting_wanted_back(&self) -> impl Future<Output = ()> + Send;
@@ -175,15 +175,17 @@ pub trait Namespace: Send + Sync + Debug + 'static {
     fn count_passthrough_open(&self, length: ByteCount);
 }
 
-/// What a reader is given of its version when it is made.
+/// What is known of a version's local files.
 #[derive(Debug)]
 pub enum AtHand<H, L> {
-    /// A hold.
+    /// All of it is here, held.
     Hold(H),
-    /// A lend.
+    /// Some of it is here, or all where it may not be held.
     Lend(L),
-    /// Nothing.
+    /// Nothing is here.
     Nothing,
+    /// Nobody was asked.
+    Unasked,
 }
 
 /// Files of a version that is not complete, or may not be held.

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
 
-use forebay_local::{LEVEL, LEVEL_LENDS, LocalError, LocalSocket, Reply, Request};
+use forebay_local::{LEVEL, LocalError, LocalSocket, Reply, Request};
 use forebay_types::{ErrorKind, RecordSeed, Timestamp};
 use parking_lot::Mutex;
 use tokio::io::unix::AsyncFd;
@@ -50,7 +50,7 @@ struct State {
 
 #[derive(Debug)]
 struct Waiting {
-    place: OwnedSemaphorePermit,
+    places: OwnedSemaphorePermit,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -78,17 +78,17 @@ impl Connection {
         !self.is_dead.load(Ordering::Acquire)
     }
 
-    /// Whether the worker is known to lend files. It is once it has answered anything.
-    pub(super) fn lends(&self) -> bool {
-        self.level.load(Ordering::Acquire) >= LEVEL_LENDS
+    /// Whether the worker is known to know the messages of a level. It is once it has answered anything.
+    pub(super) fn has_level(&self, level: u8) -> bool {
+        self.level.load(Ordering::Acquire) >= level
     }
 
-    /// Asks for a hold or a lend, of which `message` makes the request. `None` when the connection breaks or has too many
+    /// Asks for a hold or a lend, of which `message` makes the request; `places` are as many as it may need. `None` when the connection breaks or has too many
     /// requests. Cancel safe.
     pub(super) async fn ask(
         &self,
         message: impl FnOnce(u64) -> Request,
-        place: OwnedSemaphorePermit,
+        places: OwnedSemaphorePermit,
     ) -> Option<Answer> {
         let (sender, receiver) = oneshot::channel();
         let request = {
@@ -98,7 +98,7 @@ impl Connection {
             }
             let request = state.next_request;
             state.next_request += 1;
-            state.waiting.insert(request, Waiting { place, answer: sender });
+            state.waiting.insert(request, Waiting { places, answer: sender });
             request
         };
         let forget = Forget { connection: self, request };
@@ -204,10 +204,12 @@ impl Connection {
         (hold, may_rest, changed): (u64, bool, Option<Timestamp>),
     ) -> Result<(), LocalError> {
         let [file] = taken(descriptors)?;
-        let Some(Waiting { place, answer }) = waiting else {
+        let Some(Waiting { mut places, answer }) = waiting else {
             self.release(hold);
             return Ok(());
         };
+        // A lend would have needed more.
+        let place = places.split(1).unwrap_or(places);
         let may_rest = {
             let mut state = self.state.lock();
             let may_rest = MayRest::new(may_rest && self.is_live());
@@ -231,7 +233,7 @@ impl Connection {
         (lend, records, seed): (u64, u64, RecordSeed),
     ) -> Result<(), LocalError> {
         let [data, index] = taken(descriptors)?;
-        let Some(Waiting { place, answer }) = waiting else {
+        let Some(Waiting { places, answer }) = waiting else {
             self.release(lend);
             return Ok(());
         };
@@ -245,7 +247,7 @@ impl Connection {
             state.lent.insert(lend, Arc::downgrade(&slot));
         }
         let release = Release { connection: Arc::clone(self), hold: lend, may_rest: MayRest::new(false) };
-        slot.put(Files { data, index, records, seed, release, _places: place });
+        slot.put(Files { data, index, records, seed, release, _places: places });
         if self.is_live() {
             let _ = answer.send(Answer::Lent(Arc::clone(&slot)));
         } else {

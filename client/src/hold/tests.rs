@@ -75,8 +75,13 @@ impl LocalDouble {
         self.seen.lock().iter().filter_map(release).collect()
     }
 
+    fn count(&self, is_meant: fn(&Request) -> bool) -> usize {
+        self.seen.lock().iter().filter(|request| is_meant(request)).count()
+    }
+
+    /// How often a hold was asked for.
     fn asked(&self) -> usize {
-        self.seen.lock().iter().filter(|request| matches!(request, Request::Hold { .. })).count()
+        self.count(|request| matches!(request, Request::Hold { .. } | Request::Open { .. }))
     }
 }
 
@@ -87,35 +92,42 @@ impl Drop for LocalDouble {
     }
 }
 
-/// What is lent are the file and its index file.
 fn answer(connection: &LocalSocket, request: &Request, file: &Path, (level, script): (u8, Script)) {
     let sent = match request {
         Request::Hello { .. } => connection.send(&Reply::Hello { level, worker: WorkerId::new(1) }, &[]),
-        Request::Hold { request, .. } => match script(*request) {
-            reply @ Reply::Held { .. } => {
-                connection.send(&reply, &[std::fs::File::open(file).unwrap().as_fd()])
-            }
-            Reply::HeldAt { request, hold, may_rest, .. } => {
-                let opened = std::fs::File::open(file).unwrap();
-                let changed = FileState::of(&rustix::fs::fstat(&opened).unwrap()).changed();
-                let reply = Reply::HeldAt { request, hold, changed, may_rest };
-                connection.send(&reply, &[opened.as_fd()])
-            }
-            reply => connection.send(&reply, &[]),
-        },
-        Request::Lend { request, .. } => match std::fs::File::open(file.with_extension("index")) {
-            Ok(index) => {
-                let lend = 100 + request;
-                let (records, seed) = (lending::RECORDS, lending::seed().number());
-                let lent = Reply::Lent { request: *request, lend, records, seed };
-                let data = std::fs::File::open(file).unwrap();
-                connection.send(&lent, &[data.as_fd(), index.as_fd()])
-            }
-            Err(_) => connection.send(&incomplete(*request), &[]),
+        Request::Hold { request, .. } => hold(connection, script(*request), file),
+        Request::Lend { request, .. } => lend(connection, *request, file),
+        Request::Open { request, .. } => match script(*request) {
+            Reply::NotHeld { .. } => lend(connection, *request, file),
+            reply => hold(connection, reply, file),
         },
         Request::Release { .. } => Ok(()),
     };
     assert!(matches!(sent, Ok(()) | Err(LocalError::Closed)), "{sent:?}");
+}
+
+fn hold(connection: &LocalSocket, reply: Reply, file: &Path) -> Result<(), LocalError> {
+    match reply {
+        Reply::Held { .. } => connection.send(&reply, &[std::fs::File::open(file).unwrap().as_fd()]),
+        Reply::HeldAt { request, hold, may_rest, .. } => {
+            let opened = std::fs::File::open(file).unwrap();
+            let changed = FileState::of(&rustix::fs::fstat(&opened).unwrap()).changed();
+            let reply = Reply::HeldAt { request, hold, changed, may_rest };
+            connection.send(&reply, &[opened.as_fd()])
+        }
+        reply => connection.send(&reply, &[]),
+    }
+}
+
+/// What is lent are the file and its index file, if there is one.
+fn lend(connection: &LocalSocket, request: u64, file: &Path) -> Result<(), LocalError> {
+    let Ok(index) = std::fs::File::open(file.with_extension("index")) else {
+        return connection.send(&incomplete(request), &[]);
+    };
+    let (records, seed) = (lending::RECORDS, lending::seed().number());
+    let lent = Reply::Lent { request, lend: 100 + request, records, seed };
+    let data = std::fs::File::open(file).unwrap();
+    connection.send(&lent, &[data.as_fd(), index.as_fd()])
 }
 
 /// A client on the machine of a local worker, with a folder for its socket and file.
@@ -192,8 +204,7 @@ async fn many_requests_share_one_connection() {
     assert!(holds.iter().all(|hold| matches!(hold, Ok(Some(_)))));
     drop(holds);
     until(|| local.released().len() == 50).await;
-    let hellos = local.seen.lock().iter().filter(|request| matches!(request, Request::Hello { .. })).count();
-    assert_eq!(hellos, 1);
+    assert_eq!(local.count(|request| matches!(request, Request::Hello { .. })), 1);
 }
 
 #[tokio::test]

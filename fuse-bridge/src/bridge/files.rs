@@ -38,10 +38,12 @@ struct Prepared<N: Namespace> {
 }
 
 /// What the worker said while the master was asked.
-struct EarlyHold<H> {
+struct Early<N: Namespace> {
     version: Arc<FileVersion>,
-    hold: Option<H>,
+    at_hand: HandOf<N>,
 }
+
+type HandOf<N> = AtHand<<N as Namespace>::Hold, <N as Namespace>::Lend>;
 
 /// How the handle could be read.
 enum Way<N: Namespace> {
@@ -49,10 +51,10 @@ enum Way<N: Namespace> {
     Shared(Arc<BackingOf<N>>),
     /// By passthrough of this file, if the kernel takes it.
     Held(N::Hold),
-    /// Past the page cache, from these files, or as other handles of the node do.
-    Direct(Option<N::Lend>),
-    /// Through the page cache, from these files as far as they go.
-    Buffered(Option<N::Lend>),
+    /// Past the page cache, from what is at hand, or as other handles of the node do.
+    Direct(HandOf<N>),
+    /// Through the page cache, from what is at hand as far as it goes.
+    Buffered(HandOf<N>),
 }
 
 impl<N: Namespace> Shared<N> {
@@ -84,7 +86,7 @@ impl<N: Namespace> Shared<N> {
             answer = self.namespace.open(view.facts.inode).await;
         } else {
             // The node's version is most often still the current one, so the worker is asked for it meanwhile.
-            (answer, early) = tokio::join!(self.namespace.open(view.facts.inode), self.hold_early(&view));
+            (answer, early) = tokio::join!(self.namespace.open(view.facts.inode), self.look_early(&view));
         }
         self.answers.metrics.answered(Question::Open, false);
         let view = match self.judge(&view, pid, asked, answer).await? {
@@ -95,8 +97,8 @@ impl<N: Namespace> Shared<N> {
         let way = match self.way(view.id, &version, early).await {
             Ok(way) => way,
             Err(error) => {
-                tracing::debug!(file = %version.descriptor.file, %error, "the local worker gave no hold");
-                Way::Buffered(None)
+                tracing::debug!(file = %version.descriptor.file, %error, "the local worker gave nothing");
+                Way::Buffered(AtHand::Unasked)
             }
         };
         Ok(Prepared { node: view.id, view, version, way })
@@ -116,67 +118,53 @@ impl<N: Namespace> Shared<N> {
     }
 
     /// Asks for the file of the version that the node is known to be; `None` if that says nothing.
-    async fn hold_early(&self, view: &NodeView) -> Option<EarlyHold<N::Hold>> {
+    async fn look_early(&self, view: &NodeView) -> Option<Early<N>> {
         let version = Arc::clone(view.facts.version()?);
         let is_fixed = !matches!(self.nodes.fixed(view.id), Fixed::Nothing);
         if !self.passthrough.is_allowed() || is_fixed || self.resting.has(version.descriptor.file) {
             return None;
         }
         // A refusal may be due to a right that is over; the master is about to give a new one.
-        let hold = self.namespace.hold(&version.descriptor, &version.capability).await.ok()?;
-        Some(EarlyHold { version, hold })
+        let at_hand = self.namespace.at_hand(&version.descriptor, &version.capability).await.ok()?;
+        Some(Early { version, at_hand })
     }
 
-    /// How a version is read if it is opened now. Fails where the right to read it is not accepted.
+    /// How a version is read if it is opened now. Asks the worker once at most. Fails where the right to read it is not
+    /// accepted.
     async fn way(
         &self,
         node: NodeId,
         version: &FileVersion,
-        early: Option<EarlyHold<N::Hold>>,
+        early: Option<Early<N>>,
     ) -> Result<Way<N>, NamespaceError> {
         if !self.passthrough.is_allowed() {
-            return Ok(Way::Buffered(None));
+            return Ok(Way::Buffered(AtHand::Unasked));
         }
-        Ok(match self.nodes.fixed(node) {
-            Fixed::Passthrough(backing) => Way::Shared(backing),
-            Fixed::Direct => Way::Direct(None),
-            Fixed::Buffered => Way::Buffered(None),
-            Fixed::Nothing => {
-                if let Some(backing) = self.rested(version.descriptor.file) {
-                    return Ok(Way::Shared(backing));
-                }
-                let early = early.filter(|early| early.version.descriptor == version.descriptor);
-                let hold = match early {
-                    Some(early) => early.hold,
-                    None => self.namespace.hold(&version.descriptor, &version.capability).await?,
-                };
-                match hold {
-                    Some(hold) => Way::Held(hold),
-                    None => self.way_of_part(version).await,
-                }
-            }
-        })
-    }
-
-    /// How a version is read that cannot be passed through.
-    async fn way_of_part(&self, version: &FileVersion) -> Way<N> {
-        // Where a file that is read directly cannot be mapped, none is.
-        if !self.reads_directly.load(Ordering::Relaxed) {
-            return Way::Buffered(None);
+        match self.nodes.fixed(node) {
+            Fixed::Passthrough(backing) => return Ok(Way::Shared(backing)),
+            Fixed::Direct => return Ok(Way::Direct(AtHand::Unasked)),
+            Fixed::Buffered => return Ok(Way::Buffered(AtHand::Unasked)),
+            Fixed::Nothing => {}
         }
-        let lend = match self.namespace.lend(&version.descriptor, &version.capability).await {
-            Ok(lend) => lend,
-            Err(error) => {
-                tracing::debug!(file = %version.descriptor.file, %error, "the local worker lent nothing");
-                None
-            }
+        if let Some(backing) = self.rested(version.descriptor.file) {
+            return Ok(Way::Shared(backing));
+        }
+        let early = early.filter(|early| early.version.descriptor == version.descriptor);
+        let at_hand = match early {
+            Some(early) => early.at_hand,
+            None => self.namespace.at_hand(&version.descriptor, &version.capability).await?,
         };
-        let length = version.descriptor.length();
-        let here = lend.as_ref().map_or(ByteCount::ZERO, LentFile::cached);
-        match choose(here, length) {
-            Mode::Direct => Way::Direct(lend),
-            Mode::Passthrough | Mode::Buffered => Way::Buffered(lend),
-        }
+        // Where a file that is read directly cannot be mapped, none is.
+        let may_be_direct = self.reads_directly.load(Ordering::Relaxed);
+        let here = match at_hand {
+            AtHand::Hold(hold) => return Ok(Way::Held(hold)),
+            AtHand::Lend(ref lend) => lend.cached(),
+            AtHand::Nothing | AtHand::Unasked => ByteCount::ZERO,
+        };
+        Ok(match choose(here, version.descriptor.length()) {
+            Mode::Direct if may_be_direct => Way::Direct(at_hand),
+            Mode::Direct | Mode::Passthrough | Mode::Buffered => Way::Buffered(at_hand),
+        })
     }
 
     /// What the last handle of a version was read by, if that is as good as it was.
@@ -192,20 +180,20 @@ impl<N: Namespace> Shared<N> {
         let (is_direct, at_hand) = match way {
             Way::Shared(shared) => {
                 backing = Some(shared);
-                (false, AtHand::Nothing)
+                (false, AtHand::Unasked)
             }
             Way::Held(hold) => match reply.open_backing(&hold) {
                 Ok(id) => {
                     backing = Some(Arc::new(Backing::new(id, hold.rest())));
-                    (false, AtHand::Nothing)
+                    (false, AtHand::Unasked)
                 }
                 Err(error) => {
                     self.passthrough.refused(&error, &self.nodes.path(node));
                     (false, AtHand::Hold(hold))
                 }
             },
-            Way::Direct(lend) => (true, lend.map_or(AtHand::Nothing, AtHand::Lend)),
-            Way::Buffered(lend) => (false, lend.map_or(AtHand::Nothing, AtHand::Lend)),
+            Way::Direct(at_hand) => (true, at_hand),
+            Way::Buffered(at_hand) => (false, at_hand),
         };
         let candidate = match &backing {
             Some(backing) => Candidate::Passthrough(backing),

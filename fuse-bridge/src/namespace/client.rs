@@ -96,7 +96,8 @@ impl Namespace for Client {
         match at_hand {
             AtHand::Hold(hold) => reader.with_hold(hold),
             AtHand::Lend(lend) => reader.with_lend(lend),
-            AtHand::Nothing => reader,
+            AtHand::Nothing => reader.without_hold(),
+            AtHand::Unasked => reader,
         }
     }
 
@@ -108,12 +109,16 @@ impl Namespace for Client {
         Ok(self.hold(version, capability).await?)
     }
 
-    async fn lend(
+    async fn at_hand(
         &self,
         version: &VersionDescriptor,
         capability: &BlockCapability,
-    ) -> Result<Option<Lend>, NamespaceError> {
-        Ok(self.lend(version, capability).await?)
+    ) -> Result<AtHand<Hold, Lend>, NamespaceError> {
+        Ok(match self.at_hand(version, capability).await? {
+            forebay_client::AtHand::Hold(hold) => AtHand::Hold(hold),
+            forebay_client::AtHand::Lend(lend) => AtHand::Lend(lend),
+            forebay_client::AtHand::Nothing => AtHand::Nothing,
+        })
     }
 
     async fn resting_wanted_back(&self) {

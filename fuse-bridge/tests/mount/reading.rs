@@ -199,6 +199,22 @@ fn a_file_that_is_here_for_the_most_part_is_read_past_the_page_cache_and_can_be_
 }
 
 #[test]
+fn an_open_asks_the_worker_once_however_much_of_the_file_is_here() {
+    let tree = Tree::new();
+    let whole = tree.write("whole", content(300_000, 1));
+    tree.complete(whole);
+    let part = tree.write("part", content(300_000, 2));
+    tree.cache_part(part, ByteCount::new(1000));
+    tree.write("nothing", content(300_000, 3));
+    let fixture = Fixture::new(&tree);
+    for name in ["whole", "part", "nothing"] {
+        let before = count(&tree.counts.worker_asked);
+        assert_eq!(std::fs::read(fixture.path(name)).expect("read").len(), 300_000);
+        assert_eq!(count(&tree.counts.worker_asked), before + 1, "{name}");
+    }
+}
+
+#[test]
 fn the_mode_of_live_handles_stays_when_the_file_becomes_complete() {
     let tree = Tree::new();
     let expected = content(300_000, 1);

@@ -82,6 +82,8 @@ pub(crate) struct Counts {
     pub(crate) opens: AtomicU64,
     pub(crate) reads: AtomicU64,
     pub(crate) passthrough_opens: AtomicU64,
+    /// Questions for what this machine's cache has.
+    pub(crate) worker_asked: AtomicU64,
     /// Those that live.
     pub(crate) holds: AtomicU64,
     /// Those that were given.
@@ -470,6 +472,7 @@ impl Namespace for Tree {
         version: &VersionDescriptor,
         _capability: &BlockCapability,
     ) -> Result<Option<TreeHold>, NamespaceError> {
+        Self::ask(&self.counts.worker_asked);
         let take_one = |left: u64| left.checked_sub(1);
         if self.counts.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take_one).is_ok() {
             let message = "the capability is over".to_owned();
@@ -481,12 +484,16 @@ impl Namespace for Tree {
         Ok(Some(TreeHold { file, counts: Arc::clone(&self.counts) }))
     }
 
-    async fn lend(
+    async fn at_hand(
         &self,
         version: &VersionDescriptor,
-        _capability: &BlockCapability,
-    ) -> Result<Option<TreeLend>, NamespaceError> {
-        Ok(self.state.lock().partly.get(&version.file).copied().map(TreeLend))
+        capability: &BlockCapability,
+    ) -> Result<AtHand<TreeHold, TreeLend>, NamespaceError> {
+        if let Some(hold) = self.hold(version, capability).await? {
+            return Ok(AtHand::Hold(hold));
+        }
+        let lent = self.state.lock().partly.get(&version.file).copied().map(TreeLend);
+        Ok(lent.map_or(AtHand::Nothing, AtHand::Lend))
     }
 
     async fn resting_wanted_back(&self) {

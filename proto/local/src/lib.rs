@@ -11,5 +11,5 @@ mod socket;
 pub mod limits;
 
 pub use error::LocalError;
-pub use message::{LEVEL, LEVEL_LENDS, Message, NotHeldReason, PROTOCOL, Reply, Request};
-pub use socket::LocalSocket;
+pub use message::{LEVEL, LEVEL_LENDS, LEVEL_OPENS, Message, NotHeldReason, PROTOCOL, Reply, Request};
+pub use socket::{LocalSocket, Peer};

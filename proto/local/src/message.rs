@@ -15,10 +15,12 @@ use crate::limits::{DESCRIPTORS_MAX, PACKET_LENGTH_MAX, REFUSAL_LENGTH_MAX, WANT
 /// The version that each packet begins with.
 pub const PROTOCOL: u8 = 1;
 /// Which variants a process knows: told in the greeting, and the lower one of both sides counts. 2 has
-/// [`Reply::HeldAt`] and [`Reply::WantedBack`], 3 has [`Request::Lend`] and [`Reply::Lent`].
-pub const LEVEL: u8 = 3;
+/// [`Reply::HeldAt`] and [`Reply::WantedBack`], 3 has [`Request::Lend`] and [`Reply::Lent`], 4 has [`Request::Open`].
+pub const LEVEL: u8 = 4;
 /// From which level on files are lent.
 pub const LEVEL_LENDS: u8 = 3;
+/// From which level on one message asks for whatever is there.
+pub const LEVEL_OPENS: u8 = 4;
 
 /// What a process asks of the worker on its host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +48,16 @@ pub enum Request {
     /// Asks for the files of a version as far as it is cached. Answered out of order, by [`Reply::Lent`],
     /// [`Reply::NotHeld`] or [`Reply::Refused`].
     Lend {
+        /// As for [`Hold`](Self::Hold).
+        request: u64,
+        /// The version.
+        version: VersionDescriptor,
+        /// The right to read it.
+        capability: BlockCapability,
+    },
+    /// Asks for a hold, or where there can be none for a lend, or to be told that nothing is here. Answered out of order,
+    /// by [`Reply::HeldAt`], [`Reply::Lent`], [`Reply::NotHeld`] or [`Reply::Refused`].
+    Open {
         /// As for [`Hold`](Self::Hold).
         request: u64,
         /// The version.
@@ -152,7 +164,9 @@ impl sealed::Sealed for Request {
 
     fn defect(&self) -> Option<&'static str> {
         match self {
-            Self::Hold { version, .. } | Self::Lend { version, .. } => version_defect(version),
+            Self::Hold { version, .. } | Self::Lend { version, .. } | Self::Open { version, .. } => {
+                version_defect(version)
+            }
             Self::Hello { .. } | Self::Release { .. } => None,
         }
     }
@@ -284,8 +298,11 @@ pub(crate) mod tests {
             [1, 1, 4, 1, 2, 3, 3, b'a', b'/', b'b', 0, 0, 5, 1, 1, 6, 7, 16, 128, 128, 64, 9]
         );
         let Request::Hold { request, version, capability } = self::hold() else { unreachable!("made above") };
-        let lend = encode(&Request::Lend { request, version, capability }).expect("short");
+        let (of, right) = (version.clone(), capability.clone());
+        let lend = encode(&Request::Lend { request, version: of, capability: right }).expect("short");
         assert_eq!((&lend[..2], &lend[2..]), (&[1, 3][..], &hold[2..]), "a lend is asked for as a hold");
+        let open = encode(&Request::Open { request, version, capability }).expect("short");
+        assert_eq!((&open[..2], &open[2..]), (&[1, 4][..], &hold[2..]), "and whatever is there");
     }
 
     #[test]

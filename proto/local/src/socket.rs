@@ -30,6 +30,15 @@ thread_local! {
 #[derive(Debug)]
 pub struct LocalSocket(OwnedFd);
 
+/// Who is at the other end of a connection, as the kernel says (`SO_PEERCRED`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The process that connected; `None` where it has no id that means anything here, as in another container.
+    pub process: Option<u32>,
+    /// Its user then, in this process's terms.
+    pub user: u32,
+}
+
 impl LocalSocket {
     /// Listens at `path`. The file that a dead process left there is replaced. Every user of the host may connect:
     /// what a connection may do is decided by the capabilities it shows.
@@ -79,6 +88,20 @@ impl LocalSocket {
             source: error.into(),
         })?;
         Ok(Self(socket))
+    }
+
+    /// Who connected. It says whom to look for, not what they may do: that the capabilities say.
+    ///
+    /// # Errors
+    /// What the kernel said of a socket that is not connected.
+    pub fn peer(&self) -> Result<Peer, LocalError> {
+        // `rustix` has a type for it whose process id cannot be 0, which it is for a peer in another container.
+        let credentials =
+            nix::sys::socket::getsockopt(&self.0, nix::sys::socket::sockopt::PeerCredentials).map_err(
+                |error| LocalError::Socket { action: "learn who connected", source: error.into() },
+            )?;
+        let process = u32::try_from(credentials.pid()).ok().filter(|process| *process != 0);
+        Ok(Peer { process, user: credentials.uid() })
     }
 
     /// Sends a message, whole or not at all, and copies of its descriptors, at most [`DESCRIPTORS_MAX`], with it.

@@ -130,7 +130,9 @@ impl LocalServer {
     }
 
     async fn converse(self: &Arc<Self>, socket: LocalSocket, token: CancellationToken) {
+        let peer = socket.peer().ok();
         let Ok(socket) = register(socket) else { return };
+        tracing::debug!(worker = %self.core.worker(), ?peer, "a process of this host connected");
         let mut connection =
             Connection { server: Arc::clone(self), socket, holds: HashMap::new(), overdue: None, level: 0 };
         let ended = tokio::select! {
@@ -140,7 +142,7 @@ impl LocalServer {
         match ended {
             Ok(()) | Err(LocalError::Closed) => {}
             Err(error) => {
-                tracing::warn!(worker = %self.core.worker(), %error, "a connection of this host was closed");
+                tracing::warn!(worker = %self.core.worker(), ?peer, %error, "a connection of this host was closed");
             }
         }
         let holds = std::mem::take(&mut connection.holds);
@@ -210,6 +212,9 @@ impl Connection {
             }
             Request::Lend { request, version, capability } => {
                 self.ask(Asked::Lend, request, (version, capability), working).await
+            }
+            Request::Open { request, version, capability } => {
+                self.ask(Asked::HoldOrLend, request, (version, capability), working).await
             }
             Request::Release { hold } => {
                 // One that is not known was never given: the asker is wrong, and nothing is lost.

@@ -79,8 +79,9 @@ fn reader(lab: &Lab) -> Reader {
     lab.client.reader(version(LENGTH), capability())
 }
 
+/// How often a lend was asked for.
 fn lends(local: &LocalDouble) -> usize {
-    local.seen.lock().iter().filter(|request| matches!(request, Request::Lend { .. })).count()
+    local.count(|request| matches!(request, Request::Lend { .. } | Request::Open { .. }))
 }
 
 #[tokio::test]
@@ -245,4 +246,63 @@ async fn a_lent_file_of_another_length_is_not_taken() {
     expect(&reader(&lab), 0, 10).await;
     assert_eq!((lends(&local), lab.worker.asked_bytes()), (1, 10));
     until(|| local.released().len() == 1).await;
+}
+
+/// How many messages ask, and for what, after an answer has told the worker's level.
+async fn asked_once_greeted(lab: &Lab, local: &LocalDouble) -> (AtHand, Vec<&'static str>) {
+    lab.client.hold(&version(LENGTH), &capability()).await.unwrap();
+    let before = local.seen.lock().len();
+    let at_hand = lab.client.at_hand(&version(LENGTH), &capability()).await.unwrap();
+    let kinds = local.seen.lock()[before..]
+        .iter()
+        .filter_map(|request| match request {
+            Request::Hold { .. } => Some("hold"),
+            Request::Lend { .. } => Some("lend"),
+            Request::Open { .. } => Some("open"),
+            Request::Hello { .. } | Request::Release { .. } => None,
+        })
+        .collect();
+    (at_hand, kinds)
+}
+
+#[tokio::test]
+async fn what_is_at_hand_is_asked_for_by_one_message() {
+    let lab = lab().await;
+    {
+        let local = lab.local(incomplete);
+        let (nothing, asked) = asked_once_greeted(&lab, &local).await;
+        assert!(matches!(nothing, AtHand::Nothing) && asked == ["open"], "{nothing:?} by {asked:?}");
+        let _files = Files::with_pages(&lab, &[0, 1]);
+        let (lent, asked) = asked_once_greeted(&lab, &local).await;
+        assert!(matches!(lent, AtHand::Lend(_)) && asked == ["open"], "{lent:?} by {asked:?}");
+        let AtHand::Lend(lend) = lent else { unreachable!("just seen") };
+        assert_eq!(lend.cached(), ByteCount::new(2 * PAGE_LENGTH));
+    }
+    let lab = self::lab().await;
+    let _files = Files::with_pages(&lab, &[0, 1, 2, 3]);
+    let local = lab.local(held);
+    let (hold, asked) = asked_once_greeted(&lab, &local).await;
+    assert!(matches!(hold, AtHand::Hold(_)) && asked == ["open"], "{hold:?} by {asked:?}");
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_know_that_message_is_asked_by_two() {
+    let lab = lab().await;
+    let _files = Files::with_pages(&lab, &[0, 1]);
+    let local = lab.local_of(3, incomplete);
+    let (lent, asked) = asked_once_greeted(&lab, &local).await;
+    assert!(matches!(lent, AtHand::Lend(_)) && asked == ["hold", "lend"], "{lent:?} by {asked:?}");
+}
+
+#[tokio::test]
+async fn a_hold_got_by_that_message_takes_one_place_of_a_lend() {
+    let lab = lab().await;
+    let _files = Files::with_pages(&lab, &[0, 1, 2, 3]);
+    let local = lab.local(held);
+    let free = || lab.client.0.local.places.available_permits();
+    let before = free();
+    let (hold, _) = asked_once_greeted(&lab, &local).await;
+    assert_eq!(before - free(), 1);
+    drop(hold);
+    assert_eq!(before, free());
 }

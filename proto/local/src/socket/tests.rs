@@ -138,6 +138,15 @@ fn garbage_packets_are_errors_and_their_descriptors_are_closed() {
 }
 
 #[test]
+fn a_connection_says_who_made_it() {
+    let folder = folder();
+    let (client, server) = pair(&folder);
+    let us = Peer { process: Some(std::process::id()), user: rustix::process::getuid().as_raw() };
+    assert_eq!(server.peer().unwrap(), us);
+    assert_eq!(client.peer().unwrap(), us, "the other end is of this process too");
+}
+
+#[test]
 fn the_death_of_a_peer_is_seen_after_its_last_message() {
     let folder = folder();
     let (worker, client) = pair(&folder);

@@ -9,6 +9,7 @@ use forebay_types::{BlockCapability, PAGE_LENGTH, VersionDescriptor};
 
 use crate::core::WorkerCore;
 use crate::error::ReadError;
+use crate::version::Version;
 
 /// What is passed to a process.
 #[derive(Debug)]
@@ -25,10 +26,11 @@ pub(super) enum Given {
 }
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     Hold,
     Lend,
+    HoldOrLend,
 }
 
 impl Passed {
@@ -93,23 +95,30 @@ pub(super) async fn find(
     version: VersionDescriptor,
     capability: &BlockCapability,
 ) -> Result<Result<Passed, NotHeldReason>, ReadError> {
-    match asked {
-        Asked::Hold => Ok(hold(core, version, capability).await?.map(Passed::Hold)),
-        Asked::Lend => Ok(lend(core, version, capability).await?.map(Passed::Lend)),
+    let version = core.admit_and_adopt(version, capability).await?;
+    let mut reason = NotHeldReason::Incomplete;
+    if asked != Asked::Lend {
+        match hold(core, &version).await? {
+            Ok(hold) => return Ok(Ok(Passed::Hold(hold))),
+            Err(why) => reason = why,
+        }
     }
+    if asked != Asked::Hold
+        && let Some(lend) = lend(core, &version).await?
+    {
+        return Ok(Ok(Passed::Lend(lend)));
+    }
+    Ok(Err(reason))
 }
 
-/// Holds a version for whoever may read it.
 async fn hold(
     core: &Arc<WorkerCore>,
-    version: VersionDescriptor,
-    capability: &BlockCapability,
+    version: &Arc<Version>,
 ) -> Result<Result<Hold, NotHeldReason>, ReadError> {
-    let version = core.admit_and_adopt(version, capability).await?;
     let cache = &core.path.cache;
     let mut presence = cache.store().presence(&version.source());
     if version.length() == 0 && presence.is_none() {
-        cache.store_empty(&version).await?;
+        cache.store_empty(version).await?;
         presence = cache.store().presence(&version.source());
     }
     // One in segments has no file that could be held.
@@ -120,10 +129,10 @@ async fn hold(
     }
     // A page at most in memory is verified, if need be, in less time than a thread takes to be woken.
     let first = PageRange { first: PageIndex::new(0), count: 1 };
-    let held = if version.length() <= PAGE_LENGTH && cache.is_in_memory(&version, first) {
+    let held = if version.length() <= PAGE_LENGTH && cache.is_in_memory(version, first) {
         cache.store().hold(&version.source())
     } else {
-        let (store, version) = (cache.store().clone(), Arc::clone(&version));
+        let (store, version) = (cache.store().clone(), Arc::clone(version));
         core.disk.run(move || store.hold(&version.source())).await?
     };
     match held? {
@@ -136,19 +145,13 @@ async fn hold(
     }
 }
 
-/// Lends what is here of a version that is kept whole.
-async fn lend(
-    core: &Arc<WorkerCore>,
-    version: VersionDescriptor,
-    capability: &BlockCapability,
-) -> Result<Result<Lend, NotHeldReason>, ReadError> {
-    let version = core.admit_and_adopt(version, capability).await?;
+/// Lends what is here of a version that is kept whole; `None` where there is nothing.
+async fn lend(core: &Arc<WorkerCore>, version: &Arc<Version>) -> Result<Option<Lend>, ReadError> {
     let cache = &core.path.cache;
     // Most often nothing is here, or what is here is in segments: that is known without a visit to the disk.
     if !cache.store().can_lend(&version.source()) {
-        return Ok(Err(NotHeldReason::Incomplete));
+        return Ok(None);
     }
-    let (store, of) = (cache.store().clone(), Arc::clone(&version));
-    let lent = core.disk.run(move || store.lend(&of.source())).await??;
-    Ok(lent.ok_or(NotHeldReason::Incomplete))
+    let (store, of) = (cache.store().clone(), Arc::clone(version));
+    Ok(core.disk.run(move || store.lend(&of.source())).await??)
 }

@@ -90,6 +90,31 @@ async fn a_lend_shows_which_pages_are_here_and_what_their_checksums_are() {
 }
 
 #[tokio::test]
+async fn one_message_gives_a_hold_or_else_a_lend_or_says_that_nothing_is_here() {
+    let house = House::new().await;
+    let worker = house.start().await;
+    house.write("f", &content(3 * MIB, 2));
+    let version = house.version("f", 1).await;
+    let peer = Peer::greeted(&house).await;
+    let open = async |request| {
+        let (version, capability) = (version.clone(), capability(&version));
+        peer.send(&Request::Open { request, version, capability }).await;
+        peer.receive().await.expect("answered")
+    };
+    let (nothing, none) = open(1).await;
+    assert_eq!(nothing, Reply::NotHeld { request: 1, reason: NotHeldReason::Incomplete });
+    assert!(none.is_empty());
+    worker.read(&version, 0, MIB).await.expect("served");
+    let lent = Lent::of(open(2).await);
+    assert!(matches!(lent.record(0, 16), PageRecord::Present(_)));
+    worker.read(&version, 0, u64::MAX).await.expect("served");
+    let (held, descriptors) = open(3).await;
+    assert!(matches!(held, Reply::HeldAt { request: 3, .. }), "{held:?}");
+    assert_eq!(descriptors.len(), 1);
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_lend_of_a_version_that_left_is_wanted_back_and_takes_its_room_until_then() {
     let house = House::new().await;
     let worker = house.start().await;
