@@ -5,7 +5,7 @@ use std::fmt;
 use forebay_client::ClientError;
 use forebay_types::ErrorKind;
 
-use crate::output::printable;
+use crate::printable::printable;
 
 /// Exit code: the command failed, or did only a part.
 pub(crate) const FAILED: u8 = 1;

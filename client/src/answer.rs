@@ -5,9 +5,11 @@
 
 use std::error::Error;
 
-use forebay_proto::WireError;
+use forebay_proto::{WireDefect, WireError};
 use forebay_types::ErrorKind;
 use tonic::{Status, TimeoutExpired};
+
+use crate::error::ClientError;
 
 /// The error behind a failed call. Statuses that were made on our side have a source, received ones have none.
 pub(crate) fn error_of(status: Status) -> WireError {
@@ -24,4 +26,9 @@ pub(crate) fn error_of(status: Status) -> WireError {
         Some(reason) => WireError::new(ErrorKind::Unavailable, format!("the connection failed: {reason}")),
         None => status.into(),
     }
+}
+
+/// Says of a message that it is not as the wire has it, and which call it answered.
+pub(crate) fn defect(rpc: &'static str) -> impl Fn(WireDefect) -> ClientError {
+    move |source| ClientError::Wire { rpc, source }
 }

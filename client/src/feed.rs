@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
+use crate::answer::defect;
 use crate::cache::Grants;
 use crate::client::Client;
 use crate::error::ClientError;
@@ -24,7 +25,6 @@ use crate::limits::{
     CHANGES_PENDING_MAX, FOLLOW_PAUSE, FOLLOW_UNSUPPORTED_PAUSE, FOLLOW_VOUCHES, FOLLOW_WAIT,
 };
 use crate::master_channel::MasterChannel;
-use crate::names::defect;
 
 /// What changed in the namespace since it was last asked for. When it is dropped, nothing is granted any more.
 #[derive(Debug)]

@@ -10,10 +10,10 @@ use forebay_proto::{WireDefect, v1};
 use forebay_types::limits::{JOB_FAILURES_KEPT_MAX, LOAD_PATH_BYTES_PER_MESSAGE_MAX, RPC_LENGTH_MAX};
 use forebay_types::{ErrorKind, JobFailure, JobId, JobProgress, JobState, NamespacePath, Timestamp};
 
+use crate::answer::defect;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::limits::LOAD_PATHS_PER_REQUEST;
-use crate::names::{defect, path_bytes};
 
 /// A job as people see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -268,7 +268,7 @@ fn wire(job: u64, before: usize, paths: &[NamespacePath]) -> v1::SubmitLoadReque
     v1::SubmitLoadRequest {
         job,
         paths_before: before as u64,
-        paths: paths.iter().map(path_bytes).collect(),
+        paths: paths.iter().map(|path| path.to_bytes().into()).collect(),
         ..v1::SubmitLoadRequest::default()
     }
 }

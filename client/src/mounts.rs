@@ -11,10 +11,10 @@ use forebay_types::{ByteCount, ErrorKind, MountId, NamespacePath, Timestamp};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
+use crate::answer::defect;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::limits::MOUNT_ANSWER_DEADLINE;
-use crate::names::{defect, path_bytes};
 
 /// What is to be mounted where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl Client {
         let MountRequest { block_length, options, check_only, .. } = request;
         let message = v1::MountRequest {
             header: None,
-            path: path_bytes(&path),
+            path: path.to_bytes().into(),
             uri,
             writable,
             freshness: freshness.map(Into::into),
@@ -164,8 +164,10 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::NotFound`] when nothing is mounted there; [`ClientError::OutcomeUnknown`].
     pub async fn unmount(&self, path: &NamespacePath) -> Result<(), ClientError> {
-        let stamped =
-            |stamp| v1::UnmountRequest { header: Some(self.header(Some(stamp))), path: path_bytes(path) };
+        let stamped = |stamp| v1::UnmountRequest {
+            header: Some(self.header(Some(stamp))),
+            path: path.to_bytes().into(),
+        };
         let unmounting = self.mutate("Unmount", stamped, |channel, request| async move {
             MountsClient::new(channel).unmount(request).await
         });

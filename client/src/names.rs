@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tonic::Request;
 use tonic::transport::Channel;
 
-use crate::answer::error_of;
+use crate::answer::{defect, error_of};
 use crate::cache::{About, Standing};
 use crate::client::Client;
 use crate::error::ClientError;
@@ -202,7 +202,7 @@ impl Client {
         with_mount: bool,
     ) -> Result<v1::EntryResponse, ClientError> {
         let header = Some(self.header(None));
-        let request = v1::ResolveRequest { header, path: path_bytes(path), with_mount };
+        let request = v1::ResolveRequest { header, path: path.to_bytes().into(), with_mount };
         self.ask("Resolve", request, |mut names, request| async move { names.resolve(request).await }).await
     }
 
@@ -442,13 +442,4 @@ impl Client {
 fn page_length(limit: u32) -> usize {
     let limit = usize::try_from(limit).unwrap_or(LISTING_PAGE_MAX);
     if limit == 0 { LISTING_PAGE_MAX } else { limit.min(LISTING_PAGE_MAX) }
-}
-
-/// A path as the wire has it.
-pub(crate) fn path_bytes(path: &NamespacePath) -> bytes::Bytes {
-    path.to_bytes().into()
-}
-
-pub(crate) fn defect(rpc: &'static str) -> impl Fn(WireDefect) -> ClientError {
-    move |source| ClientError::Wire { rpc, source }
 }

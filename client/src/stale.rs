@@ -3,17 +3,15 @@
 //!
 //! Of many reads that find the same, one tells; so does one that finds it still, a while later.
 
+mod telling;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use forebay_proto::v1;
-use forebay_proto::v1::namespace_client::NamespaceClient;
-use forebay_types::{FileId, InodeId};
+use forebay_types::FileId;
 use parking_lot::Mutex;
 
-use crate::client::Client;
-use crate::error::ClientError;
-use crate::limits::{REFRESH_ANSWER_DEADLINE, STALE_TOLD_MAX, STALE_TOLD_PAUSE};
+use crate::limits::{STALE_TOLD_MAX, STALE_TOLD_PAUSE};
 
 /// Versions of which the master was told lately, and when.
 #[derive(Debug, Default)]
@@ -36,32 +34,6 @@ impl StaleVersions {
         }
         told.insert(file, now);
         true
-    }
-}
-
-impl Client {
-    /// A version of a file could not be read, since its under-store has another one. Waits for nothing.
-    pub(crate) fn found_stale(&self, inode: InodeId, file: FileId) {
-        if !self.0.stale.is_news(file, Instant::now()) {
-            return;
-        }
-        let (client, token) = (self.clone(), self.0.token.clone());
-        self.0.tracker.spawn(async move {
-            let told = tokio::select! {
-                told = client.tell_stale(inode, file) => told,
-                () = token.cancelled() => return,
-            };
-            if let Err(error) = told {
-                tracing::debug!(%inode, %file, %error, "the master could not be told of a version that is stale");
-            }
-        });
-    }
-
-    async fn tell_stale(&self, inode: InodeId, file: FileId) -> Result<(), ClientError> {
-        let (header, stale) = (Some(self.header(None)), Some(file.into()));
-        let request = v1::RefreshRequest { header, inode: inode.get(), stale };
-        let send = |channel, request| async move { NamespaceClient::new(channel).refresh(request).await };
-        self.0.master.call("Refresh", REFRESH_ANSWER_DEADLINE, request, send).await.outcome().map(drop)
     }
 }
 

@@ -17,21 +17,10 @@ use forebay_client::About;
 use parking_lot::Mutex;
 
 use crate::limits::{KERNEL_LISTINGS_MAX, LOOKER_TRUST, LOOKERS_MAX, LOOKUPS_IN_SHOWN, READ_AT_ONCE};
-use crate::listing::{Outline, OutlineMemory};
 use crate::node_id::NodeId;
+use crate::outline::{Outline, OutlineMemory};
 use crate::ttl::Validity;
-
-/// Tells the walks of a mount from each other. That of all of which the kernel keeps nothing is 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct WalkNumber(u32);
-
-/// A walk through a directory from its begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Walk {
-    pub(crate) number: WalkNumber,
-    /// The kernel has entries of this number already that are not of this walk: it must not keep the listing.
-    pub(crate) is_mixed: bool,
-}
+use crate::walk::{Unfinished, Walk, WalkNumber};
 
 /// A listing that the kernel has.
 #[derive(Clone, Debug)]
@@ -67,16 +56,6 @@ pub(crate) enum Opening {
     Gather(Walk),
     /// The kernel shows what it has.
     Show(Arc<Outline>),
-}
-
-/// What a handle leaves that is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unfinished {
-    Nothing,
-    /// The kernel has nothing of the walk.
-    NotBegun(WalkNumber),
-    /// The kernel may have part of it.
-    BrokenOff(WalkNumber),
 }
 
 /// The listings of one mount.
@@ -125,19 +104,6 @@ struct Gathered {
     walks: usize,
     /// Not all of it is of one walk.
     is_mixed: bool,
-}
-
-impl WalkNumber {
-    /// Offsets are signed.
-    const MAX: u32 = (1 << 31) - 1;
-
-    pub(crate) const fn new(number: u32) -> Self {
-        Self(number)
-    }
-
-    pub(crate) const fn get(self) -> u32 {
-        self.0
-    }
 }
 
 impl KernelListings {
@@ -342,7 +308,7 @@ impl State {
 
     fn begin(&mut self, directory: NodeId) -> Walk {
         self.walks = self.walks % WalkNumber::MAX + 1;
-        let fresh = WalkNumber(self.walks);
+        let fresh = WalkNumber::new(self.walks);
         let known = self.known(directory);
         let begun = known.gathered.is_some();
         let gathered = known.gathered.get_or_insert(Gathered { number: fresh, walks: 0, is_mixed: false });

@@ -24,10 +24,12 @@ mod namespace;
 mod node_id;
 mod nodes;
 mod notices;
+mod outline;
 mod passthrough;
 mod resting;
 mod settings;
 mod ttl;
+mod walk;
 mod xattr;
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 //! repeat nor hide others. One page is kept, whatever the directory's size; going back beyond it walks again from the
 //! begin. Where the kernel showed a listing up to some name by itself, the outline of that listing says how to go on.
 
-mod outline;
 #[cfg(test)]
 mod tests;
 
@@ -17,14 +16,14 @@ use forebay_types::limits::LISTING_PAGE_MAX;
 use forebay_types::{ErrorKind, InodeId, ListingPosition};
 use parking_lot::Mutex;
 
-use crate::kernel_listings::{KernelListings, Unfinished, Walk, WalkNumber};
+use crate::kernel_listings::KernelListings;
 use crate::limits::FIRST_NAMES;
 use crate::metrics::{Metrics, Question};
 use crate::namespace::{Namespace, NamespaceError};
 use crate::node_id::NodeId;
+use crate::outline::{Full, Outline};
 use crate::ttl::{TtlRule, Validity};
-
-pub(crate) use outline::{Full, Outline, OutlineMemory};
+use crate::walk::{Unfinished, Walk, WalkNumber};
 
 /// The offset of the first name, after `.` and `..`.
 pub(crate) const FIRST_NAME: u64 = 2;

@@ -15,12 +15,13 @@ use tokio::time::MissedTickBehavior;
 
 use super::Shared;
 use crate::answers::Failure;
-use crate::kernel_listings::{KernelListing, Opener, Opening, Unfinished, Walk};
+use crate::kernel_listings::{KernelListing, Opener, Opening};
 use crate::limits::{LISTINGS_PAUSE, NOTICE_PATIENCE};
 use crate::listing::{Offset, OpenDirectory, Record};
 use crate::namespace::{Namespace, NamespaceError};
 use crate::node_id::NodeId;
 use crate::nodes::NodeView;
+use crate::walk::{Unfinished, Walk};
 
 /// The kernel shows what it keeps, and asks for the rest.
 pub(super) const SHOWN: FopenFlags = FopenFlags::FOPEN_CACHE_DIR.union(FopenFlags::FOPEN_KEEP_CACHE);

@@ -14,6 +14,7 @@ use crate::namespace::{
     AtHand, Changes, Described, Found, HeldFile, LentFile, Listed, ReadSource, RestingFile, Room,
     VersionReader,
 };
+use crate::outline::OutlineMemory;
 
 /// One directory whose pages are of two names.
 #[derive(Debug, Default)]
@@ -145,12 +146,12 @@ impl Namespace for Shelf {
         unreachable!("a listing reads no file")
     }
 
-    async fn lend(
+    async fn at_hand(
         &self,
         _: &VersionDescriptor,
         _: &BlockCapability,
-    ) -> Result<Option<Self::Lend>, NamespaceError> {
-        unreachable!("a listing is lent nothing")
+    ) -> Result<AtHand<Self::Hold, Self::Lend>, NamespaceError> {
+        unreachable!("a listing reads no file")
     }
 
     async fn hold(

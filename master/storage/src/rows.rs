@@ -4,6 +4,9 @@ use forebay_metadata::store::Row;
 use forebay_metadata::{StoreError, Table};
 use rocksdb::{ColumnFamily, DB, ReadOptions};
 
+/// The family of the marks that are committed with the rows.
+pub(crate) const APPLIED: &str = "applied";
+
 /// A column family that was opened with the database.
 pub(crate) fn family<'d>(db: &'d DB, name: &str) -> &'d ColumnFamily {
     db.cf_handle(name).expect("each family was opened with the database")

@@ -7,8 +7,7 @@ use forebay_metadata::{StateReader, StoreError, Table};
 use rocksdb::{DB, ReadOptions, Snapshot};
 
 use crate::error::StorageError;
-use crate::rows::{self, family};
-use crate::state_store::APPLIED;
+use crate::rows::{self, APPLIED, family};
 
 /// The state as it was when [`StateStore::snapshot`](crate::StateStore::snapshot) was called. It keeps old rows on disk, so it should not live long.
 pub struct StateSnapshot<'s> {

@@ -12,13 +12,12 @@ use rocksdb::{DB, ReadOptions, WriteBatch};
 
 use crate::error::StorageError;
 use crate::format::Format;
-use crate::rows::{self, family};
+use crate::rows::{self, APPLIED, family};
 use crate::settings::{Durability, StoreSettings};
 use crate::state_snapshot::StateSnapshot;
 
 /// 1: without the table of the outbox. 2: with it, so that an earlier version says that it cannot open this.
 const FORMAT: Format = Format { magic: "forebay-state", version: 2 };
-pub(crate) const APPLIED: &str = "applied";
 
 /// The state of one master on disk. Calls block on the disk.
 pub struct StateStore {

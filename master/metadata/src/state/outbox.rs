@@ -79,16 +79,16 @@ impl OutboxCounts {
 /// A life that writes fewer than 65,536 rows for each second between it and the next stays below that one.
 const SEQUENCES_PER_INCARNATION_BITS: u32 = 16;
 
-/// The rows that free `files`.
-pub(super) fn free(files: &[FileId]) -> impl Iterator<Item = OutboxRow> + '_ {
-    files.chunks(OUTBOX_ROW_VERSIONS_MAX).map(|files| OutboxRow { task: Task::FreeVersions(files.to_vec()) })
+impl Transition<'_, '_> {
+    /// Writes the rows that have `files` freed.
+    pub(super) fn have_freed(&mut self, files: &[FileId]) -> Result<(), StoreError> {
+        let row = |files: &[FileId]| OutboxRow { task: Task::FreeVersions(files.to_vec()) };
+        append(self, files.chunks(OUTBOX_ROW_VERSIONS_MAX).map(row))
+    }
 }
 
 /// Adds rows, and drops the oldest ones where there are too many.
-pub(super) fn append(
-    state: &mut Transition<'_, '_>,
-    rows: impl Iterator<Item = OutboxRow>,
-) -> Result<(), StoreError> {
+fn append(state: &mut Transition<'_, '_>, rows: impl Iterator<Item = OutboxRow>) -> Result<(), StoreError> {
     let mut rows = rows.peekable();
     if rows.peek().is_none() {
         return Ok(());

@@ -9,7 +9,6 @@ use forebay_types::{EntryName, FileId, Incarnation, InodeId, LogIndex, MountId, 
 use super::counters::{ClusterIdentity, NextIds, Totals, TotalsScope};
 use super::edge::{Edge, edge_key};
 use super::inode::{Inode, inode_key};
-use super::outbox;
 use super::record::{Record, encode_record, read};
 use crate::effect::{ChangedName, ChangedNames, Effect};
 use crate::store::{Overlay, StateReader, StoreError, Table};
@@ -195,7 +194,7 @@ impl<'o, 'r> Transition<'o, 'r> {
             }
         }
         let forgotten = std::mem::take(&mut self.forgotten);
-        outbox::append(&mut self, outbox::free(&forgotten))?;
+        self.have_freed(&forgotten)?;
         let mut effects = Vec::new();
         if !forgotten.is_empty() {
             effects.push(Effect::ForgetVersions(forgotten));

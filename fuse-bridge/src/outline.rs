@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use forebay_types::ListingPosition;
 
-use crate::kernel_listings::WalkNumber;
+use crate::walk::WalkNumber;
 
 /// Places between two that are stored whole.
 const RESTART: usize = 32;
