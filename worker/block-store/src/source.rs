@@ -22,7 +22,8 @@ pub struct VersionSource<'a> {
 /// The digests' key. No secret: a digest must be the same wherever it is made.
 const DIGEST_KEY: [u64; 2] = [0, 0];
 
-/// A digest of an under-store URI and fingerprint.
+/// A digest of an under-store URI and fingerprint. Catalogues on disk have it: another way to make it is a new format of
+/// theirs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IdentityDigest(u64);
 
@@ -79,9 +80,12 @@ impl IdentityDigest {
         Self(sip_hash(DIGEST_KEY, &bytes))
     }
 
-    #[cfg(test)]
     pub(crate) const fn from_number(number: u64) -> Self {
         Self(number)
+    }
+
+    pub(crate) const fn number(self) -> u64 {
+        self.0
     }
 }
 
