@@ -51,6 +51,24 @@ fn a_killed_cluster_serves_from_its_cache_again_without_the_under_store() {
 }
 
 #[test]
+fn a_stopped_cluster_finds_its_cache_by_catalogues_and_notices_what_rotted_meanwhile() {
+    let (_source, sums, mut cluster) = cached("0", "passthrough=auto");
+    assert_eq!(cluster.process().stop(), 0);
+    let files = cache_files(cluster.dir(), "data");
+    let data = OpenOptions::new().read(true).write(true).open(&files[0]).expect("open");
+    let mut byte = [0];
+    data.read_exact_at(&mut byte, 7).expect("read");
+    data.write_all_at(&[!byte[0]], 7).expect("written");
+    cluster.start();
+    let found = files.len() as u64;
+    assert_eq!(cluster.metric("forebay_worker_recovered_versions_total"), found);
+    assert_eq!(cluster.metric("forebay_worker_catalogued_versions_total"), found);
+    read_all(&cluster, &sums);
+    assert_eq!(cluster.metric("forebay_worker_corrupt_pages_total"), 1);
+    assert!(cluster.metric(FETCHED) > 0, "what rotted is fetched again");
+}
+
+#[test]
 fn a_flipped_byte_in_each_cache_file_is_noticed_and_healed() {
     for (ram, mode) in SETUPS {
         let (_source, sums, mut cluster) = cached(ram, mode);

@@ -1,11 +1,13 @@
 //! Measures how long a store with many small versions takes to open: the time in which a restarted worker is not ready.
 //!
-//! `restart fill DIR COUNT LENGTH` stores COUNT versions of LENGTH bytes through the store; `restart open DIR` opens it
-//! again, and `restart open-cold DIR` does so after the kernel was made to forget what it knows of the disk (as root).
+//! `restart fill DIR COUNT LENGTH` stores COUNT versions of LENGTH bytes through the store and ends cleanly; `restart add
+//! DIR FIRST COUNT LENGTH` stores more of them, from the number FIRST on, and ends as a process that is killed, without a
+//! word of them in the catalogues. `restart open DIR` opens the store again, and `restart open-cold DIR` does so after the
+//! kernel was made to forget what it knows of the disk (as root). `restart note DIR` opens it and ends cleanly.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use forebay_block_store::limits::SEGMENT_LENGTH_DEFAULT;
 use forebay_block_store::{
@@ -17,24 +19,32 @@ use forebay_types::{
     UnderStoreKey, VersionDescriptor,
 };
 
-const USAGE: &str = "usage: restart fill DIR COUNT LENGTH | restart open DIR | restart open-cold DIR";
+const USAGE: &str = "usage: restart fill DIR COUNT LENGTH | restart add DIR FIRST COUNT LENGTH | restart open DIR | \
+    restart open-cold DIR | restart note DIR";
 const THREADS: u64 = 4;
+/// More than catalogues take.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["fill", directory, count, length] => match (count.parse(), length.parse()) {
-            (Ok(count), Ok(length)) => fill(directory, count, length),
+            (Ok(count), Ok(length)) => fill(directory, 1, count, length).map(|store| note(&store)),
             _ => return wrong_usage(),
         },
-        ["open", directory] => open(directory),
+        ["add", directory, first, count, length] => match (first.parse(), count.parse(), length.parse()) {
+            (Ok(first), Ok(count), Ok(length)) => fill(directory, first, count, length).map(drop),
+            _ => return wrong_usage(),
+        },
+        ["open", directory] => open(directory).map(drop),
+        ["note", directory] => open(directory).map(|store| note(&store)),
         ["open-cold", directory] => {
             if let Err(error) = forget_disk() {
                 eprintln!("error: the kernel's caches cannot be dropped: {error}");
                 return ExitCode::FAILURE;
             }
-            open(directory)
+            open(directory).map(drop)
         }
         _ => return wrong_usage(),
     };
@@ -65,15 +75,15 @@ fn settings(directory: &str) -> StoreSettings {
     }
 }
 
-fn fill(directory: &str, count: u64, length: u64) -> Result<(), StoreError> {
+fn fill(directory: &str, first: u64, count: u64, length: u64) -> Result<BlockStore, StoreError> {
     let (store, _) = BlockStore::open(settings(directory))?;
-    let (next, begin) = (AtomicU64::new(1), Instant::now());
+    let (next, begin) = (AtomicU64::new(first), Instant::now());
     let bytes = vec![7; usize::try_from(length).unwrap_or(usize::MAX)];
     std::thread::scope(|scope| {
         let work = || -> Result<(), StoreError> {
             loop {
                 let counter = next.fetch_add(1, Ordering::Relaxed);
-                if counter > count {
+                if counter >= first + count {
                     return Ok(());
                 }
                 let descriptor = descriptor(counter, length);
@@ -86,7 +96,7 @@ fn fill(directory: &str, count: u64, length: u64) -> Result<(), StoreError> {
         threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
     })?;
     println!("stored {count} versions of {length} bytes in {:.2} s", begin.elapsed().as_secs_f64());
-    Ok(())
+    Ok(store)
 }
 
 fn descriptor(counter: u64, length: u64) -> VersionDescriptor {
@@ -106,12 +116,21 @@ fn descriptor(counter: u64, length: u64) -> VersionDescriptor {
     }
 }
 
-fn open(directory: &str) -> Result<(), StoreError> {
+fn open(directory: &str) -> Result<BlockStore, StoreError> {
     let begin = Instant::now();
     let (store, report) = BlockStore::open(settings(directory))?;
-    println!("opened {} versions in {:.2} s", report.versions, begin.elapsed().as_secs_f64());
-    drop(store);
-    Ok(())
+    let (versions, catalogued) = (report.versions, report.catalogued_versions);
+    println!(
+        "opened {versions} versions, {catalogued} by catalogues, in {:.2} s",
+        begin.elapsed().as_secs_f64()
+    );
+    Ok(store)
+}
+
+fn note(store: &BlockStore) {
+    let begin = Instant::now();
+    store.write_catalogues(begin + PATIENCE);
+    println!("wrote the catalogues in {:.2} s", begin.elapsed().as_secs_f64());
 }
 
 fn forget_disk() -> std::io::Result<()> {

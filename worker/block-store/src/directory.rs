@@ -18,8 +18,8 @@ use tracing::warn;
 use crate::error::StoreError;
 use crate::io::{file_system_size, free_space, is_disk_failure, open_for_writing, write_all_at};
 use crate::layout::{
-    BLOCKS_FOLDER, FOLDER_COUNT, FORMAT_FILE, FORMAT_FILE_LENGTH, FileKind, FormatFile, FormatFileError,
-    GenerationKey, LOCK_FILE, relative_path,
+    BLOCKS_FOLDER, CATALOGUE_FOLDER, FOLDER_COUNT, FORMAT_FILE, FORMAT_FILE_LENGTH, FileKind, FormatFile,
+    FormatFileError, GenerationKey, LOCK_FILE, relative_path,
 };
 use crate::settings::TierSettings;
 
@@ -75,6 +75,9 @@ impl TierDirectory {
         make_folder(&blocks)?;
         for folder in 0..FOLDER_COUNT {
             make_folder(&blocks.join(format!("{folder:02x}")))?;
+        }
+        if let Err(error) = make_folder(&blocks.join(CATALOGUE_FOLDER)) {
+            warn!(%error, "a tier has no folder for catalogues: each start reads every index file");
         }
         let has_segments = Mutex::new(has_segments);
         let directory = Self { settings, cluster, has_segments, floor, root, _lock: lock };

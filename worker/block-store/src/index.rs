@@ -15,6 +15,7 @@
 
 mod changes;
 mod check;
+mod claims;
 mod cut;
 mod entry;
 mod hold;
@@ -47,6 +48,7 @@ use crate::unit::UnitId;
 
 pub use self::changes::{CachedVersion, ChangeCursor, Changes};
 pub(crate) use self::check::ToCheck;
+pub(crate) use self::claims::Claim;
 pub(crate) use self::hold::{Held, HoldDecision};
 pub use self::query::{Lookup, Presence, TierUsage};
 pub use self::reserve::{Demand, Reservation, Slot, Wanted};
@@ -87,7 +89,7 @@ pub enum Reason {
     Empty,
     /// A page of it was found corrupt while it was held.
     Corrupt,
-    /// Its files are not there.
+    /// Its files are not there, or are not what a catalogue said of them.
     Vanished,
     /// The disk of its tier fails.
     Disk,
@@ -125,6 +127,8 @@ pub struct Restored {
     pub allocated: u64,
     /// Change time of the data file.
     pub changed: Timestamp,
+    /// Whether its files were looked at; else a catalogue told of it, and they are before they are used.
+    pub is_confirmed: bool,
 }
 
 /// The state. All methods are quick: the shell calls them under a lock.

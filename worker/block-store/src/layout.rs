@@ -1,5 +1,5 @@
-//! What lies on a tier's directory, byte by byte (docs/adr/0004-one-sidecar-index-per-cached-version.md, and for
-//! segments docs/adr/0019-segments.md).
+//! What lies on a tier's directory, byte by byte (docs/adr/0004-one-sidecar-index-per-cached-version.md, for segments
+//! docs/adr/0019-segments.md, and for catalogues docs/adr/0022-catalogues.md).
 //!
 //! ```text
 //! DIR/lock                                               held while a process has the directory open
@@ -8,6 +8,7 @@
 //! DIR/blocks/XX/<incarnation>-<counter>.<generation>.data   the content, header-free, sparse, at its full length
 //! DIR/blocks/XX/<incarnation>-<counter>.<generation>.index  what the data file holds: header, then a record a page
 //! DIR/blocks/XX/<incarnation>-<counter>.s<segment>.<generation>.data, .index   the same of one segment
+//! DIR/blocks/catalogue/XX                                what a start need not find out of the files of XX one by one
 //! ```
 //!
 //! XX spreads the files over 256 folders. A generation is one pair of files of a unit: what is dropped and filled
@@ -17,6 +18,7 @@
 //! Format 1 knows whole versions only. Segments have names that it does not read, headers of format 2, and the
 //! directory is of format 2 from its first segment on.
 
+mod catalogue;
 mod format_file;
 mod header;
 mod name;
@@ -27,8 +29,14 @@ use forebay_types::RecordSeed;
 
 use crate::unit::UnitId;
 
+pub(crate) use catalogue::{
+    CATALOGUE_FOLDER, CATALOGUE_LENGTH_MAX, CatalogueEntry, CatalogueHeader, catalogue_path,
+    new_catalogue_path,
+};
 pub(crate) use format_file::{FORMAT_FILE_LENGTH, FormatFile, FormatFileError};
-pub(crate) use header::{HeaderError, IndexHeader, read_header, read_header_into, record_offset};
+pub(crate) use header::{
+    HeaderError, IndexHeader, index_length, read_header, read_header_into, record_offset,
+};
 pub(crate) use name::{FileKind, file_name, folder, folder_path, parse_name, relative_path};
 
 /// The format of a directory without segments, and of the header of a whole version.

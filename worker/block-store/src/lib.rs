@@ -19,6 +19,7 @@ mod ram_tier;
 mod recovery;
 mod scrub;
 mod settings;
+mod sip_hash;
 mod source;
 mod statistics;
 mod store;
@@ -38,8 +39,8 @@ pub use settings::{FreeFloor, StoreSettings, TierKind, TierSettings};
 pub use source::VersionSource;
 pub use statistics::StatisticsSnapshot;
 pub use store::{
-    BlockStore, DueProbe, Fill, FillOutcome, FillStart, Hold, HoldId, Lend, ReadOutcome, RestingHold,
-    RestingLend, Scrubber,
+    BlockStore, CatalogueWriter, DueProbe, Fill, FillOutcome, FillStart, Hold, HoldId, Lend, ReadOutcome,
+    RestingHold, RestingLend, Scrubber,
 };
 /// The index itself, for the simulator that drives it.
 #[doc(hidden)]

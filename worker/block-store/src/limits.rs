@@ -44,6 +44,14 @@ pub const TIERS_MAX: usize = 64;
 /// Threads that read index files when the store opens: more than most machines have processors, since they wait for the
 /// disk.
 pub const RECOVERY_THREADS: usize = 16;
+/// Most units that the catalogue of one folder lists; the files of others are read at a start.
+pub const CATALOGUE_ENTRIES_MAX: usize = 1 << 20;
+/// Most units that are looked up for a catalogue while the index is locked.
+pub const CATALOGUE_BATCH_MAX: usize = 256;
+/// A catalogue that lacks something is written this long after the last round of all of them at the earliest.
+pub const CATALOGUE_ROUND_MIN: Duration = Duration::from_secs(60);
+/// Threads that write catalogues when the store is about to close.
+pub const CATALOGUE_THREADS: usize = 4;
 /// Errors of a tier's disk within [`ERROR_SPAN`] that make it unstable.
 pub const UNSTABLE_ERRORS: usize = 3;
 /// Errors of a tier's disk within [`ERROR_SPAN`] that bring it down.

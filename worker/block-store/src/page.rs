@@ -90,6 +90,15 @@ impl PageSet {
         Self { length, count: 0, words }
     }
 
+    /// All pages of a version that has `length` pages.
+    pub(crate) fn full(length: u32) -> Self {
+        let mut full = Self::new(length);
+        (0..length).for_each(|page| {
+            full.insert(PageIndex(page));
+        });
+        full
+    }
+
     /// How many pages the version has.
     #[must_use]
     pub const fn version_pages(&self) -> u32 {

@@ -3,21 +3,24 @@
 //! Whatever does not fit is dropped and counted, and never keeps the store from opening: a cache is fetched again. What
 //! is found is not verified here; its bytes are before the first of them is served. Files under names that the store
 //! does not give are left alone.
+//!
+//! A catalogue spares a start the look into each file that it lists. It is believed only of files that are there, and
+//! only until they are opened.
 
 mod scan;
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 
-use forebay_types::{ByteCount, ClusterId, FileId};
+use forebay_types::{ByteCount, ClusterId};
 
-use self::scan::{Found, scan_folder};
+pub(crate) use self::scan::units_in;
+use self::scan::{Found, Scan};
 use crate::directory::TierDirectory;
-use crate::index::{Index, Restored, TierIndex};
+use crate::index::{Index, Location, Restored, TierIndex};
 use crate::io::remove;
-use crate::layout::{FOLDER_COUNT, FileKind, Generation, GenerationKey, relative_path};
+use crate::layout::{FOLDER_COUNT, FileKind, Generation, GenerationKey, folder, relative_path};
 use crate::limits::RECOVERY_THREADS;
 use crate::source::IdentityDigest;
 
@@ -28,6 +31,8 @@ pub struct RecoveryReport {
     pub versions: u64,
     /// Their pages.
     pub pages: u64,
+    /// Those of them that a catalogue told of, so that their files were not looked into.
+    pub catalogued_versions: u64,
     /// Versions or segments that were dropped: bad or foreign header, no data file or one that is too long, no page, an
     /// older generation, or cut otherwise than what was written last of the version.
     pub dropped_versions: u64,
@@ -44,6 +49,7 @@ pub struct RecoveryReport {
 impl RecoveryReport {
     fn add(&mut self, other: &Self) {
         self.versions += other.versions;
+        self.catalogued_versions += other.catalogued_versions;
         self.pages += other.pages;
         self.dropped_versions += other.dropped_versions;
         self.dropped_pages += other.dropped_pages;
@@ -60,67 +66,109 @@ pub(crate) struct Owner {
     pub(crate) segment_length: ByteCount,
 }
 
-/// Puts what the directories hold into `index`, the one written last as the one used last.
+/// What the directories hold.
+#[derive(Debug, Default)]
+pub(crate) struct Recovered {
+    /// In the order in which it was written.
+    pub(crate) found: Vec<Restored>,
+    pub(crate) report: RecoveryReport,
+    /// Folders that hold something else than their catalogue says.
+    pub(crate) uncatalogued: Vec<(TierIndex, u32)>,
+    /// The last generation that a catalogue knows of, whether it is there or not.
+    last_catalogued: Generation,
+}
+
+impl Recovered {
+    /// What the index has to know before it takes in what was found.
+    pub(crate) fn prepare(&self, index: &mut Index) {
+        index.skip_generations(self.last_catalogued);
+    }
+}
+
+/// Puts what the directories hold into `index`, the one written last as the one used last. Gives what was found, but for
+/// the units themselves.
 pub(crate) fn recover(
     directories: &[(TierIndex, Arc<TierDirectory>)],
     owner: Owner,
     index: &mut Index,
-) -> RecoveryReport {
-    let (found, report) = find(directories, owner);
-    for restored in found {
+) -> Recovered {
+    let mut recovered = find(directories, owner);
+    recovered.prepare(index);
+    for restored in std::mem::take(&mut recovered.found) {
         let is_new = index.restore(&restored);
         debug_assert!(is_new, "one generation a unit was kept, and one content a version");
     }
-    report
+    recovered
 }
 
-/// What the directories hold, in the order in which it was written. Older generations are deleted.
-pub(crate) fn find(
-    directories: &[(TierIndex, Arc<TierDirectory>)],
-    owner: Owner,
-) -> (Vec<Restored>, RecoveryReport) {
-    let mut report = RecoveryReport::default();
+/// What the directories hold. Older generations are deleted.
+pub(crate) fn find(directories: &[(TierIndex, Arc<TierDirectory>)], owner: Owner) -> Recovered {
+    let mut recovered = Recovered::default();
     let mut all = Vec::new();
     // Each disk at once: they do not wait for each other.
     thread::scope(|scope| {
         let scan = |(tier, directory): &(TierIndex, Arc<TierDirectory>)| {
             let (tier, directory) = (*tier, Arc::clone(directory));
-            scope.spawn(move || scan_tier(&directory, tier, owner))
+            scope.spawn(move || (tier, scan_tier(&directory, tier, owner)))
         };
         let running: Vec<_> = directories.iter().map(scan).collect();
-        for tier in running {
-            let (found, part) = tier.join().expect("scanning does not panic");
-            report.add(&part);
-            all.extend(found);
+        for scan in running {
+            let (tier, scan) = scan.join().expect("scanning does not panic");
+            recovered.report.add(&scan.report);
+            recovered.uncatalogued.extend(scan.uncatalogued.into_iter().map(|folder| (tier, folder)));
+            recovered.last_catalogued = recovered.last_catalogued.max(scan.last_catalogued);
+            all.extend(scan.found);
         }
     });
+    let left_over = keep_latest(&mut all);
+    for location in &left_over {
+        let lies_on = directories.iter().find(|(tier, _)| *tier == location.tier);
+        lies_on.iter().for_each(|(_, directory)| drop_files(directory, location.key));
+        recovered.uncatalogued.push((location.tier, folder(location.key.unit)));
+    }
+    let report = &mut recovered.report;
+    report.dropped_versions += left_over.len() as u64;
+    // Of what was written in one tick of the clock, what was made later was written later.
+    all.sort_unstable_by_key(|found| (found.modified, found.restored.location.key.generation));
+    for found in &all {
+        report.versions += 1;
+        report.catalogued_versions += u64::from(!found.restored.is_confirmed);
+        report.pages += u64::from(found.restored.present.count());
+        report.dropped_pages += found.dropped_pages;
+    }
+    recovered.found = all.into_iter().map(|found| found.restored).collect();
+    recovered
+}
+
+/// Keeps the latest generation of each unit, and of each version what is cut as the last that was made of it. Gives the
+/// others.
+fn keep_latest(all: &mut Vec<Found>) -> Vec<Location> {
     // Generations count over all tiers, so the highest is the latest.
     all.sort_unstable_by_key(|found| {
         let key = found.restored.location.key;
         (key.unit, Reverse(key.generation))
     });
-    let forms = latest_forms(&all);
-    let mut latest = None;
-    all.retain(|found| {
-        let location = found.restored.location;
-        let unit = location.key.unit;
-        if latest.replace(unit) != Some(unit)
-            && forms.get(&unit.file()).is_some_and(|(_, form)| *form == Form::of(found))
-        {
-            return true;
+    let mut keeps = Vec::with_capacity(all.len());
+    // The units of a version are neighbours.
+    for version in all.chunk_by(|one, other| one.file() == other.file()) {
+        let latest = version.iter().max_by_key(|found| found.restored.location.key.generation);
+        let form = latest.map(Form::of);
+        let mut before = None;
+        for found in version {
+            let unit = found.restored.location.key.unit;
+            keeps.push(before.replace(unit) != Some(unit) && form == Some(Form::of(found)));
         }
-        let lies_on = directories.iter().find(|(tier, _)| *tier == location.tier);
-        lies_on.iter().for_each(|(_, directory)| drop_files(directory, location.key));
-        report.dropped_versions += 1;
-        false
-    });
-    all.sort_by_key(|found| found.modified);
-    for found in &all {
-        report.versions += 1;
-        report.pages += u64::from(found.restored.present.count());
-        report.dropped_pages += found.dropped_pages;
     }
-    (all.into_iter().map(|found| found.restored).collect(), report)
+    let mut left_over = Vec::new();
+    let mut keeps = keeps.into_iter();
+    all.retain(|found| {
+        let is_kept = keeps.next().expect("one for each");
+        if !is_kept {
+            left_over.push(found.restored.location);
+        }
+        is_kept
+    });
+    left_over
 }
 
 /// What all units of a version have in common.
@@ -137,36 +185,20 @@ impl Form {
     }
 }
 
-/// Of each version the form of what was made last.
-fn latest_forms(all: &[Found]) -> BTreeMap<FileId, (Generation, Form)> {
-    let mut forms: BTreeMap<FileId, (Generation, Form)> = BTreeMap::new();
-    for found in all {
-        let GenerationKey { unit, generation } = found.restored.location.key;
-        let latest = forms.entry(unit.file()).or_insert((generation, Form::of(found)));
-        if generation > latest.0 {
-            *latest = (generation, Form::of(found));
-        }
-    }
-    forms
-}
-
-fn scan_tier(directory: &TierDirectory, tier: TierIndex, owner: Owner) -> (Vec<Found>, RecoveryReport) {
+fn scan_tier(directory: &TierDirectory, tier: TierIndex, owner: Owner) -> Scan {
     let threads = RECOVERY_THREADS;
     let scan_share = |share: usize| {
-        let mut report = RecoveryReport::default();
-        let mut found = Vec::new();
+        let mut scan = Scan::default();
         for folder in (0..FOLDER_COUNT).skip(share).step_by(threads) {
-            scan_folder(directory, tier, owner, folder, &mut found, &mut report);
+            scan.folder(directory, tier, owner, folder);
         }
-        (found, report)
+        scan
     };
     thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|share| scope.spawn(move || scan_share(share))).collect();
-        let mut all = (Vec::new(), RecoveryReport::default());
+        let mut all = Scan::default();
         for thread in running {
-            let (found, report) = thread.join().expect("scanning does not panic");
-            all.0.extend(found);
-            all.1.add(&report);
+            all.add(thread.join().expect("scanning does not panic"));
         }
         all
     })

@@ -3,9 +3,12 @@
 //! The index in memory keeps a digest of the identity, since millions of URIs would not fit; the index file on disk
 //! has it in full. Where digests differ the bytes are dropped, so the worst that it can do is fetch again.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use forebay_types::{FileId, Fingerprint, VersionDescriptor};
+
+use crate::sip_hash::sip_hash;
+
+/// Bytes beside the URI that a digest is usually made of.
+const DIGEST_ROOM: usize = 128;
 
 /// A version, and where its bytes come from.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +19,11 @@ pub struct VersionSource<'a> {
     pub mount_uri: &'a str,
 }
 
-/// A digest of an under-store URI and fingerprint. Valid within one process only.
+/// The digests' key. No secret: a digest must be the same wherever it is made.
+const DIGEST_KEY: [u64; 2] = [0, 0];
+
+/// A digest of an under-store URI and fingerprint. Catalogues on disk have it: another way to make it is a new format of
+/// theirs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IdentityDigest(u64);
 
@@ -47,21 +54,38 @@ impl IdentityDigest {
     /// The digest of what [`Fingerprint::is_same_content`] looks at: with a version id or a tag the time does not
     /// count, since servers give it in different precision.
     pub(crate) fn of(uri: &[u8], fingerprint: &Fingerprint) -> Self {
-        // A new `DefaultHasher` always has the same keys, so digests can be compared within a process.
-        let mut hasher = DefaultHasher::new();
-        uri.hash(&mut hasher);
-        fingerprint.length.hash(&mut hasher);
+        let mut bytes = Vec::with_capacity(uri.len() + DIGEST_ROOM);
+        bytes.extend_from_slice(&(uri.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(uri);
+        bytes.extend_from_slice(&fingerprint.length.get().to_le_bytes());
         match (&fingerprint.version_id, &fingerprint.tag) {
-            (Some(version), _) => (1_u8, version).hash(&mut hasher),
-            (None, Some(tag)) => (2_u8, tag).hash(&mut hasher),
-            (None, None) => (3_u8, fingerprint.modified, fingerprint.local).hash(&mut hasher),
+            (Some(version), _) => {
+                bytes.push(1);
+                bytes.extend_from_slice(version.as_bytes());
+            }
+            (None, Some(tag)) => {
+                bytes.push(2);
+                bytes.extend_from_slice(tag.as_bytes());
+            }
+            (None, None) => {
+                bytes.push(3);
+                bytes.extend_from_slice(&fingerprint.modified.nanos().to_le_bytes());
+                if let Some(local) = fingerprint.local {
+                    bytes.extend_from_slice(&local.device.to_le_bytes());
+                    bytes.extend_from_slice(&local.inode.to_le_bytes());
+                    bytes.extend_from_slice(&local.changed.nanos().to_le_bytes());
+                }
+            }
         }
-        Self(hasher.finish())
+        Self(sip_hash(DIGEST_KEY, &bytes))
     }
 
-    #[cfg(test)]
     pub(crate) const fn from_number(number: u64) -> Self {
         Self(number)
+    }
+
+    pub(crate) const fn number(self) -> u64 {
+        self.0
     }
 }
 
@@ -89,5 +113,18 @@ mod tests {
         assert_ne!(digest(b"s3://b/k", &tagged("a", 1)), digest(b"s3://b/l", &tagged("a", 1)));
         let longer = Fingerprint { length: ByteCount::new(4), ..tagged("a", 1) };
         assert_ne!(digest(b"s3://b/k", &tagged("a", 1)), digest(b"s3://b/k", &longer));
+    }
+
+    #[test]
+    fn the_digest_is_the_same_in_each_process_and_release() {
+        let local = forebay_types::LocalIdentity { device: 1, inode: 2, changed: Timestamp::from_nanos(3) };
+        let plain = Fingerprint { tag: None, ..tagged("", 7) };
+        let versioned = Fingerprint { version_id: Some("v".into()), ..tagged("a", 1) };
+        let local = Fingerprint { local: Some(local), ..plain.clone() };
+        let digests =
+            [tagged("a", 1), versioned, plain, local].map(|print| IdentityDigest::of(b"s3://b/k", &print).0);
+        let expected =
+            [0xd3cf_d8d3_23a7_4372, 0xb0c9_a203_a32b_826e, 0x5829_c17f_f519_4377, 0xd1ff_52d5_af36_79b6];
+        assert_eq!(digests, expected);
     }
 }

@@ -63,6 +63,8 @@ counters! {
     holds_refused,
     /// Versions found again when the store opened.
     recovered_versions,
+    /// Those of them that catalogues told of.
+    catalogued_versions,
     /// Versions found and dropped when the store opened.
     dropped_versions,
     /// Pages of recovered versions that were dropped when the store opened.

@@ -4,6 +4,8 @@
 //! lock is never held across a system call on a tier.
 
 mod adopt;
+mod catalogue;
+mod confirm;
 mod fill;
 mod hold;
 mod lend;
@@ -24,6 +26,8 @@ use forebay_types::{ByteCount, ClusterId, FileId, FileOffset, Incarnation, PageR
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing::{info, warn};
 
+pub use self::catalogue::CatalogueWriter;
+use self::catalogue::Catalogues;
 pub use self::fill::{Fill, FillOutcome, FillStart};
 use self::hold::Listener;
 pub use self::hold::{Hold, HoldId, RestingHold};
@@ -71,6 +75,7 @@ struct Inner {
     /// Numbers holds and lends.
     holds: AtomicU64,
     statistics: Statistics,
+    catalogues: Catalogues,
     /// Whom to tell that holds may not rest any more.
     wants_back: OnceLock<Listener>,
 }
@@ -121,9 +126,13 @@ impl BlockStore {
             working.extend(directory.map(|directory| (tier, directory)));
         }
         let owner = Owner { cluster, segment_length };
-        let report = recovery::recover(&working, owner, &mut index);
+        let recovered = recovery::recover(&working, owner, &mut index);
+        let report = recovered.report;
+        let catalogues = Catalogues::new(tiers.iter().map(|tier| tier.settings.kind));
+        catalogues.lack(&recovered.uncatalogued);
         let statistics = Statistics::default();
         statistics.recovered_versions.add(report.versions);
+        statistics.catalogued_versions.add(report.catalogued_versions);
         statistics.dropped_versions.add(report.dropped_versions);
         statistics.dropped_pages.add(report.dropped_pages);
         let too_much = index.shrink();
@@ -144,6 +153,7 @@ impl BlockStore {
             reservations: AtomicU64::new(0),
             holds: AtomicU64::new(0),
             statistics,
+            catalogues,
             wants_back: OnceLock::new(),
         };
         inner.perform(too_much);
@@ -333,6 +343,18 @@ impl BlockStore {
         Scrubber::new(&self.inner, now)
     }
 
+    /// Whoever writes into catalogues what changed, while the store is in use. One is enough.
+    #[must_use]
+    pub fn catalogue_writer(&self, now: Instant) -> CatalogueWriter {
+        CatalogueWriter::new(&self.inner, now)
+    }
+
+    /// Writes into the catalogues all that changed, so that the next start finds the store quickly. To be called last;
+    /// gives up at `until`. What is not written is found out of the files at the next start.
+    pub fn write_catalogues(&self, until: Instant) {
+        self.inner.write_catalogues(until);
+    }
+
     /// What each tier has and holds, fastest first.
     #[must_use]
     pub fn usage(&self) -> Vec<TierUsage> {
@@ -379,6 +401,7 @@ impl Inner {
                 Action::Remove(location, reason) => self.remove_files(location, reason),
                 Action::ClearRecord(location, page, offset) => {
                     self.clear_record(location, offset);
+                    self.catalogues.changed(location);
                     waiting.extend(self.state.lock().index.abort(location.key, page));
                     self.changed.notify_all();
                 }
@@ -432,6 +455,7 @@ impl Inner {
         if let Some(counter) = counter {
             counter.add(1);
         }
+        self.catalogues.changed(location);
         // Descriptors keep deleted bytes alive. Closed after the lock: closing the last one frees the room.
         let open = self.state.lock().open.remove(location.key);
         drop(open);
@@ -470,10 +494,16 @@ impl Inner {
     fn open_version(&self, location: Location) -> io::Result<Arc<OpenVersion>> {
         // First: what was open when the tier went down is not asked any more.
         let directory = self.directory(location.tier)?;
-        if let Some(open) = self.state.lock().open.get(location.key) {
+        let mut state = self.state.lock();
+        if let Some(open) = state.open.get(location.key) {
             return Ok(open);
         }
+        let claim = state.index.unconfirmed(location.key);
+        drop(state);
         let opened = Arc::new(OpenVersion::open(directory.root(), location.key)?);
+        if let Some(claim) = claim {
+            self.confirm(&directory, location, &claim, &opened)?;
+        }
         let mut state = self.state.lock();
         // One that left meanwhile must not be kept open: its room would not be given back.
         let pushed_out = if state.index.is_current(location.key) {

@@ -168,7 +168,7 @@ fn growth(before: MountCounts, now: MountCounts) -> MountCounts {
 }
 
 /// The store's counters that people look at.
-const STORE_COUNTERS: [(&str, &str, StoreCounter); 13] = [
+const STORE_COUNTERS: [(&str, &str, StoreCounter); 14] = [
     ("forebay_worker_evictions_total", "Versions, or segments of long ones, evicted to make room.", |all| {
         all.evictions
     }),
@@ -192,6 +192,11 @@ const STORE_COUNTERS: [(&str, &str, StoreCounter); 13] = [
         "forebay_worker_recovered_versions_total",
         "Versions, or segments of long ones, found when the cache opened.",
         |all| all.recovered_versions,
+    ),
+    (
+        "forebay_worker_catalogued_versions_total",
+        "Those of them that catalogues told of, so that their files were not looked into.",
+        |all| all.catalogued_versions,
     ),
     (
         "forebay_worker_dropped_versions_total",

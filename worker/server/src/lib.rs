@@ -8,6 +8,7 @@
 mod accounting;
 mod cache;
 mod carried;
+mod cataloguing;
 mod checksum;
 mod contents;
 mod core;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::accounting::{FillLog, MountShares, ReadCounts};
 use crate::cache::Cache;
+use crate::cataloguing;
 use crate::core::WorkerCore;
 use crate::disk::DiskPool;
 use crate::disk_watch;
@@ -78,6 +79,7 @@ impl Life {
         });
         let storing = &self.settings.stages.storing;
         storing.spawn(disk_watch::watch(core.path.cache.store().clone(), storing.clone()));
+        storing.spawn(cataloguing::write(Arc::clone(&core), storing.token()));
         if self.settings.scrub_rate > ByteCount::ZERO {
             storing.spawn(scrubbing::scrub(Arc::clone(&core), self.settings.scrub_rate, storing.token()));
         }

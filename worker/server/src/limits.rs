@@ -80,6 +80,12 @@ pub const DISK_WATCH_INTERVAL: Duration = Duration::from_secs(1);
 pub const SCRUB_RATE_DEFAULT: ByteCount = ByteCount::new(16 << 20);
 /// How long the scrubber sleeps when there is nothing to verify.
 pub const SCRUB_IDLE: Duration = Duration::from_secs(5);
+/// Bytes that are written into catalogues in a second while the worker runs.
+pub const CATALOGUE_RATE: ByteCount = ByteCount::new(1 << 20);
+/// How long their writer sleeps when none lacks anything.
+pub const CATALOGUE_IDLE: Duration = Duration::from_secs(5);
+/// How long a worker that stops writes catalogues. Less than its process has to stop.
+pub const CATALOGUE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Time that a master has for one answer.
 pub const MASTER_DEADLINE: Duration = Duration::from_secs(5);

@@ -150,6 +150,7 @@ impl Disk {
                 present,
                 allocated: 0,
                 changed: Timestamp::from_nanos(1),
+                is_confirmed: true,
             };
             if restored.present.is_empty() || !index.restore(&restored) {
                 stale.push(*key);

@@ -43,6 +43,8 @@ pub(super) struct Entry {
     checked: u64,
     /// Where the records begin in the index file; `None` while the first writer is still making the files.
     records: Option<u64>,
+    /// Whether the files were seen to be of this unit.
+    pub(super) is_confirmed: bool,
     /// Whether its tier's eviction policy may choose it.
     pub(super) is_evictable: bool,
 }
@@ -88,6 +90,7 @@ impl Entry {
             sealed: None,
             checked: 0,
             records: None,
+            is_confirmed: true,
             is_evictable: false,
         }
     }
@@ -107,6 +110,7 @@ impl Entry {
         entry.present = found.present.clone();
         entry.sealed = Some(found.changed);
         entry.records = Some(found.records);
+        entry.is_confirmed = found.is_confirmed;
         entry.used = used;
         entry
     }
@@ -149,6 +153,10 @@ impl Entry {
 
     pub(super) const fn cached_bytes(&self) -> u64 {
         self.cached_bytes
+    }
+
+    pub(super) const fn sealed(&self) -> Option<Timestamp> {
+        self.sealed
     }
 
     pub(super) const fn charge(&self) -> u64 {

@@ -18,7 +18,7 @@ use thiserror::Error;
 use super::{FORMAT_SEGMENTS, FORMAT_WHOLE, Generation, GenerationKey, u32_at};
 use crate::io::{read_at, read_once};
 use crate::limits::HEADER_LENGTH_MAX;
-use crate::page::PageIndex;
+use crate::page::{Geometry, PageIndex};
 use crate::source::{IdentityDigest, VersionSource};
 use crate::unit::UnitId;
 
@@ -28,6 +28,8 @@ const FIRST_READ_LENGTH: usize = 4096;
 const BODY_OFFSET: usize = 16;
 const CHECKSUM_LENGTH: usize = 4;
 const RECORDS_ALIGNMENT: usize = 64;
+/// The unit in which file systems give out room.
+const SECTOR_LENGTH: u64 = 4096;
 
 /// Which content a pair of files holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,6 +191,11 @@ pub(crate) fn read_header_into(index: impl AsFd, bytes: &mut Vec<u8>) -> Option<
     // It may be longer than one read.
     read_at(&index, bytes, HEADER_LENGTH_MAX, 0).ok()?;
     IndexHeader::decode(bytes).ok()
+}
+
+/// What the index file of a unit takes whose records begin at `records`.
+pub(crate) fn index_length(records: u64, geometry: Geometry) -> u64 {
+    record_offset(records, PageIndex::new(geometry.page_count())).next_multiple_of(SECTOR_LENGTH)
 }
 
 /// Where the record of `page` lies in an index file whose records begin at `records`.

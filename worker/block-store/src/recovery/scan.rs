@@ -1,11 +1,11 @@
-//! Reading one folder of a tier: which files are a unit's, and what their index file says of them.
+//! Reading one folder of a tier: which files are a unit's, and what the folder's catalogue or their index file says of
+//! them.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 
 use forebay_types::limits::FILE_LENGTH_MAX;
-use forebay_types::{ByteCount, PageRecord, RECORD_LENGTH, Timestamp};
+use forebay_types::{ByteCount, FileId, PageRecord, RECORD_LENGTH, Timestamp};
 use rustix::fs::{Dir, FileType};
 
 use super::{Owner, RecoveryReport, drop_files};
@@ -15,8 +15,9 @@ use crate::io::{
     open_directory, open_for_changing, open_for_reading, read_at, set_length, state_at, state_of,
 };
 use crate::layout::{
-    FileKind, GenerationKey, IndexHeader, file_name, folder as folder_of, folder_path, parse_name,
-    read_header_into, record_offset, relative_path,
+    CATALOGUE_LENGTH_MAX, CatalogueEntry, CatalogueHeader, FileKind, Generation, GenerationKey,
+    catalogue_path, file_name, folder as folder_of, folder_path, index_length, parse_name, read_header_into,
+    record_offset, relative_path,
 };
 use crate::page::{Geometry, PageIndex, PageSet};
 
@@ -32,6 +33,19 @@ pub(super) struct Found {
     pub(super) dropped_pages: u64,
 }
 
+/// What was found in some folders of a tier.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    pub(super) found: Vec<Found>,
+    pub(super) report: RecoveryReport,
+    /// Folders that hold something else than their catalogue says.
+    pub(super) uncatalogued: Vec<u32>,
+    /// The last generation that a catalogue knows of.
+    pub(super) last_catalogued: Generation,
+    /// Room to read into.
+    bytes: Vec<u8>,
+}
+
 /// One folder of a tier that is being read, with the names of what lies there made once.
 struct Folder<'a> {
     directory: &'a TierDirectory,
@@ -40,62 +54,103 @@ struct Folder<'a> {
     owner: Owner,
 }
 
-/// What is there of one generation.
-#[derive(Default)]
-struct Pair {
-    /// The inode of the index file: files are read in the order of their inodes, in which they lie on many disks.
-    index: Option<u64>,
-    has_data: bool,
+/// One file of a generation. Ordered by whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Half {
+    key: GenerationKey,
+    kind: FileKind,
+    inode: u64,
 }
 
-/// Puts the units of one folder into `found`, and deletes what does not fit.
-pub(super) fn scan_folder(
-    directory: &TierDirectory,
-    tier: TierIndex,
-    owner: Owner,
-    folder: u32,
-    found: &mut Vec<Found>,
-    report: &mut RecoveryReport,
-) {
-    let mut read = || {
-        let open = open_directory(directory.root(), &folder_path(folder))?;
-        let generations = list_folder(&open, folder, report)?;
-        Ok::<_, io::Error>((Folder { directory, open, tier, owner }, generations))
-    };
-    let Ok((folder, generations)) = read() else {
-        report.unreadable_folders += 1;
-        return;
-    };
-    let mut whole = Vec::with_capacity(generations.len());
-    for (key, pair) in generations {
-        match pair.index.filter(|_| pair.has_data) {
-            Some(inode) => whole.push((inode, key)),
-            None => {
-                report.orphan_files += 1;
-                drop_files(directory, key);
-            }
-        }
-    }
-    whole.sort_unstable();
-    let mut bytes = Vec::new();
-    for (_, key) in whole {
-        match folder.load(key, &mut bytes) {
-            Some(version) => found.push(version),
-            None => {
-                report.dropped_versions += 1;
-                drop_files(directory, key);
-            }
-        }
+/// The names in a folder.
+struct Listing {
+    /// In their order.
+    halves: Vec<Half>,
+    foreign_files: u64,
+}
+
+impl Found {
+    pub(super) const fn file(&self) -> FileId {
+        self.restored.location.key.unit.file()
     }
 }
 
-fn list_folder(
-    open: &OwnedFd,
-    folder: u32,
-    report: &mut RecoveryReport,
-) -> io::Result<BTreeMap<GenerationKey, Pair>> {
-    let mut generations: BTreeMap<GenerationKey, Pair> = BTreeMap::new();
-    for entry in Dir::read_from(open)? {
+impl Scan {
+    pub(super) fn add(&mut self, other: Self) {
+        self.found.extend(other.found);
+        self.report.add(&other.report);
+        self.uncatalogued.extend(other.uncatalogued);
+        self.last_catalogued = self.last_catalogued.max(other.last_catalogued);
+    }
+
+    /// Takes in the units of one folder, and deletes what does not fit.
+    pub(super) fn folder(&mut self, directory: &TierDirectory, tier: TierIndex, owner: Owner, number: u32) {
+        let Ok((open, listing)) = list_folder(directory, number) else {
+            self.report.unreadable_folders += 1;
+            return;
+        };
+        self.report.foreign_files += listing.foreign_files;
+        let folder = Folder { directory, open, tier, owner };
+        let (catalogue, is_whole) = folder.catalogue(number, &mut self.bytes);
+        let last = catalogue.iter().map(|entry| entry.key.generation).max().unwrap_or_default();
+        self.last_catalogued = self.last_catalogued.max(last);
+        let before = self.found.len();
+        let mut unlisted = Vec::new();
+        let mut entries = catalogue.iter().peekable();
+        for pair in listing.halves.chunk_by(|one, other| one.key == other.key) {
+            let key = pair[0].key;
+            // Data comes before index.
+            let [_, Half { inode, .. }] = *pair else {
+                self.report.orphan_files += 1;
+                drop_files(directory, key);
+                continue;
+            };
+            while entries.next_if(|entry| entry.key < key).is_some() {}
+            match entries.next_if(|entry| entry.key == key).and_then(|entry| folder.believe(entry)) {
+                Some(unit) => self.found.push(unit),
+                None => unlisted.push((inode, key)),
+            }
+        }
+        let believed = self.found.len() - before;
+        let complete = self.load(&folder, unlisted);
+        if !is_whole || believed != catalogue.len() || complete > 0 {
+            self.uncatalogued.push(number);
+        }
+    }
+
+    /// Takes in what no catalogue told of. How many of them one should have.
+    fn load(&mut self, folder: &Folder<'_>, mut unlisted: Vec<(u64, GenerationKey)>) -> usize {
+        // Files lie on many disks in the order of their inodes.
+        unlisted.sort_unstable();
+        let mut complete = 0;
+        for (_, key) in unlisted {
+            match folder.load(key, &mut self.bytes) {
+                Some(unit) => {
+                    complete += usize::from(unit.restored.present.is_full());
+                    self.found.push(unit);
+                }
+                None => {
+                    self.report.dropped_versions += 1;
+                    drop_files(folder.directory, key);
+                }
+            }
+        }
+        complete
+    }
+}
+
+/// The generations of which there are files in a folder.
+pub(crate) fn units_in(directory: &TierDirectory, folder: u32) -> io::Result<Vec<GenerationKey>> {
+    let (_, listing) = list_folder(directory, folder)?;
+    let mut keys: Vec<_> = listing.halves.iter().map(|half| half.key).collect();
+    keys.dedup();
+    Ok(keys)
+}
+
+fn list_folder(directory: &TierDirectory, folder: u32) -> io::Result<(OwnedFd, Listing)> {
+    let open = open_directory(directory.root(), &folder_path(folder))?;
+    let mut listing = Listing { halves: Vec::new(), foreign_files: 0 };
+    for entry in Dir::read_from(&open)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if matches!(name, b"." | b"..") {
@@ -104,25 +159,59 @@ fn list_folder(
         // Some file systems do not say in a listing what a name is.
         let is_file = match entry.file_type() {
             FileType::Unknown => {
-                state_at(open, &String::from_utf8_lossy(name)).is_ok_and(|state| state.is_some())
+                state_at(&open, &String::from_utf8_lossy(name)).is_ok_and(|state| state.is_some())
             }
             kind => kind == FileType::RegularFile,
         };
         match parse_name(name) {
             Some((key, kind)) if is_file && folder_of(key.unit) == folder => {
-                let pair = generations.entry(key).or_default();
-                match kind {
-                    FileKind::Index => pair.index = Some(entry.ino()),
-                    FileKind::Data => pair.has_data = true,
-                }
+                listing.halves.push(Half { key, kind, inode: entry.ino() });
             }
-            _ => report.foreign_files += 1,
+            _ => listing.foreign_files += 1,
         }
     }
-    Ok(generations)
+    listing.halves.sort_unstable();
+    Ok((open, listing))
 }
 
 impl Folder<'_> {
+    /// What the folder's catalogue lists, in the order of the keys, and whether that is all that it ever did. `bytes` is
+    /// room to read into.
+    fn catalogue(&self, number: u32, bytes: &mut Vec<u8>) -> (Vec<CatalogueEntry>, bool) {
+        let read = open_for_reading(self.directory.root(), &catalogue_path(number)).and_then(|file| {
+            let length = usize::try_from(state_of(&file)?.length).unwrap_or(usize::MAX);
+            read_at(&file, bytes, length.min(CATALOGUE_LENGTH_MAX), 0)
+        });
+        let Owner { cluster, segment_length } = self.owner;
+        let header = CatalogueHeader { cluster, folder: number, segment_length };
+        read.map_or((Vec::new(), false), |()| header.decode(bytes))
+    }
+
+    /// The unit as its catalogue has it; `None` when there can be no such unit.
+    fn believe(&self, entry: &CatalogueEntry) -> Option<Found> {
+        let version_length = entry.version_length;
+        let length = self.unit_length(entry.key, version_length)?;
+        if entry.allocated > FILE_LENGTH_MAX {
+            return None;
+        }
+        self.knows_segments(entry.key);
+        let geometry = Geometry::new(length);
+        let records = u64::from(entry.records);
+        let restored = Restored {
+            location: Location { key: entry.key, tier: self.tier },
+            identity: entry.identity,
+            length,
+            version_length,
+            index_charge: index_length(records, geometry),
+            records,
+            present: PageSet::full(geometry.page_count()),
+            allocated: entry.allocated,
+            changed: entry.changed,
+            is_confirmed: false,
+        };
+        Some(Found { restored, modified: entry.changed, dropped_pages: 0 })
+    }
+
     /// What the files of a generation hold; `None` when they do not fit. Four system calls for a small unit; `bytes`
     /// is room to read into.
     fn load(&self, key: GenerationKey, bytes: &mut Vec<u8>) -> Option<Found> {
@@ -131,11 +220,11 @@ impl Folder<'_> {
         if header.cluster != self.owner.cluster || header.key != key {
             return None;
         }
-        let length = self.unit_length(&header)?;
-        if key.unit.segment().is_some() {
-            // Should it fail, the name and the header still keep it from whoever does not know segments.
-            let _ = self.directory.expect_segments();
+        if header.segment_length != key.unit.segment().map(|_| self.owner.segment_length) {
+            return None;
         }
+        let length = self.unit_length(key, header.fingerprint.length)?;
+        self.knows_segments(key);
         let name = file_name(key, FileKind::Data);
         let mut state = state_at(&self.open, &name).ok()??;
         if state.length > length.get() {
@@ -157,27 +246,33 @@ impl Folder<'_> {
             identity: header.digest(),
             length,
             version_length: header.fingerprint.length,
-            index_charge: record_offset(records, PageIndex::new(geometry.page_count()))
-                .next_multiple_of(4096),
+            index_charge: index_length(records, geometry),
             records,
             present,
             allocated: state.allocated,
             changed: state.changed,
+            is_confirmed: true,
         };
         Some(Found { restored, modified: state.modified, dropped_pages })
     }
 
-    /// Length of the unit that a header belongs to; `None` when there can be no such unit.
-    fn unit_length(&self, header: &IndexHeader) -> Option<ByteCount> {
-        let length = header.fingerprint.length;
-        if length.get() > FILE_LENGTH_MAX {
+    /// Length of a unit of a version; `None` when there can be no such unit.
+    fn unit_length(&self, key: GenerationKey, version_length: ByteCount) -> Option<ByteCount> {
+        if version_length.get() > FILE_LENGTH_MAX {
             return None;
         }
-        let Some(number) = header.key.unit.segment() else { return Some(length) };
+        let Some(number) = key.unit.segment() else { return Some(version_length) };
         let segment = self.owner.segment_length;
-        let begin = segment.get().checked_mul(number.into()).filter(|begin| *begin < length.get())?;
-        let fits = header.segment_length == Some(segment);
-        fits.then(|| segment.min(ByteCount::new(length.get() - begin)))
+        let begin = segment.get().checked_mul(number.into()).filter(|begin| *begin < version_length.get())?;
+        Some(segment.min(ByteCount::new(version_length.get() - begin)))
+    }
+
+    /// Says in the directory's format that there are segments if this is one.
+    fn knows_segments(&self, key: GenerationKey) {
+        if key.unit.segment().is_some() {
+            // Should it fail, the name and the header still keep it from whoever does not know segments.
+            let _ = self.directory.expect_segments();
+        }
     }
 }
 

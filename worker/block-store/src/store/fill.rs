@@ -173,6 +173,7 @@ impl Fill {
         self.is_over = true;
         match committed {
             Committed::Published => {
+                self.inner.catalogues.changed(self.location);
                 self.inner.statistics.filled_pages.add(1);
                 self.inner.statistics.filled_bytes.add(self.expected);
                 Ok(FillOutcome::Stored)

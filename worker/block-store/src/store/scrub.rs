@@ -89,7 +89,10 @@ impl PageStep<'_> {
         let location = self.unit.location;
         let directory = self.inner.directory(location.tier).ok()?;
         let open = |kind| open_direct(directory.root(), &relative_path(location.key, kind), OFlags::RDONLY);
-        let opened = open(FileKind::Data).and_then(|data| Ok(Files { data, index: open(FileKind::Index)? }));
+        let opened = self.inner.confirm_unopened(&directory, location).and_then(|()| {
+            let data = open(FileKind::Data)?;
+            Ok(Files { data, index: open(FileKind::Index)? })
+        });
         match opened {
             Ok(files) => Some(files),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -1,6 +1,8 @@
 //! The store on real directories: a fixture, and what a reader and a writer see. The folder has a file per worry.
 
 mod adoption;
+mod catalogues;
+mod catalogues_lie;
 mod concurrency;
 mod corruption;
 mod directories;

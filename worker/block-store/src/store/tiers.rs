@@ -233,10 +233,14 @@ impl Inner {
     }
 
     fn take_back(&self, tier: TierIndex, directory: &Arc<TierDirectory>) {
-        let (found, report) = recovery::find(&[(tier, Arc::clone(directory))], self.owner());
-        self.state.lock().index.set_floors(tier, directory.floor());
+        let recovered = recovery::find(&[(tier, Arc::clone(directory))], self.owner());
+        let report = recovered.report;
+        let mut state = self.state.lock();
+        recovered.prepare(&mut state.index);
+        state.index.set_floors(tier, directory.floor());
+        drop(state);
         *self.slot(tier).directory.write() = Some(Arc::clone(directory));
-        for batch in found.chunks(RETURN_BATCH_MAX) {
+        for batch in recovered.found.chunks(RETURN_BATCH_MAX) {
             let mut state = self.state.lock();
             let refused: Vec<_> = batch
                 .iter()
@@ -247,12 +251,15 @@ impl Inner {
             // What came to another tier meanwhile is newer.
             refused.iter().for_each(|location| drop_files(directory, location.key));
         }
+        // One that was written meanwhile may lack what was not taken in yet.
+        self.catalogues.lack_all(tier);
         let too_much = self.state.lock().index.shrink();
         self.perform(too_much);
         if let Ok(free) = free_space(directory.root()) {
             self.state.lock().index.set_free_space(tier, free.bytes, free.inodes);
         }
         self.statistics.recovered_versions.add(report.versions);
+        self.statistics.catalogued_versions.add(report.catalogued_versions);
         self.statistics.dropped_versions.add(report.dropped_versions);
         self.statistics.dropped_pages.add(report.dropped_pages);
         info!(tier = self.slot(tier).settings.name, ?report, "a tier was opened again");

@@ -132,6 +132,7 @@ fn what_was_cut_stays_cut_and_what_was_not_stays_whole() {
         present: second_of(4),
         allocated: 0,
         changed: time(1),
+        is_confirmed: true,
     };
     let segment = |number, generation, identity| Restored {
         location: Location {
