@@ -19,7 +19,6 @@ mod ram_tier;
 mod recovery;
 mod scrub;
 mod settings;
-mod sip_hash;
 mod source;
 mod statistics;
 mod store;

@@ -4,8 +4,7 @@
 //! has it in full. Where digests differ the bytes are dropped, so the worst that it can do is fetch again.
 
 use forebay_types::{FileId, Fingerprint, VersionDescriptor};
-
-use crate::sip_hash::sip_hash;
+use siphasher::sip::SipHasher24;
 
 /// Bytes beside the URI that a digest is usually made of.
 const DIGEST_ROOM: usize = 128;
@@ -77,7 +76,7 @@ impl IdentityDigest {
                 }
             }
         }
-        Self(sip_hash(DIGEST_KEY, &bytes))
+        Self(SipHasher24::new_with_keys(DIGEST_KEY[0], DIGEST_KEY[1]).hash(&bytes))
     }
 
     pub(crate) const fn from_number(number: u64) -> Self {

@@ -20,7 +20,7 @@
 //! It is a hint. Nothing here is synced, and anything may have happened to the files since; so it may be missing, torn,
 //! foreign or old, and whoever believes it compares with the files before it serves of them.
 
-use forebay_types::{ByteCount, ClusterId, FileId, Incarnation, Timestamp};
+use forebay_types::{ByteCount, ClusterId, FileId, Incarnation, Timestamp, crc32c};
 
 use super::{BLOCKS_FOLDER, Generation, GenerationKey, folder, u32_at};
 use crate::limits::{CATALOGUE_ENTRIES_MAX, HEADER_LENGTH_MAX};
