@@ -26,6 +26,7 @@ mod master_link;
 mod metrics;
 mod mount_intake;
 mod mounts;
+mod past_cache;
 mod read_path;
 mod registration;
 mod retry;

@@ -26,6 +26,7 @@ use crate::local_socket::LocalServer;
 use crate::master_link::MasterLink;
 use crate::metrics::Metrics;
 use crate::mounts::MountTable;
+use crate::past_cache::PastCache;
 use crate::read_path::ReadPath;
 use crate::registration::{Presentation, Registered, Reporter, register, say_moved};
 use crate::scrubbing;
@@ -181,6 +182,7 @@ impl Life {
         let loads = Loads::new(cache.clone(), Arc::clone(&fetches), Arc::clone(&self.metrics), for_loads);
         let path = ReadPath {
             cache,
+            past_cache: PastCache::new(Arc::clone(&fetches), memory.clone()),
             fetches,
             fills,
             counts: Arc::new(ReadCounts::default()),

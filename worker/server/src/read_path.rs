@@ -4,7 +4,7 @@
 //! the cache: where there is none it gets its bytes past it. Pieces of two versions are never mixed, since a version's
 //! pages are stored under its id and fetched only with its fingerprint.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,8 +12,7 @@ use bytes::Bytes;
 use forebay_block_store::{Demand, PageIndex, PageRange};
 use forebay_types::{GRANULE_LENGTH, PAGE_LENGTH};
 use forebay_under_store::UnderStoreError;
-use futures::stream::{self, BoxStream};
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, stream};
 
 use crate::accounting::{FillLog, ReadCounts};
 use crate::cache::{Cache, CacheRead};
@@ -21,9 +20,10 @@ use crate::error::ReadError;
 use crate::fetches::{Fetches, Loss, LossNote, PageState};
 use crate::limits::{
     BACKOFF, FETCH_PAGES_MAX, FETCHES_PER_READ_MAX, PAGE_ATTEMPTS_MAX, PAGE_DEADLINE, READ_PIECE_LEAST,
-    READ_PIECE_MAX, UNCACHED_FETCH_LENGTH, UNCACHED_FETCHES_PER_READ_MAX, UNCACHED_RUN_LENGTH_MAX,
+    READ_PIECE_MAX, UNCACHED_RUN_LENGTH_MAX,
 };
 use crate::metrics::{Metrics, ReadSource};
+use crate::past_cache::{PastCache, Run, Stretch, Visit};
 use crate::retry::Backoff;
 use crate::version::Version;
 use crate::working_memory::{Room, WorkingMemory};
@@ -35,6 +35,7 @@ const GROUP_LENGTH: u64 = PAGE_LENGTH * FETCH_PAGES_MAX as u64;
 pub(crate) struct ReadPath {
     pub(crate) cache: Cache,
     pub(crate) fetches: Arc<Fetches>,
+    pub(crate) past_cache: Arc<PastCache>,
     pub(crate) fills: Arc<FillLog>,
     pub(crate) counts: Arc<ReadCounts>,
     pub(crate) memory: WorkingMemory,
@@ -61,8 +62,11 @@ impl Piece {
     }
 }
 
-/// Pieces on the way past the cache, each with the room that it takes.
-type PastCache = BoxStream<'static, Result<(Piece, Arc<Room>), ReadError>>;
+/// A way past the cache: what came of it and is not served yet, with its room, and what is to come.
+struct Way {
+    run: Run,
+    stretch: Option<(Stretch, Arc<Room>)>,
+}
 
 /// One read under way.
 struct Reader {
@@ -81,7 +85,9 @@ struct Reader {
     backoff: Backoff,
     /// Whether what is cached of the range lies in memory; asked once, and again after a fetch.
     is_in_memory: Option<bool>,
-    past_cache: Option<PastCache>,
+    past_cache: Option<Way>,
+    /// From the first time that it goes past the cache on, so that others find what it fetched.
+    visit: Option<Arc<Visit>>,
     /// That of the last piece. When the next one is asked for, the connection has taken it.
     room: Option<Arc<Room>>,
 }
@@ -108,6 +114,7 @@ impl ReadPath {
             backoff: Backoff::new(BACKOFF),
             is_in_memory: None,
             past_cache: None,
+            visit: None,
             room: None,
         };
         stream::try_unfold(reader, async |mut reader| Ok(reader.next().await?.map(|piece| (piece, reader))))
@@ -268,13 +275,23 @@ impl Reader {
 
     /// The next piece on the way past the cache; `None` when this read is not, or no longer, on it.
     async fn next_past_cache(&mut self) -> Result<Option<Piece>, ReadError> {
-        let Some(pieces) = &mut self.past_cache else { return Ok(None) };
-        let Some((piece, room)) = pieces.try_next().await? else {
-            self.past_cache = None;
-            return Ok(None);
-        };
-        self.room = Some(room);
-        Ok(Some(piece))
+        let Some(way) = &mut self.past_cache else { return Ok(None) };
+        loop {
+            if let Some((stretch, room)) = &mut way.stretch
+                && let Some(data) = stretch.pieces.pop_front()
+            {
+                self.room = Some(Arc::clone(room));
+                return Ok(Some(Piece::new(self.position, data)));
+            }
+            way.stretch = None;
+            let Some(stretch) = way.run.next().await? else {
+                self.past_cache = None;
+                return Ok(None);
+            };
+            let length = stretch.end - stretch.begin;
+            let room = self.path.memory.room(length, length).await;
+            way.stretch = Some((stretch, Arc::new(room)));
+        }
     }
 
     /// Fetches from here to the next page that is in the cache without storing; at most [`UNCACHED_RUN_LENGTH_MAX`].
@@ -283,26 +300,11 @@ impl Reader {
         let rest = pages_of(next..self.end.min(next.saturating_add(UNCACHED_RUN_LENGTH_MAX)));
         let missing = self.path.cache.missing(&self.version, rest);
         let run = rest.iter().zip(missing).take_while(|(expected, page)| expected == page).count();
-        let end = next + run as u64 * PAGE_LENGTH;
-        let (begin, end) = (self.position, end.min(self.end));
+        let end = (next + run as u64 * PAGE_LENGTH).min(self.end);
         // Not asked for again on the way: the answer would be the same.
         self.asked_until = self.asked_until.max(end);
-        let steps = (begin..end).step_by(usize::try_from(UNCACHED_FETCH_LENGTH).expect("2 MiB"));
-        let (path, version) = (Arc::clone(&self.path), Arc::clone(&self.version));
-        let fetched = stream::iter(steps)
-            .map(move |begin| {
-                let (path, version) = (Arc::clone(&path), Arc::clone(&version));
-                async move {
-                    let end = (begin + UNCACHED_FETCH_LENGTH).min(end);
-                    let pieces = path.fetches.uncached(&version, begin, end).await?;
-                    let room = Arc::new(path.memory.room(end - begin, end - begin).await);
-                    let with_room = move |piece| Ok((piece, Arc::clone(&room)));
-                    Ok::<_, ReadError>(stream::iter(placed(begin, pieces).map(with_room)))
-                }
-            })
-            .buffered(UNCACHED_FETCHES_PER_READ_MAX)
-            .try_flatten();
-        self.past_cache = Some(fetched.boxed());
+        let visit = self.visit.get_or_insert_with(|| self.path.past_cache.enter(self.version.file()));
+        self.past_cache = Some(Way { run: visit.run(&self.version, self.position, end), stretch: None });
     }
 }
 
@@ -311,14 +313,6 @@ fn pages_of(range: Range<u64>) -> PageRange {
     let number = |pages: u64| u32::try_from(pages).expect("a file has fewer pages than 2^32");
     let (first, end) = (range.start / PAGE_LENGTH, range.end.div_ceil(PAGE_LENGTH));
     PageRange { first: PageIndex::new(number(first)), count: number(end.saturating_sub(first)) }
-}
-
-fn placed(begin: u64, pieces: Vec<Bytes>) -> impl Iterator<Item = Piece> {
-    VecDeque::from(pieces).into_iter().scan(begin, |offset, data| {
-        let piece = Piece::new(*offset, data);
-        *offset += piece.len();
-        Some(piece)
-    })
 }
 
 /// Whether only this one stream broke, so that the next may well not.

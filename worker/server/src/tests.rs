@@ -9,6 +9,8 @@ mod log_lines;
 mod maintenance;
 mod master;
 mod odd_under_stores;
+mod past_the_cache;
 mod reading;
 mod registering;
 mod rotated_secrets;
+mod trickster;
