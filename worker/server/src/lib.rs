@@ -28,6 +28,7 @@ mod mount_intake;
 mod mounts;
 mod past_cache;
 mod read_path;
+mod reading_order;
 mod registration;
 mod retry;
 mod scrubbing;

@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::mounts::MountTable;
 use crate::past_cache::PastCache;
 use crate::read_path::ReadPath;
+use crate::reading_order::ReadingOrder;
 use crate::registration::{Presentation, Registered, Reporter, register, say_moved};
 use crate::scrubbing;
 use crate::settings::WorkerSettings;
@@ -185,6 +186,7 @@ impl Life {
             past_cache: PastCache::new(Arc::clone(&fetches), memory.clone()),
             fetches,
             fills,
+            order: ReadingOrder::default(),
             counts: Arc::new(ReadCounts::default()),
             memory,
             metrics: Arc::clone(&self.metrics),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use forebay_block_store::{Demand, PageIndex, PageRange};
-use forebay_types::{GRANULE_LENGTH, PAGE_LENGTH};
+use forebay_types::{AdmissionRule, GRANULE_LENGTH, PAGE_LENGTH};
 use forebay_under_store::UnderStoreError;
 use futures::{Stream, stream};
 
@@ -24,6 +24,7 @@ use crate::limits::{
 };
 use crate::metrics::{Metrics, ReadSource};
 use crate::past_cache::{PastCache, Run, Stretch, Visit};
+use crate::reading_order::ReadingOrder;
 use crate::retry::Backoff;
 use crate::version::Version;
 use crate::working_memory::{Room, WorkingMemory};
@@ -37,6 +38,7 @@ pub(crate) struct ReadPath {
     pub(crate) fetches: Arc<Fetches>,
     pub(crate) past_cache: Arc<PastCache>,
     pub(crate) fills: Arc<FillLog>,
+    pub(crate) order: ReadingOrder,
     pub(crate) counts: Arc<ReadCounts>,
     pub(crate) memory: WorkingMemory,
     pub(crate) metrics: Arc<Metrics>,
@@ -74,6 +76,8 @@ struct Reader {
     version: Arc<Version>,
     position: u64,
     end: u64,
+    /// Whether the mount wants this cached, as it was when the read began.
+    is_admitted: bool,
     /// Pages filled after this fill are misses.
     opened_at: u64,
     /// Up to here, missing pages were asked for.
@@ -102,11 +106,13 @@ impl ReadPath {
         opened_at: u64,
     ) -> impl Stream<Item = Result<Piece, ReadError>> + Send + 'static {
         let end = range.end.min(version.length());
+        let is_admitted = self.is_admitted(&version, range.start..end);
         let reader = Reader {
             path: self,
             version,
             position: range.start,
             end,
+            is_admitted,
             opened_at,
             asked_until: range.start,
             asked: BTreeMap::new(),
@@ -119,6 +125,15 @@ impl ReadPath {
         };
         stream::try_unfold(reader, async |mut reader| Ok(reader.next().await?.map(|piece| (piece, reader))))
     }
+
+    /// Whether what is missing of a range is to be stored.
+    fn is_admitted(&self, version: &Version, range: Range<u64>) -> bool {
+        let admission = version.mount.admission();
+        let block_length = version.descriptor.block_length.get();
+        version.judge(&admission).is_ok()
+            && (admission.rule != AdmissionRule::Random
+                || self.order.is_random(version.file(), block_length, &range))
+    }
 }
 
 impl Reader {
@@ -126,7 +141,8 @@ impl Reader {
         while self.position < self.end {
             self.room = None;
             let (piece, source, is_hit) = if let Some(piece) = self.next_past_cache().await? {
-                (piece, ReadSource::Uncached, false)
+                let source = if self.is_admitted { ReadSource::Uncached } else { ReadSource::NotAdmitted };
+                (piece, source, false)
             } else {
                 let page =
                     PageIndex::new(u32::try_from(self.position / PAGE_LENGTH).expect("below the file's end"));
@@ -136,6 +152,9 @@ impl Reader {
                         Some(piece) => (piece, ReadSource::Fetch, false),
                         None => continue,
                     }
+                } else if !self.is_admitted && self.is_missing(page) {
+                    self.go_past_cache(page);
+                    continue;
                 } else if let Some(piece) = self.cached_piece(page).await? {
                     let is_later = self.path.fills.is_later(self.version.file(), page, self.opened_at);
                     (piece, ReadSource::Cache, !is_later)
@@ -146,7 +165,11 @@ impl Reader {
                     // Neither here nor coming: it was evicted, or found corrupt, since it was asked for.
                     self.count_attempt(page)?;
                     self.is_in_memory = None;
-                    self.ask_again(page);
+                    if self.is_admitted {
+                        self.ask_again(page);
+                    } else {
+                        self.go_past_cache(page);
+                    }
                     continue;
                 }
             };
@@ -177,6 +200,9 @@ impl Reader {
     /// Asks for the missing pages of the next groups, each group once: asking page by page as the reader moves would
     /// make many small requests.
     fn ask_ahead(&mut self) {
+        if !self.is_admitted {
+            return;
+        }
         let group_of = |position: u64| position / GROUP_LENGTH * GROUP_LENGTH;
         let window_end = (group_of(self.position) + GROUP_LENGTH * FETCHES_PER_READ_MAX).min(self.end);
         while self.asked_until < window_end {
@@ -245,7 +271,9 @@ impl Reader {
             Loss::NoRoom => self.go_past_cache(page),
             Loss::Failed(error) if is_worth_another_try(&error) && self.count_attempt(page).is_ok() => {
                 tokio::time::sleep(self.backoff.pause()).await;
-                self.ask_again(page);
+                if self.is_admitted {
+                    self.ask_again(page);
+                }
             }
             Loss::Failed(error) => return Err(error),
         }
@@ -292,6 +320,10 @@ impl Reader {
             let room = self.path.memory.room(length, length).await;
             way.stretch = Some((stretch, Arc::new(room)));
         }
+    }
+
+    fn is_missing(&self, page: PageIndex) -> bool {
+        !self.path.cache.missing(&self.version, PageRange { first: page, count: 1 }).is_empty()
     }
 
     /// Fetches from here to the next page that is in the cache without storing; at most [`UNCACHED_RUN_LENGTH_MAX`].

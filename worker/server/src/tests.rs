@@ -1,5 +1,6 @@
 //! The whole worker against a real under-store, a real block store and a small master that tests tell what to say.
 
+mod admitting;
 mod fixture;
 mod holding;
 mod lending;

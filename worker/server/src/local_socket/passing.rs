@@ -108,7 +108,7 @@ async fn hold(
     let version = core.admit_and_adopt(version, capability).await?;
     let cache = &core.path.cache;
     let mut presence = cache.store().presence(&version.source());
-    if version.length() == 0 && presence.is_none() {
+    if version.length() == 0 && presence.is_none() && version.judge(&version.mount.admission()).is_ok() {
         cache.store_empty(&version).await?;
         presence = cache.store().presence(&version.source());
     }

@@ -36,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::mounts::ConnectedMount;
 use crate::past_cache::PastCache;
 use crate::read_path::ReadPath;
+use crate::reading_order::ReadingOrder;
 use crate::version::Version;
 use crate::working_memory::WorkingMemory;
 
@@ -201,8 +202,9 @@ impl Room {
             stage,
         );
         let counts = Arc::<ReadCounts>::default();
+        let order = ReadingOrder::default();
         let past_cache = PastCache::new(Arc::clone(&fetches), memory.clone());
-        let path = Arc::new(ReadPath { cache, fetches, past_cache, fills, counts, memory, metrics });
+        let path = Arc::new(ReadPath { cache, fetches, past_cache, fills, order, counts, memory, metrics });
         let under_store = Arc::new(Trickster {
             uri: "s3://bucket/trick".parse().expect("a URI"),
             statistics: Arc::default(),
