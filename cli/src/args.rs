@@ -303,6 +303,17 @@ pub(crate) struct MountArguments {
     /// all else is refused; read-only: nothing is written to it [default: normal]
     #[arg(long, value_name = "normal|no-access|read-only")]
     pub(crate) mode: Option<String>,
+    /// What of it is cached. none: nothing; small:SIZE: files up to a size such as 64KiB; random: what is read at random, and not what
+    /// is read in order. All else is read past the cache [default: all]
+    #[arg(long, value_name = "all|none|small:SIZE|random")]
+    pub(crate) cache: Option<String>,
+    /// Cache only files that match this pattern of the path below the mount, such as train/**; may be given again [default:
+    /// all files]
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) cache_include: Vec<OsString>,
+    /// Cache no file that matches this pattern, such as **/*.tmp; may be given again [default: none]
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) cache_exclude: Vec<OsString>,
 }
 
 /// `forebay unmount`.

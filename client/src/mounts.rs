@@ -7,7 +7,7 @@ use forebay_proto::v1::cluster_client::ClusterClient;
 use forebay_proto::v1::mounts_client::MountsClient;
 use forebay_proto::{Coherence, Freshness, MountMode, OnOutage, OptionSource, Stamp, WireDefect, v1};
 use forebay_types::limits::RPC_LENGTH_MAX;
-use forebay_types::{ByteCount, ErrorKind, MountId, NamespacePath, Timestamp};
+use forebay_types::{Admission, ByteCount, ErrorKind, MountId, NamespacePath, Timestamp};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
@@ -33,6 +33,8 @@ pub struct MountRequest {
     pub on_outage: Option<OnOutage>,
     /// What may be asked of the under-store; `None`: whatever is needed.
     pub mode: Option<MountMode>,
+    /// What of it is cached; `None`: all.
+    pub admission: Option<Admission>,
     /// `None`: the default of 64 MiB.
     pub block_length: Option<ByteCount>,
     /// Credentials, region, endpoint and the like.
@@ -48,9 +50,10 @@ pub struct Mounted {
     pub mount: MountId,
     /// It was there before.
     pub already: bool,
-    /// It was, and has the freshness, coherence, mode and so on now that were asked for.
+    /// It was, and has the freshness, coherence, mode, admission and so on now that were asked for.
     pub changed: bool,
-    /// Live workers that have not said that they know a new mode: they may still ask the under-store.
+    /// Live workers that have not said that they know a new mode or admission: they may still ask the under-store, or cache
+    /// as before.
     pub workers_behind: u32,
 }
 
@@ -73,6 +76,8 @@ pub struct MountEntry {
     pub on_outage: OnOutage,
     /// What may be asked of the under-store.
     pub mode: MountMode,
+    /// What of it is cached.
+    pub admission: Admission,
     /// `READY`; `UNREACHABLE` after the under-store last failed to answer; `MAINTENANCE` while nobody may ask it.
     pub state: String,
     /// Of one that is unreachable: when the master first found it so.
@@ -116,6 +121,7 @@ impl TryFrom<v1::MountEntry> for MountEntry {
             // What a master of before does not say is as it was then.
             on_outage: on_outage.unwrap_or(OnOutage::Serve),
             mode: mode.unwrap_or(MountMode::Normal),
+            admission: entry.admission.map(TryInto::try_into).transpose()?.unwrap_or_default(),
             state: entry.state,
             unreachable_since: entry.unreachable_since_nanos.map(Timestamp::from_nanos),
             reason: entry.reason,
@@ -127,13 +133,13 @@ impl TryFrom<v1::MountEntry> for MountEntry {
 impl Client {
     /// Mounts an under-store, after the master had a look at it, which may take as long as the under-store does; one that
     /// is to be in maintenance is not looked at. The same path and URI again is no error: the mount takes the freshness,
-    /// coherence, `on_outage` and mode that are given, and keeps its other options. A check gives mount 0. A call that was dropped may still be carried out.
+    /// coherence, `on_outage`, mode and admission that are given, and keeps its other options. A check gives mount 0. A call that was dropped may still be carried out.
     ///
     /// # Errors
     /// The master's refusal with its reason; [`ClientError::OutcomeUnknown`] when nobody can tell any more.
     pub async fn mount(&self, request: MountRequest) -> Result<Mounted, ClientError> {
         let MountRequest { path, uri, writable, freshness, coherence, on_outage, mode, .. } = request;
-        let MountRequest { block_length, options, check_only, .. } = request;
+        let MountRequest { block_length, options, check_only, admission, .. } = request;
         let message = v1::MountRequest {
             header: None,
             path: path.to_bytes().into(),
@@ -146,6 +152,7 @@ impl Client {
             check_only,
             on_outage: on_outage.map_or(v1::OnOutage::Unspecified, Into::into).into(),
             mode: mode.map_or(v1::MountMode::Unspecified, Into::into).into(),
+            admission: admission.as_ref().map(Into::into),
         };
         let stamped = |stamp| v1::MountRequest { header: Some(self.header(Some(stamp))), ..message.clone() };
         let answer = self

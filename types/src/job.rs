@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::admission::NotAdmitted;
 use crate::path::NamespacePath;
 use crate::unit::ByteCount;
 
@@ -77,7 +78,23 @@ impl JobState {
     }
 }
 
+/// How the reason of a file begins that was left out.
+const SKIPPED: &str = "skipped: ";
+
 impl JobFailure {
+    /// A file that was left out since its mount does not want it cached: it is kept among the failures, whose format has no
+    /// place for more, and told from them by how its reason begins.
+    #[must_use]
+    pub fn skipped(path: NamespacePath, reason: &NotAdmitted) -> Self {
+        Self::new(path, format!("{SKIPPED}{reason}"))
+    }
+
+    /// Why the file was left out; `None` of one that failed.
+    #[must_use]
+    pub fn skip_reason(&self) -> Option<&str> {
+        self.reason.strip_prefix(SKIPPED)
+    }
+
     /// A failure whose reason is cut to what may be kept.
     #[must_use]
     pub fn new(path: NamespacePath, reason: impl Into<String>) -> Self {
@@ -113,6 +130,13 @@ impl fmt::Display for JobState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_was_left_out_is_told_from_one_that_failed() {
+        let skipped = JobFailure::skipped(NamespacePath::root(), &NotAdmitted::None);
+        assert_eq!(skipped.skip_reason(), Some("the mount caches nothing (--cache none)"));
+        assert_eq!(JobFailure::new(NamespacePath::root(), "it is gone").skip_reason(), None);
+    }
 
     #[test]
     fn a_long_reason_is_cut_between_characters() {

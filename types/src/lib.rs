@@ -3,6 +3,7 @@
 //! Every other crate speaks in these types, so a mistake such as a page offset where a byte offset was meant does
 //! not compile. Nothing here knows tokio, tonic or rocksdb.
 
+mod admission;
 mod capability;
 mod cluster_map;
 mod duration;
@@ -13,6 +14,7 @@ mod job;
 mod name;
 mod page_record;
 mod path;
+mod pattern;
 mod position;
 mod principal;
 mod unit;
@@ -22,6 +24,7 @@ mod version;
 pub mod crc32c;
 pub mod limits;
 
+pub use admission::{Admission, AdmissionError, AdmissionRule, NotAdmitted};
 pub use capability::{BlockCapability, CapabilityError, CapabilityKey};
 pub use cluster_map::{ClusterMap, WorkerEntry, WorkerState};
 pub use duration::{
@@ -37,6 +40,7 @@ pub use job::{JobFailure, JobProgress, JobState, short_reason};
 pub use name::{EntryName, NameError};
 pub use page_record::{GRANULES_PER_PAGE, PageRecord, RECORD_LENGTH, RecordSeed};
 pub use path::{NamespacePath, PathError};
+pub use pattern::{Pattern, PatternError};
 pub use position::ListingPosition;
 pub use principal::{Principal, Rights};
 pub use unit::{

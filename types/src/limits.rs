@@ -18,6 +18,10 @@ pub const PRINCIPAL_LENGTH_MAX: usize = 256;
 pub const RPC_LENGTH_MAX: usize = 4 << 20;
 /// Most mounts of one namespace.
 pub const MOUNTS_MAX: usize = 1024;
+/// Longest pattern that says what of a mount is cached, in bytes.
+pub const PATTERN_LENGTH_MAX: usize = 256;
+/// Most such patterns of one mount.
+pub const PATTERNS_MAX: usize = 16;
 /// Most workers of one cluster.
 pub const WORKERS_MAX: usize = 1000;
 /// Longest file, in bytes: 48 TiB, what S3 lets an object grow to with 10,000 parts.

@@ -151,14 +151,22 @@ pub(super) fn print(global: &GlobalArguments, job: &Job) -> Result<(), Failure> 
 
 /// A job as people see it, a line each: how far it is, and the first of what failed.
 fn text(job: &Job) -> Vec<String> {
-    let shown = job.failures.iter().take(FAILURES_SHOWN_MAX);
+    let (skipped, failed): (Vec<_>, Vec<_>) =
+        job.failures.iter().partition(|failure| failure.skip_reason().is_some());
     let mut lines = vec![summary(job)];
-    lines.extend(shown.map(|failure| format!("failed: {}: {}", failure.path, failure.reason)));
+    let of = |failure: &JobFailure| match failure.skip_reason() {
+        Some(reason) => format!("skipped: {}: {reason}", failure.path),
+        None => format!("failed: {}: {}", failure.path, failure.reason),
+    };
+    lines.extend(failed.iter().chain(&skipped).take(FAILURES_SHOWN_MAX).map(|failure| of(failure)));
     let told = job.failures.len().min(FAILURES_SHOWN_MAX) as u64;
-    let untold = job.progress.files_failed.max(job.failures.len() as u64) - told;
+    let untold = (job.progress.files_failed.max(failed.len() as u64) + skipped.len() as u64) - told;
     let number = job.id.get();
     if untold > 0 && told > 0 {
         lines.push(format!("... and {untold} more (see `forebay job status {number} --output json`)"));
+    }
+    if let (JobState::Succeeded, Some(reason)) = (job.state, &job.reason) {
+        lines.push(format!("note: {reason}"));
     }
     lines
 }
@@ -220,8 +228,12 @@ fn failure(job: &Job) -> Failure {
 /// A job as scripts get it.
 pub(super) fn document(job: &Job) -> Value {
     let progress = &job.progress;
-    let failure =
-        |failure: &JobFailure| named("path", &failure.path.to_bytes(), json!({"reason": failure.reason}));
+    let (skipped, failed): (Vec<_>, Vec<_>) =
+        job.failures.iter().partition(|failure| failure.skip_reason().is_some());
+    let failure = |failure: &&JobFailure| {
+        let reason = failure.skip_reason().unwrap_or(&failure.reason);
+        named("path", &failure.path.to_bytes(), json!({"reason": reason}))
+    };
     let submitted = job.submitted_at;
     let mut document = json!({
         "id": job.id.get(),
@@ -238,7 +250,8 @@ pub(super) fn document(job: &Job) -> Value {
         "seconds": job.duration.as_secs_f64(),
         "submitted_at": jiff::Timestamp::new(submitted.seconds(), i32::try_from(submitted.subsecond_nanos()).unwrap_or(0))
             .map(|time| time.to_string()).ok(),
-        "failures": job.failures.iter().map(failure).collect::<Vec<_>>(),
+        "failures": failed.iter().map(failure).collect::<Vec<_>>(),
+        "skipped": skipped.iter().map(failure).collect::<Vec<_>>(),
         "reason": job.reason,
         "metadata_only": job.directories_done.is_some(),
     });

@@ -1,11 +1,13 @@
 //! `forebay mount`, `unmount` and `mounts`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 
 use forebay_client::{
     Client, Coherence, Freshness, MountEntry, MountMode, MountRequest, Mounted, OnOutage, OptionSource,
 };
-use forebay_types::{ErrorKind, UnderStoreUri, parse_duration};
+use forebay_types::{Admission, AdmissionRule, ErrorKind, Pattern, UnderStoreUri, parse_duration};
 use forebay_under_store::{is_secret, resolve_options};
 use serde_json::{Value, json};
 
@@ -20,6 +22,7 @@ pub(crate) async fn mount(global: &GlobalArguments, arguments: MountArguments) -
     let coherence = arguments.coherence.as_deref().map(coherence).transpose()?;
     let (on_outage, given) = on_outage(arguments.on_outage.as_deref(), &arguments.options)?;
     let mode = arguments.mode.as_deref().map(mode).transpose()?;
+    let admission = admission(arguments.cache.as_deref(), arguments.cache_include, arguments.cache_exclude)?;
     let at = path(&arguments.path)?;
     let uri: UnderStoreUri = arguments.uri.parse().map_err(|error| Failure::usage(format!("{error}")))?;
     let session = Session::begin(global).await?;
@@ -32,6 +35,7 @@ pub(crate) async fn mount(global: &GlobalArguments, arguments: MountArguments) -
         coherence,
         on_outage,
         mode,
+        admission,
         block_length: None,
         check_only: arguments.check,
     };
@@ -44,7 +48,8 @@ pub(crate) async fn mount(global: &GlobalArguments, arguments: MountArguments) -
     };
     if workers_behind > 0 {
         output::complain(&format!(
-            "note: {workers_behind} workers have not said yet that they know the mode; until they do, they may ask {}",
+            "note: {workers_behind} workers have not said yet that they know of the change; until they do, they may ask {} \
+             and cache of it as before",
             arguments.uri
         ));
     }
@@ -91,10 +96,18 @@ pub(crate) async fn mounts(global: &GlobalArguments) -> Result<(), Failure> {
                 let reason = if mount.reason.is_empty() { "" } else { ": " };
                 let state = format!("{}{since}{reason}{}", mount.state, mount.reason);
                 let (path, uri) = (mount.path.to_string(), mount.uri.clone());
-                vec![path, uri, access.to_owned(), freshness, on_outage, state]
+                vec![
+                    path,
+                    uri,
+                    access.to_owned(),
+                    freshness,
+                    on_outage,
+                    show_admission(&mount.admission),
+                    state,
+                ]
             };
             let rows: Vec<_> = mounts.iter().map(row).collect();
-            output::print_table(&["PATH", "URI", "ACCESS", "FRESHNESS", "ON OUTAGE", "STATE"], &rows)
+            output::print_table(&["PATH", "URI", "ACCESS", "FRESHNESS", "ON OUTAGE", "CACHE", "STATE"], &rows)
         }
     }
 }
@@ -114,11 +127,32 @@ fn document(mount: &MountEntry) -> Value {
 pub(super) fn add_state(document: &mut Value, mount: &MountEntry) {
     document["on_outage"] = on_outage_name(mount.on_outage).into();
     document["mode"] = mode_name(mount.mode).into();
+    add_admission(document, &mount.admission);
     document["state"] = mount.state.as_str().into();
     if let Some(since) = mount.unreachable_since {
         document["unreachable_since"] = output::time(since).into();
         document["reason"] = mount.reason.as_str().into();
     }
+}
+
+/// What of a mount is cached. Patterns that are no UTF-8 are there a second time, in hexadecimal digits.
+fn add_admission(document: &mut Value, admission: &Admission) {
+    document["cache"] = admission.rule.to_string().into();
+    for (key, patterns) in [("cache_include", &admission.include), ("cache_exclude", &admission.exclude)] {
+        document[key] = patterns.iter().map(ToString::to_string).collect::<Vec<_>>().into();
+        if patterns.iter().any(|pattern| std::str::from_utf8(pattern.as_bytes()).is_err()) {
+            let hex: Vec<_> = patterns.iter().map(|pattern| output::hex(pattern.as_bytes())).collect();
+            document[format!("{key}_hex")] = hex.into();
+        }
+    }
+}
+
+/// The rule, with a `+` for each pattern that includes and a `-` for each that excludes.
+fn show_admission(admission: &Admission) -> String {
+    let signed = |sign: char| move |pattern: &Pattern| format!(" {sign}{pattern}");
+    let include = admission.include.iter().map(signed('+'));
+    let patterns: String = include.chain(admission.exclude.iter().map(signed('-'))).collect();
+    format!("{}{patterns}", admission.rule)
 }
 
 const fn on_outage_name(on_outage: OnOutage) -> &'static str {
@@ -175,6 +209,24 @@ fn mode(text: &str) -> Result<MountMode, Failure> {
         "read-only" => Ok(MountMode::ReadOnly),
         _ => Err(Failure::usage(format!("--mode {text}: it is normal, no-access or read-only"))),
     }
+}
+
+/// What the flags say of what is cached; `None` where none of them is given. They say it as a whole.
+fn admission(
+    rule: Option<&str>,
+    include: Vec<OsString>,
+    exclude: Vec<OsString>,
+) -> Result<Option<Admission>, Failure> {
+    if rule.is_none() && include.is_empty() && exclude.is_empty() {
+        return Ok(None);
+    }
+    let rule: AdmissionRule = rule
+        .map_or(Ok(AdmissionRule::All), str::parse)
+        .map_err(|error| Failure::usage(format!("--cache: {error}")))?;
+    let bytes = |patterns: Vec<OsString>| patterns.into_iter().map(OsStringExt::into_vec);
+    Admission::new(rule, bytes(include), bytes(exclude))
+        .map(Some)
+        .map_err(|error| Failure::usage(format!("--cache-include, --cache-exclude: {error}")))
 }
 
 /// What the flag and the option of that name say, and the other options, which are the under-store's.
@@ -255,6 +307,41 @@ mod tests {
             assert!(refused.to_string().contains(told), "{refused}");
             assert_eq!(refused.exit_code(), crate::failure::USAGE);
         }
+    }
+
+    #[test]
+    fn what_is_cached_is_said_as_a_whole_or_not_at_all() {
+        let said = |rule: Option<&str>, include: &[&str], exclude: &[&str]| {
+            let words = |texts: &[&str]| texts.iter().map(Into::into).collect();
+            admission(rule, words(include), words(exclude))
+        };
+        assert_eq!(said(None, &[], &[]).expect("legal"), None);
+        assert_eq!(said(Some("all"), &[], &[]).expect("legal"), Some(Admission::default()));
+        let some = said(None, &["train/**"], &["**/*.tmp"]).expect("legal").expect("said");
+        assert_eq!(
+            (some.rule, show_admission(&some).as_str()),
+            (AdmissionRule::All, "all +train/** -**/*.tmp")
+        );
+        for (rule, include, told) in [
+            (Some("most"), &[][..], "--cache: `most` is no rule"),
+            (Some("small:"), &[], "small:64KiB"),
+            (None, &["/train/**"], "`/train/**` begins with a slash"),
+            (Some("none"), &["train/"], "`train/**`"),
+        ] {
+            let refused = said(rule, include, &[]).expect_err(told);
+            assert!(refused.to_string().contains(told), "{refused}");
+            assert_eq!(refused.exit_code(), crate::failure::USAGE);
+        }
+    }
+
+    #[test]
+    fn patterns_of_any_bytes_are_shown_to_scripts_as_they_are() {
+        let mut document = json!({});
+        let odd = Admission::new(AdmissionRule::None, [b"a\xff".to_vec()], []).expect("legal");
+        add_admission(&mut document, &odd);
+        assert_eq!(document["cache"], "none");
+        assert_eq!(document["cache_include_hex"], json!(["61ff"]));
+        assert_eq!(document["cache_exclude"], json!([]));
     }
 
     #[test]

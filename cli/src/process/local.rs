@@ -148,6 +148,7 @@ fn request(settings: &Settings, path: &NamespacePath, uri: &UnderStoreUri) -> Re
         coherence: None,
         on_outage: None,
         mode: None,
+        admission: None,
         block_length: None,
         options: mount::options(uri, &[], &settings.environment)?,
         check_only: false,

@@ -24,6 +24,7 @@ fn mount_request() -> MountRequest {
         coherence: None,
         on_outage: None,
         mode: None,
+        admission: None,
         block_length: None,
         options: BTreeMap::new(),
         check_only: false,

@@ -188,7 +188,7 @@ async fn load(
 async fn resolve(world: &Rc<World>, master: &Rc<Master>, path: &NamespacePath) -> Result<Found, ErrorKind> {
     let mount = world.mounts.iter().find(|mount| path.names().first() == mount.path.names().first());
     let mount = mount.ok_or(ErrorKind::NotFound)?;
-    let mut at = Found { inode: mount.root, kind: EntryKind::Directory, version: None };
+    let mut at = Found { inode: mount.root, kind: EntryKind::Directory, version: None, refused: None };
     for name in &path.names()[1..] {
         let answer = master.lookup(world, at.inode, &name.to_string()).await?;
         at = found(&answer.of.ok_or(ErrorKind::NotFound)?);
@@ -204,7 +204,7 @@ async fn list(world: &Rc<World>, master: &Rc<Master>, directory: InodeId) -> Res
 
 fn found(entry: &Entry) -> Found {
     let kind = if entry.seen == Seen::Directory { EntryKind::Directory } else { EntryKind::File };
-    Found { inode: entry.inode, kind, version: entry.version.clone() }
+    Found { inode: entry.inode, kind, version: entry.version.clone(), refused: None }
 }
 
 fn fault(kind: ErrorKind) -> Fault {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use forebay_types::{
     ClusterMap, EntryKind, EntryName, ErrorKind, InodeId, JobFailure, JobProgress, JobState, ListingPosition,
-    NamespacePath, VersionDescriptor, WorkerId,
+    NamespacePath, NotAdmitted, VersionDescriptor, WorkerId,
 };
 
 /// Names a question, so that its answer finds back. Never used twice by one engine.
@@ -34,6 +34,8 @@ pub struct Found {
     pub kind: EntryKind,
     /// Of a file: its current version.
     pub version: Option<VersionDescriptor>,
+    /// Of a file that its mount does not want cached: why.
+    pub refused: Option<NotAdmitted>,
 }
 
 /// An entry of a directory.

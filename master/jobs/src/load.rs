@@ -47,6 +47,8 @@ pub struct LoadJob {
     seen: Visited,
     /// Files that were given up.
     given_up: Visited,
+    /// Files that their mounts do not want cached. They are no part of what is to be loaded.
+    skipped: Visited,
     pass: u32,
     /// Bytes that this pass did not find in their place.
     pass_missing: u64,
@@ -86,6 +88,7 @@ impl LoadJob {
             walk: Some(Walk::new()),
             seen: Visited::default(),
             given_up: Visited::default(),
+            skipped: Visited::default(),
             pass: 1,
             pass_missing: 0,
             files: BTreeMap::new(),
@@ -180,7 +183,7 @@ impl LoadJob {
                     }
                 }
                 // The other walk meets it too, and tells.
-                Step::Failed { .. } => {}
+                Step::Failed { .. } | Step::Refused { .. } => {}
                 Step::Wait => return,
                 Step::End => self.counting = None,
             }
@@ -211,6 +214,11 @@ impl LoadJob {
                 Step::File { path, inode, version } => {
                     if self.seen.insert(inode) {
                         self.add_file(path, inode, version, actions);
+                    }
+                }
+                Step::Refused { path, inode, reason } => {
+                    if self.skipped.insert(inode) {
+                        self.report.skipped(path, &reason);
                     }
                 }
                 Step::Failed { path, fault } => self.report.path_failed(path, &fault),
@@ -426,7 +434,7 @@ impl LoadJob {
             return Some((JobState::Failed, reason));
         }
         if self.pass_missing == 0 {
-            return Some((JobState::Succeeded, None));
+            return Some((JobState::Succeeded, self.report.skipped_reason()));
         }
         if self.pass < PASSES_MAX {
             self.begin_pass();

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use forebay_types::limits::JOB_FAILURES_KEPT_MAX;
-use forebay_types::{ByteCount, JobFailure, JobProgress, JobState, NamespacePath};
+use forebay_types::{ByteCount, JobFailure, JobProgress, JobState, NamespacePath, NotAdmitted};
 
 use crate::event::{Action, Fault};
 use crate::limits::{PERSIST_FAILURES, PERSIST_FILES, PERSIST_INTERVAL};
@@ -30,6 +30,8 @@ pub(crate) struct Report {
     failures_sent: usize,
     /// Failures that are kept, written down or not.
     failures_kept: usize,
+    /// Files that were left out since their mounts do not want them cached.
+    skipped: u64,
     /// What was last sent, and when.
     sent: Option<(Duration, JobProgress, u64)>,
     is_sending: bool,
@@ -117,6 +119,24 @@ impl Report {
             self.failures_kept += 1;
             self.failures.push(JobFailure::new(path, fault.reason.clone()));
         }
+    }
+
+    /// A file is left out. Some of these are kept beside the failures, for which there must be room.
+    pub(crate) fn skipped(&mut self, path: NamespacePath, reason: &NotAdmitted) {
+        self.skipped += 1;
+        if self.failures_kept < JOB_FAILURES_KEPT_MAX / 2 {
+            self.failures_kept += 1;
+            self.failures.push(JobFailure::skipped(path, reason));
+        }
+    }
+
+    /// What is said at the end of files that were left out.
+    pub(crate) fn skipped_reason(&self) -> Option<String> {
+        let skipped = self.skipped;
+        (skipped > 0).then(|| {
+            format!("{skipped} files were skipped, since their mounts do not cache them; `forebay mounts` shows what \
+                     is cached")
+        })
     }
 
     /// A path or directory cannot be gone through.

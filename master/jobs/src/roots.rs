@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use forebay_types::{EntryKind, ErrorKind, InodeId, NamespacePath, VersionDescriptor};
+use forebay_types::{EntryKind, ErrorKind, InodeId, NamespacePath, NotAdmitted, VersionDescriptor};
 
 use crate::asking::{Asking, Ids};
 use crate::event::{Action, Fault, Found, RequestId};
@@ -27,7 +27,7 @@ pub(crate) enum Root {
     /// A directory.
     Directory { path: NamespacePath, inode: InodeId },
     /// A file.
-    File { path: NamespacePath, inode: InodeId, version: VersionDescriptor },
+    File { path: NamespacePath, inode: InodeId, version: VersionDescriptor, refused: Option<NotAdmitted> },
     /// Something that cannot be gone through.
     Failed { path: NamespacePath, fault: Fault },
     /// An answer must come first, or time must pass.
@@ -67,7 +67,9 @@ impl Roots {
         match found {
             Err(fault) => Root::Failed { path, fault },
             Ok(Found { kind: EntryKind::Directory, inode, .. }) => Root::Directory { path, inode },
-            Ok(Found { inode, version: Some(version), .. }) => Root::File { path, inode, version },
+            Ok(Found { inode, version: Some(version), refused, .. }) => {
+                Root::File { path, inode, version, refused }
+            }
             Ok(_) => {
                 let reason = "is a symbolic link; name what it points to";
                 Root::Failed { path, fault: Fault::new(ErrorKind::InvalidArgument, reason) }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use forebay_types::{EntryKind, InodeId, ListingPosition, NamespacePath, VersionDescriptor};
+use forebay_types::{EntryKind, InodeId, ListingPosition, NamespacePath, NotAdmitted, VersionDescriptor};
 
 use crate::asking::{Asking, Ids};
 use crate::event::{Action, Fault, Found, NamedFound, Page, RequestId};
@@ -27,6 +27,8 @@ pub(crate) struct Walk {
 pub(crate) enum Step {
     /// A file.
     File { path: NamespacePath, inode: InodeId, version: VersionDescriptor },
+    /// A file that its mount does not want cached.
+    Refused { path: NamespacePath, inode: InodeId, reason: NotAdmitted },
     /// Something that cannot be gone through.
     Failed { path: NamespacePath, fault: Fault },
     /// An answer must come first, or time must pass.
@@ -48,6 +50,20 @@ struct OpenDirectory {
     fault: Option<Fault>,
 }
 
+impl Step {
+    fn of_file(
+        path: NamespacePath,
+        inode: InodeId,
+        version: VersionDescriptor,
+        refused: Option<NotAdmitted>,
+    ) -> Self {
+        match refused {
+            None => Self::File { path, inode, version },
+            Some(reason) => Self::Refused { path, inode, reason },
+        }
+    }
+}
+
 impl Walk {
     pub(crate) fn new() -> Self {
         Self { roots: Roots::new(), open: Vec::new() }
@@ -64,7 +80,9 @@ impl Walk {
             }
             match self.roots.next() {
                 Root::Directory { path, inode } => self.open.push(OpenDirectory::new(path, inode)),
-                Root::File { path, inode, version } => return Step::File { path, inode, version },
+                Root::File { path, inode, version, refused } => {
+                    return Step::of_file(path, inode, version, refused);
+                }
                 Root::Failed { path, fault } => return Step::Failed { path, fault },
                 Root::Wait => return Step::Wait,
                 Root::End => return Step::End,
@@ -82,8 +100,8 @@ impl Walk {
                     Found { kind: EntryKind::Directory, inode, .. } => {
                         self.open.push(OpenDirectory::new(path, inode));
                     }
-                    Found { inode, version: Some(version), .. } => {
-                        return Some(Step::File { path, inode, version });
+                    Found { inode, version: Some(version), refused, .. } => {
+                        return Some(Step::of_file(path, inode, version, refused));
                     }
                     Found { .. } => {}
                 }

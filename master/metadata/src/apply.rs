@@ -112,6 +112,8 @@ fn run(command: &Command, state: &mut Transition<'_, '_>) -> Result<Result<Succe
         Command::AdvanceJob(command) => command.apply(state),
         Command::EndJob(command) => command.apply(state),
         Command::ChangeMountBefore(command) => ChangeMount::from(command.clone()).apply(state),
+        Command::MountWithoutAdmission(command) => Mount::from(command.clone()).apply(state),
+        Command::ChangeMountWithoutAdmission(command) => ChangeMount::from(command.clone()).apply(state),
         Command::Mount(command) => command.apply(state),
         Command::ChangeMount(command) => command.apply(state),
         Command::BeginMetadataLoad(command) => command.apply(state),

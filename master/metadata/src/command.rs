@@ -42,14 +42,16 @@ pub use supersede_version::SupersedeVersion;
 pub use trim_outbox::TrimOutbox;
 pub use unmount::Unmount;
 
-pub use crate::mount_before::{ChangeMountBefore, MountBefore};
+pub use crate::mount_before::{
+    ChangeMountBefore, ChangeMountWithoutAdmission, MountBefore, MountWithoutAdmission,
+};
 
 /// One intention. **The order is a format.**
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Number 0.
     Format(Format),
-    /// Number 1, as earlier versions proposed it: see number 14.
+    /// Number 1, as earlier versions proposed it: see number 21.
     MountBefore(MountBefore),
     /// Number 2.
     Unmount(Unmount),
@@ -73,12 +75,12 @@ pub enum Command {
     AdvanceJob(AdvanceJob),
     /// Number 12.
     EndJob(EndJob),
-    /// Number 13, as earlier versions proposed it: see number 15.
+    /// Number 13, as earlier versions proposed it: see number 22.
     ChangeMountBefore(ChangeMountBefore),
-    /// Number 14.
-    Mount(Mount),
-    /// Number 15.
-    ChangeMount(ChangeMount),
+    /// Number 14, as earlier versions proposed it: see number 21.
+    MountWithoutAdmission(MountWithoutAdmission),
+    /// Number 15, as earlier versions proposed it: see number 22.
+    ChangeMountWithoutAdmission(ChangeMountWithoutAdmission),
     /// Number 16.
     BeginMetadataLoad(BeginMetadataLoad),
     /// Number 17.
@@ -89,6 +91,10 @@ pub enum Command {
     DescribeMount(DescribeMount),
     /// Number 20.
     TrimOutbox(TrimOutbox),
+    /// Number 21.
+    Mount(Mount),
+    /// Number 22.
+    ChangeMount(ChangeMount),
 }
 
 impl Command {
@@ -97,7 +103,7 @@ impl Command {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Format(_) => "format",
-            Self::MountBefore(_) | Self::Mount(_) => "mount",
+            Self::MountBefore(_) | Self::MountWithoutAdmission(_) | Self::Mount(_) => "mount",
             Self::Unmount(_) => "unmount",
             Self::ApplyListing(_) => "apply_listing",
             Self::SupersedeVersion(_) => "supersede_version",
@@ -109,7 +115,9 @@ impl Command {
             Self::ExtendLoad(_) => "extend_load",
             Self::AdvanceJob(_) => "advance_job",
             Self::EndJob(_) => "end_job",
-            Self::ChangeMountBefore(_) | Self::ChangeMount(_) => "change_mount",
+            Self::ChangeMountBefore(_) | Self::ChangeMountWithoutAdmission(_) | Self::ChangeMount(_) => {
+                "change_mount"
+            }
             Self::BeginMetadataLoad(_) => "begin_metadata_load",
             Self::AdvanceMetadataLoad(_) => "advance_metadata_load",
             Self::EndMetadataLoad(_) => "end_metadata_load",

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use forebay_types::{BLOCK_LENGTH_DEFAULT, ByteCount};
+use forebay_types::{Admission, BLOCK_LENGTH_DEFAULT, ByteCount};
 use serde::{Deserialize, Serialize};
 
 /// How a mount behaves.
@@ -26,6 +26,8 @@ pub struct MountOptions {
     pub on_outage: OnOutage,
     /// What may be asked of the under-store.
     pub mode: MountMode,
+    /// What of it is cached.
+    pub admission: Admission,
 }
 
 /// How old an answer about a mount's content may be.
@@ -95,7 +97,8 @@ impl MountOptions {
 }
 
 impl Default for MountOptions {
-    /// Read-only, 60 s, relaxed, blocks of 64 MiB, no options; served in an outage, and asked for whatever is needed.
+    /// Read-only, 60 s, relaxed, blocks of 64 MiB, no options; served in an outage, asked for whatever is needed, and all
+    /// of it cached.
     fn default() -> Self {
         Self {
             read_only: true,
@@ -105,6 +108,7 @@ impl Default for MountOptions {
             options: BTreeMap::new(),
             on_outage: OnOutage::Serve,
             mode: MountMode::Normal,
+            admission: Admission::default(),
         }
     }
 }

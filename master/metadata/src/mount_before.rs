@@ -1,5 +1,7 @@
 //! What mounts were like before they had an `on_outage` and a mode: in the log as commands of their own, in the state as
-//! rows of format 1. Read for ever, written never again.
+//! rows of format 1. Read for ever, written never again. What they were like after that is in `without_admission`.
+
+mod without_admission;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::command::{ChangeMount, Mount};
 use crate::mount::{Coherence, Freshness, MountOptions, OptionValue};
 use crate::state::MountRecord;
+
+pub(crate) use without_admission::RecordWithoutAdmission;
+pub use without_admission::{ChangeMountWithoutAdmission, MountWithoutAdmission};
 
 /// How a mount behaved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 //!
 //! What must last is in replicated state; what is here is begun anew by whichever master leads next.
 
+mod admissions;
 mod driver;
 mod load;
 mod paths;

@@ -26,7 +26,7 @@ pub(crate) const OUTBOX_PAGE_ROWS: usize = 100;
 pub(crate) const OUTBOX_START_WAIT: Duration = EMPTY_WORKER_DROPPED_AFTER;
 /// Most bytes of the mounts in one answer to a heartbeat, unless a single one is longer; the worker asks on for the rest.
 pub(crate) const MOUNTS_PAGE_BYTES_MAX: usize = 2 << 20;
-/// Most bytes of the paths and URIs of all mounts together, so that the list of all fits one message.
+/// Most bytes of the paths, URIs and patterns of all mounts together, so that the list of all fits one message.
 pub(crate) const MOUNTS_TEXT_MAX: usize = 3 << 19;
 /// Most bytes that are kept of why an under-store is away, for the same reason.
 pub(crate) const OUTAGE_REASON_LENGTH_MAX: usize = 256;
@@ -91,9 +91,11 @@ pub(crate) const OUTAGE_VALIDITY: Duration = Duration::from_secs(1);
 /// For how long an answer may be used whose under-store nobody may ask: clients lag behind the end of that as behind any
 /// other change.
 pub(crate) const MAINTENANCE_VALIDITY: Duration = COHERENCE_BOUND;
-/// Longest wait for the workers to say that they know a mount's new mode: they hear of it with one heartbeat, and say so
+/// Longest wait for the workers to say that they know a mount's new mode or admission: they hear of it with one heartbeat, and say so
 /// with the next.
 pub(crate) const MODE_HEARD_WITHIN: Duration = Duration::from_secs(4);
+/// For how long a load takes what the mounts want cached as known.
+pub(crate) const ADMISSIONS_VALIDITY: Duration = Duration::from_secs(1);
 /// How often it is looked whether they do.
 pub(crate) const MODE_HEARD_LOOK: Duration = Duration::from_millis(50);
 /// How often it is looked how many mounts are away or in maintenance, for the metrics.

@@ -9,7 +9,9 @@ mod namespace;
 pub(crate) use admin::AdminService;
 pub(crate) use cluster::ClusterService;
 pub(crate) use jobs::JobsService;
-pub(crate) use mounts::{MountsService, entry as mount_entry, revision as mounts_revision, wire_mode};
+pub(crate) use mounts::{
+    MountsService, admission_length, entry as mount_entry, revision as mounts_revision, wire_mode,
+};
 pub(crate) use namespace::NamespaceService;
 
 use forebay_metadata::SessionStamp;

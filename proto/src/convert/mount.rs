@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
+use forebay_types::{Admission, AdmissionRule, ByteCount};
+
 use super::WireDefect;
 use crate::v1;
 
@@ -129,6 +132,36 @@ impl From<v1::MountMode> for Option<MountMode> {
             v1::MountMode::NoAccess => Some(MountMode::NoAccess),
             v1::MountMode::ReadOnly => Some(MountMode::ReadOnly),
         }
+    }
+}
+
+impl From<&Admission> for v1::Admission {
+    fn from(admission: &Admission) -> Self {
+        let rule = match admission.rule {
+            AdmissionRule::All => v1::admission::Rule::All(true),
+            AdmissionRule::None => v1::admission::Rule::None(true),
+            AdmissionRule::Small(max) => v1::admission::Rule::SmallBytesMax(max.get()),
+            AdmissionRule::Random => v1::admission::Rule::Random(true),
+        };
+        let texts = |patterns: &[forebay_types::Pattern]| {
+            patterns.iter().map(|pattern| Bytes::copy_from_slice(pattern.as_bytes())).collect()
+        };
+        Self { rule: Some(rule), include: texts(&admission.include), exclude: texts(&admission.exclude) }
+    }
+}
+
+impl TryFrom<v1::Admission> for Admission {
+    type Error = WireDefect;
+
+    fn try_from(admission: v1::Admission) -> Result<Self, WireDefect> {
+        let rule = match WireDefect::required("rule", admission.rule)? {
+            v1::admission::Rule::All(_) => AdmissionRule::All,
+            v1::admission::Rule::None(_) => AdmissionRule::None,
+            v1::admission::Rule::SmallBytesMax(max) => AdmissionRule::Small(ByteCount::new(max)),
+            v1::admission::Rule::Random(_) => AdmissionRule::Random,
+        };
+        Self::new(rule, admission.include, admission.exclude)
+            .map_err(|error| WireDefect::Invalid { field: "admission", reason: error.to_string() })
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use forebay_block_store::StoreError;
 use forebay_local::LocalError;
-use forebay_types::{CapabilityError, ErrorKind, FileId, MountId};
+use forebay_types::{CapabilityError, ErrorKind, FileId, MountId, NotAdmitted};
 use forebay_under_store::UnderStoreError;
 use thiserror::Error;
 
@@ -138,6 +138,12 @@ pub(crate) enum ReadError {
     /// What came was not stored, or was evicted at once: there is no room for it.
     #[error("the cache has no room for page {page} of {file}: add a tier, or load less")]
     NotKept { file: FileId, page: u32 },
+    /// Nobody asked for it, and a read of it would not be stored either.
+    #[error("{file} is not brought on a guess: {reason}")]
+    NotAdmitted { file: FileId, reason: NotAdmitted },
+    /// The mount stores what is read at random alone.
+    #[error("{0} is not brought on a guess: the mount caches what is read at random (--cache random)")]
+    NotInOrder(FileId),
     /// The worker ends, and with it what this read waited for.
     #[error("the worker is stopping")]
     Stopping,
@@ -156,6 +162,7 @@ impl ReadError {
             Self::TimedOut { .. } | Self::Deadline(_) => ErrorKind::TimedOut,
             Self::Evicted { .. } => ErrorKind::Busy,
             Self::NotKept { .. } => ErrorKind::NoSpace,
+            Self::NotAdmitted { .. } | Self::NotInOrder(_) => ErrorKind::InvalidArgument,
         }
     }
 }

@@ -157,16 +157,20 @@ impl Fetches {
         }
         drop(table);
         for flight in flights {
-            let token = self.stage.token();
             // Its log lines belong to the request that asked first.
-            let flight = flight.run().in_current_span();
-            self.stage.spawn(async move { token.run_until_cancelled_owned(flight).await });
+            self.spawn(flight.run().in_current_span());
         }
         awaited
     }
 
-    /// Fetches `begin..end`, at most `UNCACHED_FETCH_LENGTH`, for one reader and without storing it. In pieces of at
-    /// most [`READ_PIECE_MAX`].
+    /// Runs a task beside the fetches, which ends with them.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let token = self.stage.token();
+        self.stage.spawn(async move { token.run_until_cancelled_owned(task).await });
+    }
+
+    /// Fetches `begin..end`, at most `UNCACHED_FETCH_LENGTH`, without storing it. In pieces of at most
+    /// [`READ_PIECE_MAX`].
     pub(crate) async fn uncached(
         &self,
         version: &Version,

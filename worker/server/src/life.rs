@@ -27,7 +27,9 @@ use crate::local_socket::LocalServer;
 use crate::master_link::MasterLink;
 use crate::metrics::Metrics;
 use crate::mounts::MountTable;
+use crate::past_cache::PastCache;
 use crate::read_path::ReadPath;
+use crate::reading_order::ReadingOrder;
 use crate::registration::{Presentation, Registered, Reporter, register, say_moved};
 use crate::scrubbing;
 use crate::settings::WorkerSettings;
@@ -183,8 +185,10 @@ impl Life {
         let loads = Loads::new(cache.clone(), Arc::clone(&fetches), Arc::clone(&self.metrics), for_loads);
         let path = ReadPath {
             cache,
+            past_cache: PastCache::new(Arc::clone(&fetches), memory.clone()),
             fetches,
             fills,
+            order: ReadingOrder::default(),
             counts: Arc::new(ReadCounts::default()),
             memory,
             metrics: Arc::clone(&self.metrics),

@@ -31,6 +31,12 @@ pub const UNCACHED_FETCH_LENGTH: u64 = PAGES_PER_FETCH * PAGE_LENGTH;
 pub const UNCACHED_FETCHES_PER_READ_MAX: usize = 4;
 /// Bytes that one reader gets past the cache before it is looked again whether there is room.
 pub const UNCACHED_RUN_LENGTH_MAX: u64 = 1 << 30;
+/// Longest read, in bytes, that is taken for one at random.
+pub const RANDOM_READ_LENGTH_MAX: u64 = PAGE_LENGTH;
+/// Versions whose latest reads are remembered, to tell reads at random from those in order.
+pub const READINGS_REMEMBERED_MAX: usize = 1 << 16;
+/// Reads of one of them that are.
+pub const READINGS_PER_VERSION_MAX: usize = 16;
 /// Attempts to get one page before its reader gets the error.
 pub const PAGE_ATTEMPTS_MAX: u32 = 4;
 /// Longest wait for one page of an under-store.

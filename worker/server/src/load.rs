@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use forebay_block_store::{Demand, PageIndex, PageRange};
-use forebay_types::PAGE_LENGTH;
+use forebay_types::{AdmissionRule, PAGE_LENGTH};
 use forebay_under_store::UnderStoreError;
 use futures::stream::{self, BoxStream, FuturesUnordered};
 use futures::{StreamExt, TryStreamExt};
@@ -67,7 +67,8 @@ impl Loads {
         Arc::new(Self { cache, fetches, metrics, places: Semaphore::new(places) })
     }
 
-    /// Loads the pages of `range`, cut at the version's end; tells how far it is after each part. Ends with a value
+    /// Loads the pages of `range`, cut at the version's end, whatever the mount wants cached: the master leaves out what it
+    /// does not. A guess brings no more than a read would store. Tells how far it is after each part. Ends with a value
     /// that is complete, or an error; what is stored is what `demand` has room for. Dropping the stream ends the load; what
     /// it asked for is still stored.
     pub(crate) fn load(
@@ -77,6 +78,11 @@ impl Loads {
         demand: Demand,
     ) -> BoxStream<'static, Result<Loaded, ReadError>> {
         let end = range.end.min(version.length());
+        if demand == Demand::Read
+            && let Err(error) = may_guess(&version)
+        {
+            return stream::once(futures::future::ready(Err(error))).boxed();
+        }
         if version.length() == 0 || range.start >= end {
             return stream::once(self.finish(version, range.start..end, Loaded::default())).boxed();
         }
@@ -222,6 +228,14 @@ impl Loads {
             PageRange { first: PageIndex::new(pages.start), count: pages.end.saturating_sub(pages.start) };
         self.cache.missing(version, pages).into_iter().map(PageIndex::get).collect()
     }
+}
+
+/// Whether what nobody has asked for may be brought.
+fn may_guess(version: &Version) -> Result<(), ReadError> {
+    let (file, admission) = (version.file(), version.mount.admission());
+    version.judge(&admission).map_err(|reason| ReadError::NotAdmitted { file, reason })?;
+    // Whoever is ahead of a reader reads in order.
+    (admission.rule != AdmissionRule::Random).then_some(()).ok_or(ReadError::NotInOrder(file))
 }
 
 /// Waits for how a page ends. Its bytes, where this load asked for it: what others had asked for is theirs to count.

@@ -11,8 +11,10 @@ pub(crate) enum ReadSource {
     Cache,
     /// A fetch that this reader or another one waited for.
     Fetch,
-    /// The under-store, past the cache.
+    /// The under-store, past the cache, which has no room.
     Uncached,
+    /// The same, of what the mount does not want cached.
+    NotAdmitted,
 }
 
 /// How a fetch ended.
@@ -120,6 +122,7 @@ impl Metrics {
             ReadSource::Cache => "cache",
             ReadSource::Fetch => "fetch",
             ReadSource::Uncached => "uncached",
+            ReadSource::NotAdmitted => "not_admitted",
         };
         self.read_bytes.with_label_values(&[label]).inc_by(bytes);
     }

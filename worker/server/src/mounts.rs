@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use forebay_proto::{OptionSource, v1};
-use forebay_types::{ErrorKind, MountId, limits::MOUNTS_MAX};
+use forebay_types::{Admission, ErrorKind, MountId, limits::MOUNTS_MAX};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -148,9 +148,15 @@ impl MountTable {
         all_work
     }
 
-    fn row(&self, id: MountId, message: v1::MountCredentials, before: Option<Row>) -> Row {
+    fn row(&self, id: MountId, mut message: v1::MountCredentials, before: Option<Row>) -> Row {
         let is_in_maintenance = message.mode() == v1::MountMode::NoAccess;
+        let admission = admission(id, message.admission.take());
         let row = self.connected_row(id, message, before);
+        if let Ok(mount) = &row.mount
+            && mount.set_admission(admission)
+        {
+            tracing::info!(mount = %id, admission = ?mount.admission(), "what of a mount is cached has changed");
+        }
         if let Ok(mount) = &row.mount
             && mount.set_maintenance(is_in_maintenance) != is_in_maintenance
         {
@@ -194,6 +200,16 @@ impl MountTable {
             }
         }
     }
+}
+
+/// What of a mount is cached, as the master says. One that is not understood is of a later version than this worker, which
+/// caches all then: reads are right in any case.
+fn admission(id: MountId, message: Option<v1::Admission>) -> Admission {
+    let admission = message.map(Admission::try_from).transpose().unwrap_or_else(|defect| {
+        tracing::warn!(mount = %id, %defect, "what of a mount is to be cached is not understood; all of it is");
+        None
+    });
+    admission.unwrap_or_default()
 }
 
 impl Broken {
@@ -256,6 +272,23 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Maintenance);
         assert!(error.to_string().contains("forebay mount file:///data NS_PATH --mode normal"), "{error}");
         assert!(set(v1::MountMode::ReadOnly).may_ask().is_ok());
+    }
+
+    #[test]
+    fn what_of_a_mount_is_cached_changes_and_the_mount_stays_the_same() {
+        let table = table(&[]);
+        let set = |admission: Option<v1::Admission>| {
+            assert!(table.replace(0, vec![v1::MountCredentials { admission, ..mount(1, &[]) }]));
+            table.get(MountId::new(1)).expect("told")
+        };
+        let first = set(None);
+        assert_eq!(*first.admission(), Admission::default(), "as masters of before say");
+        let small = Admission { rule: forebay_types::AdmissionRule::None, ..Admission::default() };
+        let second = set(Some((&small).into()));
+        assert!(Arc::ptr_eq(&first, &second));
+        assert_eq!(*first.admission(), small);
+        set(Some(v1::Admission { rule: None, ..Default::default() }));
+        assert_eq!(*first.admission(), Admission::default(), "a rule of a later version");
     }
 
     #[test]

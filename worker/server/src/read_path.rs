@@ -4,16 +4,15 @@
 //! the cache: where there is none it gets its bytes past it. Pieces of two versions are never mixed, since a version's
 //! pages are stored under its id and fetched only with its fingerprint.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use forebay_block_store::{Demand, PageIndex, PageRange};
-use forebay_types::{GRANULE_LENGTH, PAGE_LENGTH, crc32c};
+use forebay_types::{AdmissionRule, GRANULE_LENGTH, PAGE_LENGTH, crc32c};
 use forebay_under_store::UnderStoreError;
-use futures::stream::{self, BoxStream};
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, stream};
 
 use crate::accounting::{FillLog, ReadCounts};
 use crate::cache::{Cache, CacheRead};
@@ -21,9 +20,11 @@ use crate::error::ReadError;
 use crate::fetches::{Fetches, Loss, LossNote, PageState};
 use crate::limits::{
     BACKOFF, FETCH_PAGES_MAX, FETCHES_PER_READ_MAX, PAGE_ATTEMPTS_MAX, PAGE_DEADLINE, READ_PIECE_LEAST,
-    READ_PIECE_MAX, UNCACHED_FETCH_LENGTH, UNCACHED_FETCHES_PER_READ_MAX, UNCACHED_RUN_LENGTH_MAX,
+    READ_PIECE_MAX, UNCACHED_RUN_LENGTH_MAX,
 };
 use crate::metrics::{Metrics, ReadSource};
+use crate::past_cache::{PastCache, Run, Stretch, Visit};
+use crate::reading_order::ReadingOrder;
 use crate::retry::Backoff;
 use crate::version::Version;
 use crate::working_memory::{Room, WorkingMemory};
@@ -35,7 +36,9 @@ const GROUP_LENGTH: u64 = PAGE_LENGTH * FETCH_PAGES_MAX as u64;
 pub(crate) struct ReadPath {
     pub(crate) cache: Cache,
     pub(crate) fetches: Arc<Fetches>,
+    pub(crate) past_cache: Arc<PastCache>,
     pub(crate) fills: Arc<FillLog>,
+    pub(crate) order: ReadingOrder,
     pub(crate) counts: Arc<ReadCounts>,
     pub(crate) memory: WorkingMemory,
     pub(crate) metrics: Arc<Metrics>,
@@ -61,8 +64,11 @@ impl Piece {
     }
 }
 
-/// Pieces on the way past the cache, each with the room that it takes.
-type PastCache = BoxStream<'static, Result<(Piece, Arc<Room>), ReadError>>;
+/// A way past the cache: what came of it and is not served yet, with its room, and what is to come.
+struct Way {
+    run: Run,
+    stretch: Option<(Stretch, Arc<Room>)>,
+}
 
 /// One read under way.
 struct Reader {
@@ -70,6 +76,8 @@ struct Reader {
     version: Arc<Version>,
     position: u64,
     end: u64,
+    /// Whether the mount wants this cached, as it was when the read began.
+    is_admitted: bool,
     /// Pages filled after this fill are misses.
     opened_at: u64,
     /// Up to here, missing pages were asked for.
@@ -81,7 +89,9 @@ struct Reader {
     backoff: Backoff,
     /// Whether what is cached of the range lies in memory; asked once, and again after a fetch.
     is_in_memory: Option<bool>,
-    past_cache: Option<PastCache>,
+    past_cache: Option<Way>,
+    /// From the first time that it goes past the cache on, so that others find what it fetched.
+    visit: Option<Arc<Visit>>,
     /// That of the last piece. When the next one is asked for, the connection has taken it.
     room: Option<Arc<Room>>,
 }
@@ -96,11 +106,13 @@ impl ReadPath {
         opened_at: u64,
     ) -> impl Stream<Item = Result<Piece, ReadError>> + Send + 'static {
         let end = range.end.min(version.length());
+        let is_admitted = self.is_admitted(&version, range.start..end);
         let reader = Reader {
             path: self,
             version,
             position: range.start,
             end,
+            is_admitted,
             opened_at,
             asked_until: range.start,
             asked: BTreeMap::new(),
@@ -108,9 +120,19 @@ impl ReadPath {
             backoff: Backoff::new(BACKOFF),
             is_in_memory: None,
             past_cache: None,
+            visit: None,
             room: None,
         };
         stream::try_unfold(reader, async |mut reader| Ok(reader.next().await?.map(|piece| (piece, reader))))
+    }
+
+    /// Whether what is missing of a range is to be stored.
+    fn is_admitted(&self, version: &Version, range: Range<u64>) -> bool {
+        let admission = version.mount.admission();
+        let block_length = version.descriptor.block_length.get();
+        version.judge(&admission).is_ok()
+            && (admission.rule != AdmissionRule::Random
+                || self.order.is_random(version.file(), block_length, &range))
     }
 }
 
@@ -119,7 +141,8 @@ impl Reader {
         while self.position < self.end {
             self.room = None;
             let (piece, source, is_hit) = if let Some(piece) = self.next_past_cache().await? {
-                (piece, ReadSource::Uncached, false)
+                let source = if self.is_admitted { ReadSource::Uncached } else { ReadSource::NotAdmitted };
+                (piece, source, false)
             } else {
                 let page =
                     PageIndex::new(u32::try_from(self.position / PAGE_LENGTH).expect("below the file's end"));
@@ -129,6 +152,9 @@ impl Reader {
                         Some(piece) => (piece, ReadSource::Fetch, false),
                         None => continue,
                     }
+                } else if !self.is_admitted && self.is_missing(page) {
+                    self.go_past_cache(page);
+                    continue;
                 } else if let Some(piece) = self.cached_piece(page).await? {
                     let is_later = self.path.fills.is_later(self.version.file(), page, self.opened_at);
                     (piece, ReadSource::Cache, !is_later)
@@ -139,7 +165,11 @@ impl Reader {
                     // Neither here nor coming: it was evicted, or found corrupt, since it was asked for.
                     self.count_attempt(page)?;
                     self.is_in_memory = None;
-                    self.ask_again(page);
+                    if self.is_admitted {
+                        self.ask_again(page);
+                    } else {
+                        self.go_past_cache(page);
+                    }
                     continue;
                 }
             };
@@ -170,6 +200,9 @@ impl Reader {
     /// Asks for the missing pages of the next groups, each group once: asking page by page as the reader moves would
     /// make many small requests.
     fn ask_ahead(&mut self) {
+        if !self.is_admitted {
+            return;
+        }
         let group_of = |position: u64| position / GROUP_LENGTH * GROUP_LENGTH;
         let window_end = (group_of(self.position) + GROUP_LENGTH * FETCHES_PER_READ_MAX).min(self.end);
         while self.asked_until < window_end {
@@ -238,7 +271,9 @@ impl Reader {
             Loss::NoRoom => self.go_past_cache(page),
             Loss::Failed(error) if is_worth_another_try(&error) && self.count_attempt(page).is_ok() => {
                 tokio::time::sleep(self.backoff.pause()).await;
-                self.ask_again(page);
+                if self.is_admitted {
+                    self.ask_again(page);
+                }
             }
             Loss::Failed(error) => return Err(error),
         }
@@ -268,13 +303,27 @@ impl Reader {
 
     /// The next piece on the way past the cache; `None` when this read is not, or no longer, on it.
     async fn next_past_cache(&mut self) -> Result<Option<Piece>, ReadError> {
-        let Some(pieces) = &mut self.past_cache else { return Ok(None) };
-        let Some((piece, room)) = pieces.try_next().await? else {
-            self.past_cache = None;
-            return Ok(None);
-        };
-        self.room = Some(room);
-        Ok(Some(piece))
+        let Some(way) = &mut self.past_cache else { return Ok(None) };
+        loop {
+            if let Some((stretch, room)) = &mut way.stretch
+                && let Some(data) = stretch.pieces.pop_front()
+            {
+                self.room = Some(Arc::clone(room));
+                return Ok(Some(Piece::new(self.position, data)));
+            }
+            way.stretch = None;
+            let Some(stretch) = way.run.next().await? else {
+                self.past_cache = None;
+                return Ok(None);
+            };
+            let length = stretch.end - stretch.begin;
+            let room = self.path.memory.room(length, length).await;
+            way.stretch = Some((stretch, Arc::new(room)));
+        }
+    }
+
+    fn is_missing(&self, page: PageIndex) -> bool {
+        !self.path.cache.missing(&self.version, PageRange { first: page, count: 1 }).is_empty()
     }
 
     /// Fetches from here to the next page that is in the cache without storing; at most [`UNCACHED_RUN_LENGTH_MAX`].
@@ -283,26 +332,11 @@ impl Reader {
         let rest = pages_of(next..self.end.min(next.saturating_add(UNCACHED_RUN_LENGTH_MAX)));
         let missing = self.path.cache.missing(&self.version, rest);
         let run = rest.iter().zip(missing).take_while(|(expected, page)| expected == page).count();
-        let end = next + run as u64 * PAGE_LENGTH;
-        let (begin, end) = (self.position, end.min(self.end));
+        let end = (next + run as u64 * PAGE_LENGTH).min(self.end);
         // Not asked for again on the way: the answer would be the same.
         self.asked_until = self.asked_until.max(end);
-        let steps = (begin..end).step_by(usize::try_from(UNCACHED_FETCH_LENGTH).expect("2 MiB"));
-        let (path, version) = (Arc::clone(&self.path), Arc::clone(&self.version));
-        let fetched = stream::iter(steps)
-            .map(move |begin| {
-                let (path, version) = (Arc::clone(&path), Arc::clone(&version));
-                async move {
-                    let end = (begin + UNCACHED_FETCH_LENGTH).min(end);
-                    let pieces = path.fetches.uncached(&version, begin, end).await?;
-                    let room = Arc::new(path.memory.room(end - begin, end - begin).await);
-                    let with_room = move |piece| Ok((piece, Arc::clone(&room)));
-                    Ok::<_, ReadError>(stream::iter(placed(begin, pieces).map(with_room)))
-                }
-            })
-            .buffered(UNCACHED_FETCHES_PER_READ_MAX)
-            .try_flatten();
-        self.past_cache = Some(fetched.boxed());
+        let visit = self.visit.get_or_insert_with(|| self.path.past_cache.enter(self.version.file()));
+        self.past_cache = Some(Way { run: visit.run(&self.version, self.position, end), stretch: None });
     }
 }
 
@@ -311,14 +345,6 @@ fn pages_of(range: Range<u64>) -> PageRange {
     let number = |pages: u64| u32::try_from(pages).expect("a file has fewer pages than 2^32");
     let (first, end) = (range.start / PAGE_LENGTH, range.end.div_ceil(PAGE_LENGTH));
     PageRange { first: PageIndex::new(number(first)), count: number(end.saturating_sub(first)) }
-}
-
-fn placed(begin: u64, pieces: Vec<Bytes>) -> impl Iterator<Item = Piece> {
-    VecDeque::from(pieces).into_iter().scan(begin, |offset, data| {
-        let piece = Piece::new(*offset, data);
-        *offset += piece.len();
-        Some(piece)
-    })
 }
 
 /// Whether only this one stream broke, so that the next may well not.

@@ -1,5 +1,6 @@
 //! The whole worker against a real under-store, a real block store and a small master that tests tell what to say.
 
+mod admitting;
 mod fixture;
 mod holding;
 mod lending;
@@ -9,6 +10,8 @@ mod log_lines;
 mod maintenance;
 mod master;
 mod odd_under_stores;
+mod past_the_cache;
 mod reading;
 mod registering;
 mod rotated_secrets;
+mod trickster;

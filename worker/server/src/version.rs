@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use forebay_block_store::{PageIndex, VersionSource};
-use forebay_types::{BlockId, FileId, FileOffset, PAGE_LENGTH, VersionDescriptor};
+use forebay_types::{Admission, BlockId, FileId, FileOffset, NotAdmitted, PAGE_LENGTH, VersionDescriptor};
 use tracing::field::DisplayValue;
 
 use crate::mounts::ConnectedMount;
@@ -22,6 +22,11 @@ impl Version {
 
     pub(crate) const fn length(&self) -> u64 {
         self.descriptor.fingerprint.length.get()
+    }
+
+    /// Whether a mount that says this wants the version cached, or some of it.
+    pub(crate) fn judge(&self, admission: &Admission) -> Result<(), NotAdmitted> {
+        admission.judge(self.descriptor.key.as_bytes(), self.descriptor.fingerprint.length)
     }
 
     /// The version as the store names it.

@@ -1,5 +1,6 @@
 //! How the memory that a worker may take beside its cache is shared out: a quarter to fetches, half to what goes to
-//! readers; the rest is for all else.
+//! readers, an eighth to what was fetched past the cache before it was needed, a sixteenth to what is kept of that for
+//! others; the rest is for all else.
 //!
 //! Readers that are slow or stand still must not keep others from reading. So nobody waits long: where there is no room
 //! a piece is shorter, and after a short while the shortest one goes without.
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use forebay_types::{ByteCount, PAGE_LENGTH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::limits::{FETCHES_MAX, FETCHES_MIN, PAGES_PER_FETCH, ROOM_PATIENCE};
+use crate::limits::{FETCHES_MAX, FETCHES_MIN, PAGES_PER_FETCH, ROOM_PATIENCE, UNCACHED_FETCH_LENGTH};
 
 /// The unit in which room is counted, in bytes.
 const UNIT: u64 = 1 << 10;
@@ -22,6 +23,9 @@ pub(crate) struct WorkingMemory {
     /// A permit is a unit that pieces may take.
     pieces: Arc<Semaphore>,
     fetches: usize,
+    /// A permit is a fetch past the cache that nobody needs yet.
+    ahead: Arc<Semaphore>,
+    kept_length_max: u64,
 }
 
 /// Room for a piece. Dropping it gives it back.
@@ -35,10 +39,24 @@ impl WorkingMemory {
     pub(crate) fn new(budget: ByteCount) -> Self {
         let units = usize::try_from(budget.get() / 2 / UNIT).unwrap_or(usize::MAX);
         let fetches = budget.get() / 4 / (PAGES_PER_FETCH * PAGE_LENGTH);
+        let ahead = usize::try_from(budget.get() / 8 / UNCACHED_FETCH_LENGTH).unwrap_or(usize::MAX);
         Self {
             pieces: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))),
             fetches: usize::try_from(fetches).unwrap_or(usize::MAX).clamp(FETCHES_MIN, FETCHES_MAX),
+            ahead: Arc::new(Semaphore::new(ahead.min(Semaphore::MAX_PERMITS))),
+            kept_length_max: budget.get() / 16,
         }
+    }
+
+    /// Leave to fetch past the cache what is not needed yet, where there is memory for it. It is given back when its bytes
+    /// were taken.
+    pub(crate) fn ahead(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.ahead).try_acquire_owned().ok()
+    }
+
+    /// Most bytes that are kept of what was fetched past the cache.
+    pub(crate) const fn kept_length_max(&self) -> u64 {
+        self.kept_length_max
     }
 
     /// Fetches that may be under way at once.
@@ -112,6 +130,18 @@ mod tests {
         tokio::task::yield_now().await;
         drop(all);
         assert!(waiting.await.expect("no panic"));
+    }
+
+    #[test]
+    fn what_is_ahead_of_its_readers_has_a_maximum_for_all_of_them() {
+        let memory = WorkingMemory::new(ByteCount::new(64 * MIB));
+        let mut ahead: Vec<_> = std::iter::from_fn(|| memory.ahead()).collect();
+        assert_eq!(
+            (ahead.len() as u64 * UNCACHED_FETCH_LENGTH, memory.kept_length_max()),
+            (8 * MIB, 4 * MIB)
+        );
+        ahead.pop();
+        assert!(memory.ahead().is_some());
     }
 
     #[test]

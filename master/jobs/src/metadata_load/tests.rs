@@ -199,7 +199,7 @@ fn found((inode, is_file): (InodeId, bool)) -> Found {
         block_length: ByteCount::new(1 << 20),
     };
     let kind = if is_file { EntryKind::File } else { EntryKind::Directory };
-    Found { inode, kind, version: is_file.then(version) }
+    Found { inode, kind, version: is_file.then(version), refused: None }
 }
 
 fn tree() -> World {

@@ -1,6 +1,6 @@
 //! Changes how a mount behaves while it is mounted.
 
-use forebay_types::NamespacePath;
+use forebay_types::{Admission, NamespacePath};
 use serde::{Deserialize, Serialize};
 
 use crate::mount::{Coherence, Freshness, MountMode, MountOptions, OnOutage};
@@ -22,13 +22,15 @@ pub struct ChangeMount {
     pub on_outage: Option<OnOutage>,
     /// What may be asked of the under-store.
     pub mode: Option<MountMode>,
+    /// What of it is cached. What is cached already stays.
+    pub admission: Option<Admission>,
 }
 
 impl ChangeMount {
     /// A command that changes nothing of the mount at `path`.
     #[must_use]
     pub const fn of(path: NamespacePath) -> Self {
-        Self { path, freshness: None, coherence: None, on_outage: None, mode: None }
+        Self { path, freshness: None, coherence: None, on_outage: None, mode: None, admission: None }
     }
 
     /// The options of a mount that has these.
@@ -38,6 +40,7 @@ impl ChangeMount {
             coherence: self.coherence.unwrap_or(before.coherence),
             on_outage: self.on_outage.unwrap_or(before.on_outage),
             mode: self.mode.unwrap_or(before.mode),
+            admission: self.admission.as_ref().unwrap_or(&before.admission).clone(),
             ..before.clone()
         }
     }

@@ -48,7 +48,7 @@ fn a_row_of_format_1_is_read_and_means_a_mount_that_serves_in_an_outage_and_is_i
     let row = DumpedRow { table: Table::Mounts, key: mount_key(read.id), value: row };
     check_row(&row).unwrap();
     let written = encode_record(&read);
-    assert_eq!(written[0], 2);
+    assert_eq!(written[0], 3);
     assert_eq!(decode_record::<MountRecord>(&row.key, &written).unwrap(), read);
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::Record;
 use crate::mount::MountOptions;
-use crate::mount_before::MountRecordBefore;
+use crate::mount_before::{MountRecordBefore, RecordWithoutAdmission};
 use crate::reply::{self, CodecError};
 use crate::store::Table;
 
@@ -32,11 +32,12 @@ pub struct MountRecord {
 
 impl Record for MountRecord {
     const TABLE: Table = Table::Mounts;
-    const FORMAT: u8 = 2;
+    const FORMAT: u8 = 3;
 
     fn decode(format: u8, content: &[u8]) -> Result<Self, CodecError> {
         match format {
             1 => reply::decode_content::<MountRecordBefore>(content).map(Self::from),
+            2 => reply::decode_content::<RecordWithoutAdmission>(content).map(Self::from),
             _ => reply::decode_content(content),
         }
     }

@@ -11,7 +11,10 @@ use crate::command::{
 };
 use crate::reply::{decode_reply, encode_reply};
 use crate::{CodecError, Coherence, Freshness, MountMode, MountOptions, OnOutage, OptionValue, Rejection};
-use forebay_types::{ByteCount, Incarnation, InodeId, JobFailure, JobId, JobProgress, JobState, MountId};
+use forebay_types::{
+    Admission, AdmissionRule, ByteCount, Incarnation, InodeId, JobFailure, JobId, JobProgress, JobState,
+    MountId,
+};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -51,6 +54,7 @@ fn mount_options() -> MountOptions {
         ]),
         on_outage: OnOutage::Fail,
         mode: MountMode::ReadOnly,
+        admission: Admission::new(AdmissionRule::Small(ByteCount::new(5)), ["i"], ["e"]).unwrap(),
     }
 }
 
@@ -116,6 +120,13 @@ fn commands() -> Vec<Command> {
         Command::AdvanceJob(advance.clone()),
         Command::EndJob(end.clone()),
         of_bytes("0d0101640101030000"),
+        of_bytes("0e0101640101620170000103000080804003016100017001620105656e763a5801630201090102"),
+        of_bytes("0f010164010103000001000101"),
+        Command::BeginMetadataLoad(BeginMetadataLoad { load }),
+        Command::AdvanceMetadataLoad(AdvanceMetadataLoad { advance, directories_done: 300 }),
+        Command::EndMetadataLoad(EndMetadataLoad { end, directories_done: 300 }),
+        Command::DescribeMount(description()),
+        Command::TrimOutbox(TrimOutbox { through: forebay_types::OutboxSequence::new(300) }),
         Command::Mount(Mount {
             path: path(),
             uri: crate::testing::uri("s3://b/p"),
@@ -127,12 +138,8 @@ fn commands() -> Vec<Command> {
             coherence: None,
             on_outage: Some(OnOutage::Serve),
             mode: Some(MountMode::NoAccess),
+            admission: Some(Admission::default()),
         }),
-        Command::BeginMetadataLoad(BeginMetadataLoad { load }),
-        Command::AdvanceMetadataLoad(AdvanceMetadataLoad { advance, directories_done: 300 }),
-        Command::EndMetadataLoad(EndMetadataLoad { end, directories_done: 300 }),
-        Command::DescribeMount(description()),
-        Command::TrimOutbox(TrimOutbox { through: forebay_types::OutboxSequence::new(300) }),
     ]
 }
 
@@ -141,7 +148,7 @@ fn proposal(command: Command) -> Proposal {
 }
 
 /// Written once by this code. A change here would make each log that exists unreadable.
-const PINNED: [&str; 21] = [
+const PINNED: [&str; 23] = [
     concat!(
         "010401010201000707070707070707070707070707070701070707070707070707070707070707070707070707070707",
         "0707070707070707",
@@ -166,6 +173,11 @@ const PINNED: [&str; 21] = [
     "01040101020112ac02040101020304050607010101640177010172ac02",
     "01040101020113ac020101c00301020008",
     "01040101020114ac02",
+    concat!(
+        "010401010201150101640101620170000103000080804003016100017001620105656e763a58016302010901020205010169",
+        "010165",
+    ),
+    "0104010102011601016401010300000100010101000000",
 ];
 
 #[test]

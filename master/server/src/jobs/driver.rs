@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
+use super::admissions::{Admissions, Known};
 use super::load::load;
 use super::paths::PathLookup;
 use crate::error::MasterError;
@@ -28,6 +29,7 @@ struct Driver<'a> {
     job: JobId,
     is_metadata_only: bool,
     lookup: Arc<PathLookup>,
+    admissions: Arc<Admissions>,
     under_way: FuturesUnordered<BoxFuture<'static, Event>>,
     loading: mpsc::Sender<Event>,
     /// What the engine knows of the workers: the map, whether it is settled, and their room.
@@ -38,9 +40,10 @@ struct Driver<'a> {
 pub(super) async fn drive(shared: &Arc<Shared>, record: &JobRecord, live: &LiveJob) {
     let (job, is_metadata_only) = (record.id, record.kind != JobKind::Load);
     let (loading, mut news) = mpsc::channel(limits::JOB_NEWS_MAX);
-    let lookup = Arc::<PathLookup>::default();
+    let (lookup, admissions) = (Arc::<PathLookup>::default(), Arc::<Admissions>::default());
     let under_way = FuturesUnordered::new();
-    let mut driver = Driver { shared, job, is_metadata_only, lookup, under_way, loading, known: None };
+    let mut driver =
+        Driver { shared, job, is_metadata_only, lookup, admissions, under_way, loading, known: None };
     let mut engine = engine(record);
     let mut ticks = tokio::time::interval(limits::JOB_TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -90,6 +93,7 @@ impl Driver<'_> {
 
     fn carry_out(&self, action: Action) {
         let (shared, job) = (Arc::clone(self.shared), self.job);
+        let admissions = Arc::clone(&self.admissions);
         let future: BoxFuture<'static, Event> = match action {
             Action::ReadPaths { request, row } => Box::pin(async move {
                 let paths = shared.query(|state| Ok(query::job_paths(state, job, row)?)).await;
@@ -102,7 +106,8 @@ impl Driver<'_> {
                         true => find_known(&shared, &lookup, &path).await,
                         false => lookup.find(&shared, &path).await,
                     };
-                    Event::Found { request, found: found.map(found_entry).map_err(|error| fault(&error)) }
+                    let found = judged(&shared, &admissions, found, found_entry).await;
+                    Event::Found { request, found: found.map_err(|error| fault(&error)) }
                 })
             }
             Action::List { request, directory, after, begun, limit } => {
@@ -113,7 +118,10 @@ impl Driver<'_> {
                         true => tree::go_through_names(&shared, directory, after, limit, begun)
                             .await
                             .map(page_of_names),
-                        false => tree::go_through(&shared, directory, after, limit, begun).await.map(page),
+                        false => {
+                            let found = tree::go_through(&shared, directory, after, limit, begun).await;
+                            judged(&shared, &admissions, found, page).await
+                        }
                     };
                     Event::Listed { request, page: page.map_err(|error| fault(&error)) }
                 })
@@ -124,7 +132,8 @@ impl Driver<'_> {
             }),
             Action::Renew { request, inode } => Box::pin(async move {
                 let found = tree::renew(&shared, inode).await;
-                Event::Found { request, found: found.map(found_entry).map_err(|error| fault(&error)) }
+                let found = judged(&shared, &admissions, found, found_entry).await;
+                Event::Found { request, found: found.map_err(|error| fault(&error)) }
             }),
             Action::Load { task, worker, version, offset, length } => {
                 let news = self.loading.clone();
@@ -222,20 +231,36 @@ fn fault(error: &MasterError) -> Fault {
     Fault::new(error.kind(), error.to_string())
 }
 
-fn found_entry(entry: Entry) -> Found {
-    Found { inode: entry.inode, kind: entry.kind, version: entry.version.map(|(version, _)| version) }
+/// What was found, with what the mounts want cached of it.
+async fn judged<T, U>(
+    shared: &Shared,
+    admissions: &Admissions,
+    found: Result<T, MasterError>,
+    judge: impl FnOnce(T, &Known) -> U + Send,
+) -> Result<U, MasterError>
+where
+    T: Send,
+{
+    let found = found?;
+    Ok(judge(found, &admissions.now(shared).await?))
+}
+
+fn found_entry(entry: Entry, known: &Known) -> Found {
+    let version = entry.version.map(|(version, _)| version);
+    let refused = version.as_ref().and_then(|version| known.refusal(version));
+    Found { inode: entry.inode, kind: entry.kind, version, refused }
 }
 
 /// A load of metadata needs to know no more of a file than that it is there.
 fn page_of_names((names, is_last): (Vec<(EntryName, Edge)>, bool)) -> Page {
     let named = |(name, edge): (EntryName, Edge)| NamedFound {
         name,
-        found: Found { inode: edge.target, kind: edge.kind, version: None },
+        found: Found { inode: edge.target, kind: edge.kind, version: None, refused: None },
     };
     Page { entries: names.into_iter().map(named).collect(), is_last }
 }
 
-fn page((entries, is_last): (Vec<Named>, bool)) -> Page {
-    let named = |Named { name, entry }| NamedFound { name, found: found_entry(entry) };
+fn page((entries, is_last): (Vec<Named>, bool), known: &Known) -> Page {
+    let named = |Named { name, entry }| NamedFound { name, found: found_entry(entry, known) };
     Page { entries: entries.into_iter().map(named).collect(), is_last }
 }

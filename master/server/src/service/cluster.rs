@@ -12,7 +12,7 @@ use crate::error::MasterError;
 use crate::limits;
 use crate::registry::{Full, Heartbeat, Holding, Registration};
 use crate::report::report;
-use crate::service::{mounts_revision, wire_mode};
+use crate::service::{admission_length, mounts_revision, wire_mode};
 use crate::shared::Shared;
 
 /// The service.
@@ -170,7 +170,7 @@ impl ClusterService {
         for mount in mounts.iter().filter(|mount| mount.id.get() > after) {
             let options = self.0.under_stores.for_worker(&mount.path, &mount.options)?;
             let uri = mount.uri.to_string();
-            length += MOUNT_FIELDS_LENGTH_MAX + uri.len();
+            length += MOUNT_FIELDS_LENGTH_MAX + uri.len() + admission_length(&mount.options.admission);
             length += options.iter().map(|(name, source)| option_length(name, source)).sum::<usize>();
             if length > limits::MOUNTS_PAGE_BYTES_MAX
                 && let Some(last) = page.mounts.last()
@@ -180,7 +180,8 @@ impl ClusterService {
             }
             let options = options.into_iter().map(|(name, source)| (name, source.into())).collect();
             let mode = wire_mode(mount.options.mode).into();
-            page.mounts.push(v1::MountCredentials { mount: mount.id.get(), uri, options, mode });
+            let admission = Some((&mount.options.admission).into());
+            page.mounts.push(v1::MountCredentials { mount: mount.id.get(), uri, options, mode, admission });
         }
         Ok(page)
     }
@@ -196,7 +197,7 @@ struct MountsPage {
 }
 
 /// Most bytes of a mount's message but its URI and options.
-const MOUNT_FIELDS_LENGTH_MAX: usize = 24;
+const MOUNT_FIELDS_LENGTH_MAX: usize = 40;
 /// Most bytes of an option's message but its name and value.
 const OPTION_FIELDS_LENGTH_MAX: usize = 24;
 

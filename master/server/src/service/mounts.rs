@@ -8,7 +8,7 @@ use forebay_metadata::{
 };
 use forebay_proto::{OptionSource, WireDefect, v1};
 use forebay_types::limits::MOUNTS_MAX;
-use forebay_types::{BLOCK_LENGTH_DEFAULT, ByteCount, NamespacePath, UnderStoreUri};
+use forebay_types::{Admission, BLOCK_LENGTH_DEFAULT, ByteCount, NamespacePath, UnderStoreUri};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
@@ -33,6 +33,7 @@ impl v1::mounts_server::Mounts for MountsService {
         let (has_freshness, has_coherence) =
             (request.freshness.is_some(), request.coherence() != v1::Coherence::Unspecified);
         let (on_outage, mode) = (on_outage_asked(&request), mode_asked(&request));
+        let has_admission = request.admission.is_some();
         let mount = self.decode(request)?;
         let known = self.look(&mount).await?;
         if check_only {
@@ -50,6 +51,7 @@ impl v1::mounts_server::Mounts for MountsService {
                 coherence: has_coherence.then_some(mount.options.coherence),
                 on_outage,
                 mode,
+                admission: has_admission.then_some(mount.options.admission),
                 path: mount.path,
             }),
         };
@@ -68,7 +70,8 @@ impl v1::mounts_server::Mounts for MountsService {
             _ => return Err(MasterError::WrongAnswer("mount").into()),
         };
         // Also where it is the mode already: whoever asks again wants to know whether all know by now.
-        let workers_behind = if already && mode.is_some() { self.wait_for_workers().await? } else { 0 };
+        let is_told = already && (mode.is_some() || has_admission);
+        let workers_behind = if is_told { self.wait_for_workers().await? } else { 0 };
         Ok(Response::new(v1::MountResponse { mount: mount.get(), already, changed, workers_behind }))
     }
 
@@ -114,6 +117,7 @@ impl MountsService {
         let sources = request.options.into_iter().map(|(name, value)| Ok((name, value.try_into()?)));
         let sources =
             sources.collect::<Result<std::collections::BTreeMap<String, OptionSource>, WireDefect>>()?;
+        let admission = request.admission.map(Admission::try_from).transpose()?.unwrap_or_default();
         let block_length = match request.block_length {
             0 => BLOCK_LENGTH_DEFAULT,
             length => length,
@@ -129,6 +133,7 @@ impl MountsService {
             options: self.0.under_stores.seal(&path, sources).map_err(MasterError::from)?,
             on_outage: on_outage.unwrap_or(OnOutage::Serve),
             mode: mode.unwrap_or(MountMode::Normal),
+            admission,
         };
         Ok(Mount { path, uri, options })
     }
@@ -171,9 +176,7 @@ impl MountsService {
                 let above = query::resolve(state, &mount.path)?;
                 let outer = above.inode.mount.map(|id| query::mount(state, id)).transpose()?.flatten();
                 let known = query::check_mount(state, mount)??;
-                if known.is_none() {
-                    check_text(mount, &query::mounts(state)?)?;
-                }
+                check_text(mount, &query::mounts(state)?)?;
                 Ok((known, above, outer))
             })
             .await?;
@@ -239,14 +242,17 @@ fn mode_asked(request: &v1::MountRequest) -> Option<MountMode> {
     })
 }
 
-/// Refuses a mount whose path and URI would make the list of all mounts too long for one message.
+/// Refuses a mount whose path, URI and patterns would make the list of all mounts too long for one message.
 fn check_text(mount: &Mount, known: &[MountRecord]) -> Result<(), MasterError> {
-    let text = |path: &NamespacePath, uri: &UnderStoreUri| path.to_bytes().len() + uri.to_string().len();
-    let known: usize = known.iter().map(|mount| text(&mount.path, &mount.uri)).sum();
-    if known + text(&mount.path, &mount.uri) > limits::MOUNTS_TEXT_MAX {
+    let text = |path: &NamespacePath, uri: &UnderStoreUri, admission: &Admission| {
+        path.to_bytes().len() + uri.to_string().len() + admission_length(admission)
+    };
+    let others = known.iter().filter(|known| known.path != mount.path);
+    let known: usize = others.map(|other| text(&other.path, &other.uri, &other.options.admission)).sum();
+    if known + text(&mount.path, &mount.uri, &mount.options.admission) > limits::MOUNTS_TEXT_MAX {
         return Err(MasterError::TooMany(format!(
-            "{} cannot be mounted at {}: the paths and URIs of all mounts together would be longer than {} bytes; \
-             choose shorter ones, or unmount what is not needed",
+            "{} cannot be mounted at {}: the paths, URIs and patterns of all mounts together would be longer than {} \
+             bytes; choose shorter ones, or unmount what is not needed",
             mount.uri,
             mount.path,
             limits::MOUNTS_TEXT_MAX
@@ -254,6 +260,15 @@ fn check_text(mount: &Mount, known: &[MountRecord]) -> Result<(), MasterError> {
     }
     Ok(())
 }
+
+/// How long the patterns of a mount are in a message, in bytes; each has a few around it.
+pub(crate) fn admission_length(admission: &Admission) -> usize {
+    let patterns = admission.include.iter().chain(&admission.exclude);
+    patterns.map(|pattern| pattern.as_bytes().len() + PATTERN_FIELDS_LENGTH_MAX).sum()
+}
+
+/// Most bytes of a pattern's message but the pattern.
+const PATTERN_FIELDS_LENGTH_MAX: usize = 4;
 
 async fn within<T, E: Into<MasterError>>(
     until: Instant,
@@ -317,6 +332,7 @@ pub(crate) fn entry(
         files: query::mount_totals(state, mount.id)?.files,
         on_outage: on_outage.into(),
         mode: wire_mode(mount.options.mode).into(),
+        admission: Some((&mount.options.admission).into()),
         unreachable_since_nanos,
         reason,
     })
@@ -349,7 +365,13 @@ mod tests {
         check_text(&mount(length), &known).expect("as long as may be");
         let error = check_text(&mount(length + 1), &known).expect_err("too long");
         assert_eq!(error.kind(), ErrorKind::LimitExceeded);
-        assert!(error.to_string().contains("paths and URIs of all mounts together"), "{error}");
+        assert!(error.to_string().contains("paths, URIs and patterns of all mounts together"), "{error}");
+        let mut patterned = mount(length);
+        patterned.options.admission =
+            Admission::new(forebay_types::AdmissionRule::All, ["a"], []).expect("legal");
+        assert!(check_text(&patterned, &known).is_err(), "patterns count too");
+        patterned.path = known[0].path.clone();
+        assert!(check_text(&patterned, &known).is_ok(), "what a mount said before does not");
     }
 
     #[tokio::test(start_paused = true)]

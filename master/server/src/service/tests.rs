@@ -217,6 +217,10 @@ fn longest_mounts() -> Vec<v1::MountReport> {
         mode: v1::MountMode::ReadOnly.into(),
         unreachable_since_nanos: Some(i64::MAX),
         reason: "r".repeat(limits::OUTAGE_REASON_LENGTH_MAX),
+        admission: Some(v1::Admission {
+            rule: Some(v1::admission::Rule::SmallBytesMax(u64::MAX)),
+            ..Default::default()
+        }),
     };
     let counters = |mount| v1::MountCounters {
         mount,

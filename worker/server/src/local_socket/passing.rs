@@ -117,7 +117,7 @@ async fn hold(
 ) -> Result<Result<Hold, NotHeldReason>, ReadError> {
     let cache = &core.path.cache;
     let mut presence = cache.store().presence(&version.source());
-    if version.length() == 0 && presence.is_none() {
+    if version.length() == 0 && presence.is_none() && version.judge(&version.mount.admission()).is_ok() {
         cache.store_empty(version).await?;
         presence = cache.store().presence(&version.source());
     }

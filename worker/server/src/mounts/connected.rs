@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use forebay_proto::v1;
-use forebay_types::MountId;
+use forebay_types::{Admission, MountId};
 use forebay_under_store::{UnderStore, UnderStoreCounts, UnderStoreStatistics};
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
@@ -32,6 +32,8 @@ pub(crate) struct ConnectedMount {
     renewing: Arc<Mutex<Option<Broken>>>,
     /// Nobody may ask the under-store; what is cached is served.
     is_in_maintenance: AtomicBool,
+    /// What of it is cached.
+    admission: RwLock<Arc<Admission>>,
     hits: AtomicU64,
     misses: AtomicU64,
 }
@@ -77,6 +79,7 @@ impl ConnectedMount {
             }),
             renewing: Arc::default(),
             is_in_maintenance: AtomicBool::new(false),
+            admission: RwLock::default(),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         }
@@ -93,6 +96,19 @@ impl ConnectedMount {
     /// Puts the mount into maintenance or ends that; whether it was in it before.
     pub(super) fn set_maintenance(&self, is_in_maintenance: bool) -> bool {
         self.is_in_maintenance.swap(is_in_maintenance, Ordering::Relaxed)
+    }
+
+    /// Says what of the mount is cached; whether that is something else than before. What is cached already stays.
+    pub(super) fn set_admission(&self, admission: Admission) -> bool {
+        let mut current = self.admission.write();
+        let is_news = **current != admission;
+        *current = Arc::new(admission);
+        is_news
+    }
+
+    /// What of the mount is cached.
+    pub(crate) fn admission(&self) -> Arc<Admission> {
+        Arc::clone(&self.admission.read())
     }
 
     /// Whether the under-store may be asked. What was asked before goes on.

@@ -224,7 +224,7 @@ async fn a_reference_to_a_file_that_hangs_stops_no_heartbeat() {
             mount: 99,
             uri: "s3://bucket".to_owned(),
             options,
-            mode: 0,
+            ..Default::default()
         });
         script.mounts_revision = 2;
     }

@@ -87,7 +87,8 @@ async fn house_over(bucket: &Arc<Bucket>) -> (House, PathBuf, VersionDescriptor)
         ("secret_access_key", OptionSource::Secret("secret".to_owned())),
     ];
     let options = options.into_iter().map(|(name, source)| (name.to_owned(), source.into())).collect();
-    let mount = v1::MountCredentials { mount: MOUNT, uri: "s3://bucket".to_owned(), options, mode: 0 };
+    let uri = "s3://bucket".to_owned();
+    let mount = v1::MountCredentials { mount: MOUNT, uri, options, ..Default::default() };
     house.master.script.lock().mounts = vec![mount];
     let version = VersionDescriptor {
         file: FileId { incarnation: Incarnation::new(1), counter: 1 },

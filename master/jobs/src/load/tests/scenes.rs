@@ -34,6 +34,28 @@ fn all_files_below_are_loaded_in_the_order_of_the_list_and_depth_first() {
 }
 
 #[test]
+fn what_a_mount_does_not_want_cached_is_skipped_and_named_and_fails_nothing() {
+    let mut world = tree();
+    world.refuse("/d/b/x");
+    world.refuse("/e/z");
+    world.begin(&["/e/z", "/d"]);
+    assert_eq!(world.run(), JobState::Succeeded);
+    let loaded: Vec<_> = world.loads.iter().map(|(path, ..)| path.to_string()).collect();
+    assert!(!loaded.iter().any(|path| path == "/d/b/x" || path == "/e/z"), "{loaded:?}");
+    let (progress, told) = world.durable.clone();
+    assert_eq!((progress.files_total, progress.files_done, progress.files_failed), (3, 3, 0));
+    assert_eq!(progress.bytes_total, 9 * MIB);
+    let told: Vec<_> = told.iter().map(|one| (one.path.to_string(), one.skip_reason().is_some())).collect();
+    assert_eq!(
+        told,
+        [("/e/z".to_owned(), true), ("/d/b/x".to_owned(), true)],
+        "each once, in however many passes"
+    );
+    let reason = world.end.clone().and_then(|(_, reason)| reason).expect("it says so");
+    assert!(reason.starts_with("2 files were skipped"), "{reason}");
+}
+
+#[test]
 fn a_load_of_nothing_succeeds() {
     let mut world = World::new(&[]);
     world.directory("/empty/below");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use forebay_types::{
     BLOCK_LENGTH_DEFAULT, ByteCount, ClusterMap, EntryKind, Epoch, ErrorKind, FileId, Fingerprint, HostId,
     Incarnation, InodeId, JobFailure, JobProgress, JobState, ListingPosition, MountId, NamespacePath,
-    Timestamp, UnderStoreKey, VersionDescriptor, WorkerEntry, WorkerId, WorkerState,
+    NotAdmitted, Timestamp, UnderStoreKey, VersionDescriptor, WorkerEntry, WorkerId, WorkerState,
 };
 
 use crate::{Action, Event, Fault, Found, LoadJob, Loaded, NamedFound, Page};
@@ -29,6 +29,7 @@ pub(super) enum Trick {
 struct Node {
     inode: InodeId,
     version: Option<VersionDescriptor>,
+    refused: Option<NotAdmitted>,
 }
 
 #[derive(Debug)]
@@ -119,7 +120,7 @@ impl World {
             self.directory(&parent.to_string());
         }
         let inode = self.new_inode();
-        self.nodes.insert(at, Node { inode, version: None });
+        self.nodes.insert(at, Node { inode, version: None, refused: None });
     }
 
     pub(super) fn file(&mut self, at: &str, length: u64) {
@@ -129,7 +130,12 @@ impl World {
         }
         let inode = self.new_inode();
         let version = self.new_version(length);
-        self.nodes.insert(path(at), Node { inode, version: Some(version) });
+        self.nodes.insert(path(at), Node { inode, version: Some(version), refused: None });
+    }
+
+    /// The mount does not want it cached.
+    pub(super) fn refuse(&mut self, at: &str) {
+        self.nodes.get_mut(&path(at)).unwrap().refused = Some(NotAdmitted::None);
     }
 
     fn new_inode(&mut self) -> InodeId {
@@ -300,7 +306,7 @@ impl World {
 
     fn found(node: &Node) -> Found {
         let kind = if node.version.is_some() { EntryKind::File } else { EntryKind::Directory };
-        Found { inode: node.inode, kind, version: node.version.clone() }
+        Found { inode: node.inode, kind, version: node.version.clone(), refused: node.refused.clone() }
     }
 
     fn list(
