@@ -56,6 +56,9 @@ pub const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(1);
 /// What `stat` names as the best length of a read, in bytes. `cp` and `cat` read this much anyway; a longer one would
 /// make stdio and Python allocate and read more than small random reads can use.
 pub const PREFERRED_READ_LENGTH: u32 = 128 << 10;
+/// Shortest file, in bytes, that gets a second node where handles of before keep the first from being passed through.
+/// Shorter ones are open for a moment only.
+pub const ALIAS_LENGTH_MIN: u64 = 4 << 20;
 /// An open that asks nobody needs a right to read that is no older than this; rights last for half a day.
 pub const CAPABILITY_TRUST: Duration = Duration::from_secs(3600);
 /// Most names of one batch of changes that the kernel is told one by one; of more it is told that all is void.

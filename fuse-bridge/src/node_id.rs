@@ -6,6 +6,8 @@ use forebay_types::FileId;
 
 /// Bits of a file's node id below the incarnation's.
 const COUNTER_BITS: u32 = 48;
+/// Of these the one that tells an alias.
+const ALIAS: u64 = 1 << (COUNTER_BITS - 1);
 
 /// What the kernel calls a node; also the inode number that `stat` shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,7 +28,12 @@ impl NodeId {
     /// A version's node: its counter, which no directory shares, below the low bits of its incarnation.
     pub(crate) const fn of_version(file: FileId) -> Self {
         let incarnation = (file.incarnation.get() & 0xffff) as u64;
-        Self(incarnation << COUNTER_BITS | file.counter & ((1 << COUNTER_BITS) - 1))
+        Self(incarnation << COUNTER_BITS | file.counter & (ALIAS - 1))
+    }
+
+    /// A version's second node, for handles that cannot be had on the first.
+    pub(crate) const fn alias_of_version(file: FileId) -> Self {
+        Self(Self::of_version(file).0 | ALIAS)
     }
 }
 

@@ -3,6 +3,9 @@
 //! One node id names one version of a file, so what is open stays what it was when the name gets a new content. A
 //! directory keeps its id for life, and so does a symbolic link. A node stays while the kernel holds lookups of it or
 //! handles on it. Each lock guards one shard, is held for a few steps only, and never across an await.
+//!
+//! A version may have a second node, an alias: where the open handles of the first fix how it is read, new ones can be
+//! read otherwise. A name means the alias from when one is wanted until the kernel has forgotten it.
 
 mod path;
 #[cfg(test)]
@@ -10,10 +13,11 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use forebay_client::{About, Entry};
-use forebay_types::{BlockCapability, EntryKind, InodeId, VersionDescriptor};
+use forebay_types::{BlockCapability, EntryKind, FileId, InodeId, VersionDescriptor};
 use parking_lot::{Mutex, MutexGuard};
 use prometheus::IntGauge;
 use thiserror::Error;
@@ -95,6 +99,8 @@ pub(crate) struct NodeTable<B> {
     root: InodeId,
     appearance: Appearance,
     live: IntGauge,
+    /// Nodes that want an alias, and aliases: most often there are none, and nobody has to look for them.
+    aliases: AtomicUsize,
 }
 
 type Shard<B> = HashMap<NodeId, Node<B>>;
@@ -114,6 +120,8 @@ struct Node<B> {
     /// through /proc, and gets the old version.
     refused: Vec<u32>,
     handles: LiveHandles<B>,
+    /// Until its handles are gone, new ones are to be had on its version's alias.
+    wants_alias: bool,
 }
 
 impl Place<'_> {
@@ -171,7 +179,7 @@ impl<B> NodeTable<B> {
         live: IntGauge,
     ) -> Result<Self, Clash> {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        let table = Self { shards, root: root.inode, appearance, live };
+        let table = Self { shards, root: root.inode, appearance, live, aliases: AtomicUsize::new(0) };
         if root.kind != EntryKind::Directory {
             return Err(Clash { node: NodeId::ROOT, inode: root.inode });
         }
@@ -204,8 +212,29 @@ impl<B> NodeTable<B> {
     pub(crate) fn id_of(&self, entry: &Entry) -> NodeId {
         entry.version.as_ref().map_or_else(
             || self.id_of_inode(entry.inode),
-            |(descriptor, _)| NodeId::of_version(descriptor.file),
+            |(descriptor, _)| self.id_of_version(descriptor.file),
         )
+    }
+
+    /// Which of a version's nodes a name means that is looked up now.
+    fn id_of_version(&self, file: FileId) -> NodeId {
+        let (first, alias) = (NodeId::of_version(file), NodeId::alias_of_version(file));
+        if self.aliases.load(Ordering::Relaxed) == 0 {
+            return first;
+        }
+        let is_wanted = self.shard(first).get(&first).is_some_and(|node| node.wants_alias);
+        if is_wanted || self.is_known(alias) { alias } else { first }
+    }
+
+    /// Has names mean the alias of a version, from their next lookup on, for as long as its first node has handles.
+    pub(crate) fn want_alias(&self, id: NodeId) {
+        if let Some(node) = self.shard(id).get_mut(&id)
+            && node.handles.count() > 0
+            && !node.wants_alias
+        {
+            node.wants_alias = true;
+            self.aliases.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// The id that the kernel has or would get for a directory.
@@ -226,7 +255,7 @@ impl<B> NodeTable<B> {
         told: Instant,
     ) -> Result<NodeId, Clash> {
         let id = match &facts.content {
-            Content::File(version) => NodeId::of_version(version.descriptor.file),
+            Content::File(version) => self.id_of_version(version.descriptor.file),
             Content::Directory | Content::Symlink(_) => self.id_of_inode(facts.inode),
         };
         let name = facts.content.kept_name(place.name);
@@ -254,7 +283,11 @@ impl<B> NodeTable<B> {
             looked_up: told,
             refused: Vec::new(),
             handles: LiveHandles::default(),
+            wants_alias: false,
         };
+        if node.is_alias(id) {
+            self.aliases.fetch_add(1, Ordering::Relaxed);
+        }
         shard.insert(id, node);
         self.live.inc();
         Ok(id)
@@ -325,7 +358,11 @@ impl<B> NodeTable<B> {
     /// lock: that is a call into the kernel and perhaps a message to a worker.
     pub(crate) fn leave(&self, id: NodeId) -> Option<Arc<B>> {
         let mut shard = self.shard(id);
-        let backing = shard.get_mut(&id).and_then(|node| node.handles.leave());
+        let node = shard.get_mut(&id)?;
+        let backing = node.handles.leave();
+        if node.handles.count() == 0 && std::mem::take(&mut node.wants_alias) {
+            self.aliases.fetch_sub(1, Ordering::Relaxed);
+        }
         self.remove_if_unused(&mut shard, id);
         backing
     }
@@ -342,8 +379,11 @@ impl<B> NodeTable<B> {
         if id == NodeId::ROOT || !shard.get(&id).is_some_and(unused) {
             return;
         }
-        shard.remove(&id);
+        let gone = shard.remove(&id);
         self.live.dec();
+        if gone.is_some_and(|node| node.is_alias(id)) {
+            self.aliases.fetch_sub(1, Ordering::Relaxed);
+        }
         if shard.capacity() > SHRINK_MIN && shard.len() < shard.capacity() / 4 {
             shard.shrink_to(shard.len() * 2);
         }
@@ -351,6 +391,10 @@ impl<B> NodeTable<B> {
 }
 
 impl<B> Node<B> {
+    fn is_alias(&self, id: NodeId) -> bool {
+        self.facts.version().is_some_and(|version| id == NodeId::alias_of_version(version.descriptor.file))
+    }
+
     /// Sends each thread back once.
     fn refuse_once(&mut self, pid: u32) -> Verdict {
         if self.refused.contains(&pid) || self.refused.len() >= REFUSED_MAX {

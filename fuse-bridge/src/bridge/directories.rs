@@ -154,7 +154,6 @@ impl<N: Namespace> Shared<N> {
         let (now, mut is_any_counted) = (Instant::now(), false);
         for (next, named) in reading.entries() {
             let facts = self.nodes.facts(&named.entry);
-            let attributes = facts.attributes.of_node(self.nodes.id_of(&named.entry));
             let name = OsStr::from_bytes(named.name.as_bytes());
             // Only what fits is counted, and before the kernel hears of it.
             let place = Place { parent: directory.node, name: named.name.as_bytes() };
@@ -168,6 +167,7 @@ impl<N: Namespace> Shared<N> {
             };
             let about = About::entry(facts.inode, directory.inode).with_own_grant(facts.own_grant);
             let ttl = self.ttl_of(about, validity, now);
+            let attributes = facts.attributes.of_node(id);
             if reply.add(attributes.ino, next, name, &ttl, &attributes, GENERATION) {
                 self.nodes.forget(id, 1);
                 return Ok(());

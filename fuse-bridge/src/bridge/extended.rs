@@ -82,8 +82,8 @@ impl<N: Namespace> Shared<N> {
         }
         match self.nodes.fixed(view.id) {
             Fixed::Passthrough(_) => true,
-            Fixed::Direct | Fixed::Buffered => false,
-            Fixed::Nothing => {
+            Fixed::Direct | Fixed::Buffered if !self.may_be_aliased(view) => false,
+            Fixed::Direct | Fixed::Buffered | Fixed::Nothing => {
                 let held = self.namespace.hold(&version.descriptor, &version.capability).await;
                 held.is_ok_and(|hold| hold.is_some())
             }

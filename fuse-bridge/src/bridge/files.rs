@@ -11,12 +11,12 @@ use fuser::{FileHandle, FopenFlags, OpenAccMode, OpenFlags, ReplyData, ReplyEmpt
 use super::{BackingOf, Judged, Shared};
 use crate::answers::Failure;
 use crate::errno;
-use crate::limits::CAPABILITY_TRUST;
+use crate::limits::{ALIAS_LENGTH_MIN, CAPABILITY_TRUST};
 use crate::metrics::{Operation, Question};
 use crate::modes::{Candidate, Entered, Fixed, Mode, choose};
 use crate::namespace::{AtHand, HeldFile, LentFile, Namespace, NamespaceError, RestingFile, VersionReader};
 use crate::node_id::NodeId;
-use crate::nodes::{FileVersion, NodeView};
+use crate::nodes::{FileVersion, NodeView, Verdict};
 use crate::passthrough::Backing;
 
 /// A handle of a version.
@@ -81,7 +81,7 @@ impl<N: Namespace> Shared<N> {
         if self.is_granted(&view, asked) {
             if let Some(prepared) = self.prepare_by_grant(&view).await {
                 self.answers.metrics.answered(Question::Open, true);
-                return Ok(prepared);
+                return self.unless_aliased(prepared, pid, asked);
             }
             answer = self.namespace.open(view.facts.inode).await;
         } else {
@@ -94,14 +94,42 @@ impl<N: Namespace> Shared<N> {
             Judged::Superseded => view,
         };
         let version = view.facts.version().map(Arc::clone).ok_or(errno::of(ErrorKind::IsADirectory))?;
-        let way = match self.way(view.id, &version, early).await {
+        let way = match self.way(&view, &version, early).await {
             Ok(way) => way,
             Err(error) => {
                 tracing::debug!(file = %version.descriptor.file, %error, "the local worker gave nothing");
                 Way::Buffered(AtHand::Unasked)
             }
         };
-        Ok(Prepared { node: view.id, view, version, way })
+        self.unless_aliased(Prepared { node: view.id, view, version, way }, pid, asked)
+    }
+
+    /// Sends the kernel back to look for the version's alias where only the handles that are open already keep a new one from
+    /// being passed through; but not one that has been back, and has no path to look up.
+    fn unless_aliased(
+        &self,
+        prepared: Prepared<N>,
+        pid: u32,
+        asked: Instant,
+    ) -> Result<Prepared<N>, Failure> {
+        if !matches!(prepared.way, Way::Direct(AtHand::Hold(_)) | Way::Buffered(AtHand::Hold(_))) {
+            return Ok(prepared);
+        }
+        self.nodes.want_alias(prepared.node);
+        match self.nodes.verdict(prepared.node, pid, asked) {
+            Verdict::Serve => Ok(prepared),
+            Verdict::Refuse => Err(errno::STALE.into()),
+        }
+    }
+
+    /// Whether a file that is read otherwise may have a second node to be passed through: it is open for long, it is not the
+    /// alias itself, and nothing of it is strict, since whoever compares numbers of nodes would see two.
+    pub(super) fn may_be_aliased(&self, view: &NodeView) -> bool {
+        view.facts.version().is_some_and(|version| {
+            version.descriptor.length().get() >= ALIAS_LENGTH_MIN
+                && view.id == NodeId::of_version(version.descriptor.file)
+                && !self.left(view, Instant::now()).is_zero()
+        })
     }
 
     /// Whether a node may be opened without asking whether it still is its file's version.
@@ -113,7 +141,7 @@ impl<N: Namespace> Shared<N> {
     /// The same without asking the master; `None` if the right that the node remembers is not good enough.
     async fn prepare_by_grant(&self, view: &NodeView) -> Option<Prepared<N>> {
         let version = Arc::clone(view.facts.version()?);
-        let way = self.way(view.id, &version, None).await.ok()?;
+        let way = self.way(view, &version, None).await.ok()?;
         Some(Prepared { node: view.id, view: view.clone(), version, way })
     }
 
@@ -133,17 +161,17 @@ impl<N: Namespace> Shared<N> {
     /// accepted.
     async fn way(
         &self,
-        node: NodeId,
+        view: &NodeView,
         version: &FileVersion,
         early: Option<Early<N>>,
     ) -> Result<Way<N>, NamespaceError> {
         if !self.passthrough.is_allowed() {
             return Ok(Way::Buffered(AtHand::Unasked));
         }
-        match self.nodes.fixed(node) {
+        match self.nodes.fixed(view.id) {
             Fixed::Passthrough(backing) => return Ok(Way::Shared(backing)),
-            Fixed::Direct => return Ok(Way::Direct(AtHand::Unasked)),
-            Fixed::Buffered => return Ok(Way::Buffered(AtHand::Unasked)),
+            Fixed::Direct => return Ok(Way::Direct(self.beside_others(view, version).await?)),
+            Fixed::Buffered => return Ok(Way::Buffered(self.beside_others(view, version).await?)),
             Fixed::Nothing => {}
         }
         if let Some(backing) = self.rested(version.descriptor.file) {
@@ -165,6 +193,19 @@ impl<N: Namespace> Shared<N> {
             Mode::Direct if may_be_direct => Way::Direct(at_hand),
             Mode::Direct | Mode::Passthrough | Mode::Buffered => Way::Buffered(at_hand),
         })
+    }
+
+    /// What is at hand for a handle whose mode others have fixed. A reader asks itself, but where a hold would get it another
+    /// node.
+    async fn beside_others(
+        &self,
+        view: &NodeView,
+        version: &FileVersion,
+    ) -> Result<HandOf<N>, NamespaceError> {
+        if !self.may_be_aliased(view) {
+            return Ok(AtHand::Unasked);
+        }
+        self.namespace.at_hand(&version.descriptor, &version.capability).await
     }
 
     /// What the last handle of a version was read by, if that is as good as it was.

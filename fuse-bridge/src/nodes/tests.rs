@@ -87,6 +87,29 @@ fn a_node_with_a_handle_outlives_its_lookups() {
 }
 
 #[test]
+fn a_name_means_the_alias_from_when_it_is_wanted_until_the_kernel_has_forgotten_it() {
+    let (table, live) = node_table();
+    let (now, entry) = (Instant::now(), file(5, 100, 1));
+    let first = remember(&table, &entry, now);
+    table.want_alias(first);
+    assert_eq!(remember(&table, &entry, now), first, "no handle is in the way");
+    table.enter(first, Candidate::Buffered);
+    assert_eq!(table.id_of(&entry), first);
+    table.want_alias(first);
+    let alias = remember(&table, &entry, now);
+    assert_ne!(alias, first);
+    assert_eq!((table.id_of(&entry), live.get()), (alias, 3));
+    assert!(matches!(table.fixed(first), Fixed::Buffered) && matches!(table.fixed(alias), Fixed::Nothing));
+    table.leave(first);
+    assert_eq!(table.id_of(&entry), alias, "it is known");
+    table.forget(alias, 1);
+    assert_eq!(table.id_of(&entry), first);
+    table.forget(first, 2);
+    assert_eq!((live.get(), table.aliases.load(Ordering::Relaxed)), (1, 0));
+    assert_ne!(table.id_of(&file(5, 101, 1)), alias, "of another version");
+}
+
+#[test]
 fn a_superseded_node_sends_each_thread_back_once_unless_it_was_looked_up_just_now() {
     let (table, _) = node_table();
     let start = Instant::now();

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use crate::fixture::{Fixture, content, eventually};
 use crate::tree::Tree;
 
-fn value(fixture: &Fixture, path: &str, attribute: &str) -> Result<String, Errno> {
+pub(crate) fn value(fixture: &Fixture, path: &str, attribute: &str) -> Result<String, Errno> {
     let mut buffer = [0; 256];
     let length = getxattr(fixture.path(path), attribute, &mut buffer)?;
     Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())

@@ -1,5 +1,6 @@
 //! Real mounts over a tree in memory: what programs see through the kernel. Needs root and /dev/fuse.
 
+mod aliases;
 mod extended;
 mod fixture;
 mod gone_directories;

@@ -24,7 +24,7 @@ use crate::tree::Tree;
 
 /// Reads the whole file through a mapping.
 #[allow(unsafe_code, reason = "a mapping cannot be read otherwise")]
-fn mapped(file: &File, length: usize) -> Vec<u8> {
+pub(crate) fn mapped(file: &File, length: usize) -> Vec<u8> {
     // SAFETY: the mapping is of `length` bytes, which is what the slice covers while the mapping lives; the file is
     // never changed or cut.
     unsafe {
