@@ -40,6 +40,8 @@ soak: ## simulated clusters with fresh seeds for SOAK_MINUTES, and the long vari
 	FOREBAY_TRUTH_OPERATIONS=10000 cargo test --locked --package forebay-integration-tests --test s3_truth_under_random_changes
 	FOREBAY_READ_OPERATIONS=100000 cargo test --locked --package forebay-integration-tests --test reads_of_any_kind
 	FOREBAY_TROUBLE_SECONDS=600 cargo test --locked --package forebay-integration-tests --test readers_among_troublemakers -- --nocapture
+	FOREBAY_TROUBLE_SECONDS=120 cargo test --locked --package forebay-integration-tests --test partly_cached_files
+	FOREBAY_LOOKUPS=5000000 cargo test --locked --package forebay-integration-tests --test memory_is_bounded names_that_the_kernel_forgot -- --nocapture
 
 bench: ## speed beside the plain directory; docs/benchmarks.md says what is measured
 	cargo xtask bench all
