@@ -28,7 +28,9 @@ use forebay_types::RecordSeed;
 use crate::unit::UnitId;
 
 pub(crate) use format_file::{FORMAT_FILE_LENGTH, FormatFile, FormatFileError};
-pub(crate) use header::{HeaderError, IndexHeader, read_header, read_header_into, record_offset};
+pub(crate) use header::{
+    HeaderError, IndexHeader, RECORDS_ALIGNMENT, read_header, read_header_into, record_offset,
+};
 pub(crate) use name::{FileKind, file_name, folder, folder_path, parse_name, relative_path};
 
 /// The format of a directory without segments, and of the header of a whole version.

@@ -5,6 +5,7 @@ mod concurrency;
 mod corruption;
 mod directories;
 mod disks;
+mod moves;
 mod restart;
 mod scrubbing;
 mod segments;
