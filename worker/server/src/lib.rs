@@ -26,6 +26,7 @@ mod master_link;
 mod metrics;
 mod mount_intake;
 mod mounts;
+mod moving;
 mod read_path;
 mod registration;
 mod retry;

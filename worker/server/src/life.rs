@@ -26,6 +26,7 @@ use crate::local_socket::LocalServer;
 use crate::master_link::MasterLink;
 use crate::metrics::Metrics;
 use crate::mounts::MountTable;
+use crate::moving;
 use crate::read_path::ReadPath;
 use crate::registration::{Presentation, Registered, Reporter, register, say_moved};
 use crate::scrubbing;
@@ -80,6 +81,9 @@ impl Life {
         storing.spawn(disk_watch::watch(core.path.cache.store().clone(), storing.clone()));
         if self.settings.scrub_rate > ByteCount::ZERO {
             storing.spawn(scrubbing::scrub(Arc::clone(&core), self.settings.scrub_rate, storing.token()));
+        }
+        if self.settings.tier_moves {
+            storing.spawn(moving::keep_in_place(Arc::clone(&core), storing.token()));
         }
         let serving = self.settings.stages.serving.clone();
         let server = LocalServer::new(Arc::clone(&core));

@@ -79,8 +79,6 @@ struct Reader {
     asked: BTreeMap<PageIndex, LossNote>,
     attempts: u32,
     backoff: Backoff,
-    /// Whether what is cached of the range lies in memory; asked once, and again after a fetch.
-    is_in_memory: Option<bool>,
     past_cache: Option<PastCache>,
     /// That of the last piece. When the next one is asked for, the connection has taken it.
     room: Option<Arc<Room>>,
@@ -106,7 +104,6 @@ impl ReadPath {
             asked: BTreeMap::new(),
             attempts: 0,
             backoff: Backoff::new(BACKOFF),
-            is_in_memory: None,
             past_cache: None,
             room: None,
         };
@@ -138,7 +135,6 @@ impl Reader {
                 } else {
                     // Neither here nor coming: it was evicted, or found corrupt, since it was asked for.
                     self.count_attempt(page)?;
-                    self.is_in_memory = None;
                     self.ask_again(page);
                     continue;
                 }
@@ -249,8 +245,8 @@ impl Reader {
         self.find_room().await;
         let end = self.piece_end(page);
         let cache = &self.path.cache;
-        let rest = pages_of(self.position..self.end);
-        let is_in_memory = *self.is_in_memory.get_or_insert_with(|| cache.is_in_memory(&self.version, rest));
+        // Asked for each piece: what lies in memory may be moved to a disk while it is read.
+        let is_in_memory = cache.is_in_memory(&self.version, pages_of(self.position..end));
         let read = cache.read(&self.version, is_in_memory, self.position, end - self.position).await?;
         Ok(match read {
             CacheRead::Bytes { data, crc32c } => Some(Piece { offset: self.position, data, crc32c }),

@@ -8,6 +8,7 @@ mod loading;
 mod log_lines;
 mod maintenance;
 mod master;
+mod moving;
 mod odd_under_stores;
 mod reading;
 mod registering;
