@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,7 +20,7 @@ const SMALL: (usize, usize) = (200, 110_000);
 /// A third of the files' bytes, and more than all of them.
 const RAM: &str = "24MiB";
 const TIER: &str = "160MiB";
-/// Files that are open from the first epoch to the end: of each size one that comes early, and one that comes late.
+/// Files that are open from before the first epoch to the end.
 const HELD: [(&str, u64, usize); 4] = [
     ("large/0", 1, LARGE.1),
     ("large/23", 24, LARGE.1),
@@ -72,9 +73,9 @@ fn train(server: &Rclone, sums: &Sums, mode: &str) {
     let root = cluster.fuse().join("data");
     wait_until("the mount is seen", WITHIN, || root.exists());
 
-    read_epoch(&root, sums, 0);
-    wait_until("memory is relieved", WITHIN, || cluster.metric(DEMOTIONS) > 0);
-    proxy.forget();
+    // What was read once is opened by passthrough, where that is on.
+    HELD.iter()
+        .for_each(|(name, ..)| assert!(sums.are_of(name, &std::fs::read(root.join(name)).expect("read"))));
     let held = HELD.map(|of| Held::open(&root, of));
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -86,10 +87,14 @@ fn train(server: &Rclone, sums: &Sums, mode: &str) {
                 offsets.into_iter().cycle().take_while(goes_on).for_each(|offset| held.expect_at(offset));
             });
         }
-        let epochs: Vec<_> =
-            (1..=2).map(|epoch| std::panic::catch_unwind(|| read_epoch(&root, sums, epoch))).collect();
+        let epochs = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            read_epoch(&root, sums, 0);
+            wait_until("memory is relieved", WITHIN, || cluster.metric(DEMOTIONS) > 0);
+            proxy.forget();
+            (1..=2).for_each(|epoch| read_epoch(&root, sums, epoch));
+        }));
         is_over.store(true, Ordering::Relaxed);
-        assert!(epochs.iter().all(Result::is_ok), "{mode}: an epoch failed");
+        assert!(epochs.is_ok(), "{mode}: an epoch failed");
     });
     eprintln!(
         "{mode}: {} demotions, {} promotions, {} evictions; {} bytes from the bucket after the first epoch",
