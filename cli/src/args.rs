@@ -141,6 +141,10 @@ pub(crate) struct TierArguments {
     /// [default: s3-fifo]
     #[arg(long, value_name = "POLICY")]
     pub(crate) eviction: Option<String>,
+    /// Whether what leaves RAM goes to a disk tier that has room, and what is read again there comes back: true or false
+    /// [default: true]
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) tier_moves: Option<bool>,
     /// Longest file that a tier keeps in one piece, such as 64GiB, if that is not more than half of the tier; longer ones
     /// are kept in segments of 1 GiB [default: 64GiB]
     #[arg(long, value_name = "SIZE")]

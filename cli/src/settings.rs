@@ -67,6 +67,7 @@ pub(crate) struct LocalConfig {
     pub(crate) ram: Option<ByteCount>,
     pub(crate) tiers: Vec<String>,
     pub(crate) eviction: Option<String>,
+    pub(crate) tier_moves: Option<bool>,
     #[serde(deserialize_with = "adapter::optional_size")]
     pub(crate) whole_file_max: Option<ByteCount>,
     #[serde(deserialize_with = "adapter::optional_size")]
@@ -99,6 +100,7 @@ pub(crate) struct WorkerConfig {
     pub(crate) ram: Option<ByteCount>,
     pub(crate) tiers: Vec<String>,
     pub(crate) eviction: Option<String>,
+    pub(crate) tier_moves: Option<bool>,
     #[serde(deserialize_with = "adapter::optional_size")]
     pub(crate) whole_file_max: Option<ByteCount>,
     #[serde(deserialize_with = "adapter::optional_size")]

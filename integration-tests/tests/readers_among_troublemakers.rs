@@ -21,8 +21,8 @@ const FILES: usize = 16;
 /// The first of them are replaced, the others are mapped: a page of a mapping that is not there any more is a signal.
 const REPLACED: usize = 8;
 const LENGTHS: [usize; 4] = [3_000, 110_000, MIB, 3 * MIB + 17];
-/// About half of what the files take.
-const TIER: &str = "9MiB";
+/// A disk for about half of what the files take; and memory beside a disk to which it can be relieved.
+const TIERS: [(&str, &str); 2] = [("0", "9MiB"), ("4MiB", "14MiB")];
 const READERS: u64 = 6;
 const ESTALE: i32 = 116;
 
@@ -45,15 +45,22 @@ fn every_byte_is_right_beside_an_evictor_a_corrupter_and_a_replacer() {
     for (eviction, passthrough) in
         [("lru", "auto"), ("s3-fifo", "auto"), ("epoch", "auto"), ("s3-fifo", "off")]
     {
-        read_beside_trouble(eviction, passthrough);
+        read_beside_trouble(eviction, passthrough, TIERS[0]);
     }
 }
 
-fn read_beside_trouble(eviction: &str, passthrough: &str) {
+#[test]
+fn every_byte_is_right_while_files_also_move_between_memory_and_a_disk() {
+    for (eviction, passthrough) in [("lru", "auto"), ("s3-fifo", "off")] {
+        read_beside_trouble(eviction, passthrough, TIERS[1]);
+    }
+}
+
+fn read_beside_trouble(eviction: &str, passthrough: &str, (ram, tier): (&str, &str)) {
     let source = tempfile::tempdir().expect("a folder");
     (0..FILES).for_each(|file| write_version(source.path(), file, 0));
     let uri = format!("file://{}", source.path().display());
-    let cluster = Cluster::builder().mount("/data", &uri).fuse().ram("0").tier(TIER);
+    let cluster = Cluster::builder().mount("/data", &uri).fuse().ram(ram).tier(tier);
     let cluster = cluster.argument("--eviction").argument(eviction);
     let cluster = cluster.fuse_options(&format!("passthrough={passthrough}")).start();
     let trouble = Trouble {
@@ -81,10 +88,10 @@ fn read_beside_trouble(eviction: &str, passthrough: &str) {
         threads.into_iter().for_each(|thread| thread.join().expect("no thread failed"));
     });
     let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
-    let metric = |name| cluster.metric(name);
+    let metric = |name: &str| cluster.metric(name);
     eprintln!(
         "{eviction}, passthrough={passthrough}: {} reads, {} of them stale; {} replaced, {} flipped, {} corrupt pages, \
-         {} evictions, {} declined",
+         {} evictions, {} declined; {} demotions, {} promotions, {} aborted moves",
         count(&trouble.reads),
         count(&trouble.stale),
         count(&trouble.replaced),
@@ -92,10 +99,14 @@ fn read_beside_trouble(eviction: &str, passthrough: &str) {
         metric("forebay_worker_corrupt_pages_total"),
         metric("forebay_worker_evictions_total"),
         metric("forebay_worker_declined_fills_total"),
+        metric("forebay_worker_demotions_total"),
+        metric("forebay_worker_promotions_total"),
+        metric("forebay_worker_aborted_moves_total"),
     );
     assert!(count(&trouble.reads) > count(&trouble.stale) && count(&trouble.replaced) > 0);
     assert!(metric("forebay_worker_corrupt_pages_total") > 0, "nothing was corrupted that mattered");
-    let made_room = metric("forebay_worker_evictions_total") + metric("forebay_worker_declined_fills_total");
+    let left = ["evictions", "declined_fills", "demotions"];
+    let made_room: u64 = left.iter().map(|what| metric(&format!("forebay_worker_{what}_total"))).sum();
     assert!(made_room > 0, "all of it fits");
 }
 

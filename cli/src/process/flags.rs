@@ -62,6 +62,7 @@ fn add_tiers(flags: &mut toml::Table, section: &str, arguments: TierArguments) {
     set_some(flags, section, "ram", arguments.ram);
     set_some(flags, section, "tiers", list(arguments.tiers));
     set_some(flags, section, "eviction", arguments.eviction);
+    set_some(flags, section, "tier_moves", arguments.tier_moves);
     set_some(flags, section, "whole_file_max", arguments.whole_file_max);
     set_some(flags, section, "scrub_rate", arguments.scrub_rate);
     set_some(flags, section, "working_memory", arguments.working_memory);

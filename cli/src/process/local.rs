@@ -46,6 +46,7 @@ async fn begin(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> 
     let mut worker = worker_settings(settings, &dir, address, tiers, &pages, shutdown)?;
     worker.eviction = eviction;
     worker.whole_file_max = config.whole_file_max;
+    worker.tier_moves = config.tier_moves.unwrap_or(worker.tier_moves);
     worker.scrub_rate = config.scrub_rate.unwrap_or(worker.scrub_rate);
     worker.working_memory = config.working_memory.unwrap_or(worker.working_memory);
     let mut cache_directories: Vec<_> = worker.tiers.iter().map(|tier| tier.directory.clone()).collect();

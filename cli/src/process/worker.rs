@@ -44,6 +44,7 @@ async fn serve(settings: Settings, format_cache: bool) -> Result<(), Failure> {
     worker.tiers = tiers.disks;
     worker.eviction = eviction;
     worker.whole_file_max = config.whole_file_max;
+    worker.tier_moves = config.tier_moves.unwrap_or(worker.tier_moves);
     worker.scrub_rate = config.scrub_rate.unwrap_or(worker.scrub_rate);
     worker.working_memory = config.working_memory.unwrap_or(worker.working_memory);
     worker.format_cache = format_cache;

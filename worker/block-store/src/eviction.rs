@@ -3,6 +3,7 @@
 
 mod epoch;
 mod lru;
+mod newcomers;
 mod s3_fifo;
 #[cfg(test)]
 mod sieve;
@@ -18,9 +19,11 @@ use crate::unit::UnitId;
 
 pub(crate) use epoch::Epoch;
 pub(crate) use lru::Lru;
+pub(crate) use newcomers::Newcomers;
 pub(crate) use s3_fifo::S3Fifo;
 #[cfg(test)]
 pub(crate) use sieve::Sieve;
+pub(crate) use visit::VisitClock;
 
 /// Which policy a store evicts by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -20,6 +20,7 @@ mod cut;
 mod entry;
 mod hold;
 mod lend;
+mod moves;
 mod names;
 mod promises;
 mod query;
@@ -37,7 +38,8 @@ use std::collections::BTreeMap;
 use forebay_types::{ByteCount, Timestamp};
 
 use self::changes::ChangeLog;
-use self::entry::{Detached, Entry};
+use self::entry::{Detached, Entry, Use};
+use self::moves::Moves;
 use self::names::Names;
 use self::tier::TierState;
 use crate::eviction::{Eviction, EvictionPolicy};
@@ -50,6 +52,7 @@ pub use self::changes::{CachedVersion, ChangeCursor, Changes};
 pub(crate) use self::check::ToCheck;
 pub(crate) use self::claims::Claim;
 pub(crate) use self::hold::{Held, HoldDecision};
+pub(crate) use self::moves::{Copied, Move, NextMove};
 pub use self::query::{Lookup, Presence, TierUsage};
 pub use self::reserve::{Demand, Reservation, Slot, Wanted};
 pub use self::tier::TierLimits;
@@ -89,6 +92,10 @@ pub enum Reason {
     Empty,
     /// A page of it was found corrupt while it was held.
     Corrupt,
+    /// It lies on another tier now.
+    Moved,
+    /// A copy of it to another tier came to nothing.
+    CalledOff,
     /// Its files are not there, or are not what a catalogue said of them.
     Vanished,
     /// The disk of its tier fails.
@@ -138,6 +145,8 @@ pub struct Index {
     /// Pages of a segment.
     segment_pages: u32,
     units: BTreeMap<UnitId, Entry>,
+    /// Copies between tiers that are under way, and what is to be copied next.
+    moves: Moves,
     /// Generations that are no unit's any more but still take room.
     detached: BTreeMap<GenerationKey, Detached>,
     generation_next: u64,
@@ -167,6 +176,7 @@ impl Index {
             tiers: tiers.into_iter().map(state).collect(),
             segment_pages: segment_pages.max(1),
             units: BTreeMap::new(),
+            moves: Moves::default(),
             detached: BTreeMap::new(),
             generation_next: 1,
             clock: 0,
@@ -195,9 +205,9 @@ impl Index {
         {
             return false;
         }
-        let tick = self.tick();
+        let used = self.use_now();
         let tier = &mut self.tiers[found.location.tier.0];
-        let mut entry = Entry::restored(found, tier.limits().kind, tick);
+        let mut entry = Entry::restored(found, tier.limits().kind, used);
         tier.charge(entry.charge());
         tier.came(unit, found.length);
         tier.reshelve(unit, &mut entry);
@@ -223,13 +233,13 @@ impl Index {
 
     /// The page's data and record are in the files, which changed last at `changed`.
     pub fn commit(&mut self, key: GenerationKey, page: PageIndex, changed: Timestamp) -> Committed {
-        let tick = self.tick();
+        let used = self.use_now();
         match self.units.get_mut(&key.unit).filter(|entry| entry.generation() == key.generation) {
             Some(entry) => {
                 let tier = &mut self.tiers[entry.tier().0];
                 assert_eq!(entry.holds(), 0, "{key} was written while it was held");
                 tier.landed(entry.end_fill(page));
-                entry.publish(page, changed, tick);
+                entry.publish(page, changed, used);
                 tier.reshelve(key.unit, entry);
                 self.changes.record(self.names.shown(key.unit.file()));
                 Committed::Published
@@ -267,6 +277,7 @@ impl Index {
         let location = entry.location(key.unit);
         // Nobody may fill the page before its record is cleared, or the clearing would wipe out the new record.
         entry.lose(page);
+        self.moves.call_off(key.unit);
         let tier = &mut self.tiers[location.tier.0];
         tier.reshelve(key.unit, entry);
         self.changes.record(self.names.shown(key.unit.file()));
@@ -287,9 +298,10 @@ impl Index {
 
     /// Marks `unit` as used just now, from `page` on.
     pub fn touch(&mut self, unit: UnitId, page: PageIndex) {
-        let tick = self.tick();
+        self.visited(unit, page);
+        let used = self.use_now();
         if let Some(entry) = self.units.get_mut(&unit) {
-            entry.set_used(tick);
+            entry.set_used(used);
             self.tiers[entry.tier().0].touch(unit, page);
         }
     }
@@ -297,6 +309,11 @@ impl Index {
     /// Whether `key` is what its unit consists of now.
     pub(crate) fn is_current(&self, key: GenerationKey) -> bool {
         self.units.get(&key.unit).is_some_and(|entry| entry.generation() == key.generation)
+    }
+
+    /// Whether its unit consists of something else than `key` now.
+    pub(crate) fn is_elsewhere(&self, key: GenerationKey) -> bool {
+        self.units.get(&key.unit).is_some_and(|entry| entry.generation() != key.generation)
     }
 
     /// What the file system of `tier` has free for an unprivileged user: bytes, and inodes where it counts them.
@@ -335,6 +352,10 @@ impl Index {
         let generation = Generation::new(self.generation_next);
         self.generation_next += 1;
         generation
+    }
+
+    fn use_now(&mut self) -> Use {
+        Use { tick: self.tick(), seen: self.moves.now() }
     }
 
     fn tick(&mut self) -> u64 {

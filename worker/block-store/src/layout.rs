@@ -35,7 +35,7 @@ pub(crate) use catalogue::{
 };
 pub(crate) use format_file::{FORMAT_FILE_LENGTH, FormatFile, FormatFileError};
 pub(crate) use header::{
-    HeaderError, IndexHeader, index_length, read_header, read_header_into, record_offset,
+    HeaderError, IndexHeader, RECORDS_ALIGNMENT, index_length, read_header, read_header_into, record_offset,
 };
 pub(crate) use name::{FileKind, file_name, folder, folder_path, parse_name, relative_path};
 

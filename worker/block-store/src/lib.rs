@@ -14,6 +14,7 @@ mod health;
 mod index;
 mod io;
 mod layout;
+mod pace;
 mod page;
 mod ram_tier;
 mod recovery;
@@ -30,16 +31,16 @@ pub use error::StoreError;
 pub use eviction::{Eviction, UnknownEviction};
 pub use health::Health;
 pub use index::{CachedVersion, ChangeCursor, Changes, Demand, Presence, TierUsage};
+pub use pace::BackgroundPace;
 pub use page::{PageIndex, PageRange, PageSet};
 pub use ram_tier::{RamTier, RamTierError, prepare_ram_tier};
 pub use recovery::RecoveryReport;
-pub use scrub::ScrubPace;
 pub use settings::{FreeFloor, StoreSettings, TierKind, TierSettings};
 pub use source::VersionSource;
 pub use statistics::StatisticsSnapshot;
 pub use store::{
-    BlockStore, CatalogueWriter, DueProbe, Fill, FillOutcome, FillStart, Hold, HoldId, Lend, ReadOutcome,
-    RestingHold, RestingLend, Scrubber,
+    BlockStore, CatalogueWriter, DueProbe, Fill, FillOutcome, FillStart, Hold, HoldId, Lend, Mover,
+    ReadOutcome, RestingHold, RestingLend, Scrubber,
 };
 /// The index itself, for the simulator that drives it.
 #[doc(hidden)]

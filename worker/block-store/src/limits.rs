@@ -35,6 +35,19 @@ pub const PACE_VERSIONS_MAX: usize = 1 << 14;
 pub const PROMISES_MAX: usize = 256;
 /// Reservations and uses after which room that was kept and not used meanwhile is given to others.
 pub const PROMISE_PATIENCE: u64 = 1024;
+/// Units that are copied from one tier to another at once.
+pub const MOVES_MAX: usize = 1;
+/// Most units that wait to be promoted; beyond it the one that waits longest is forgotten.
+pub const PROMOTIONS_WAITING_MAX: usize = 1024;
+/// Demotion begins when less than one part in so many of memory is free.
+pub const DEMOTION_BEGIN_PARTS: u64 = 16;
+/// It goes on until one part in so many is, which promotion of what was visited only twice leaves free.
+pub const DEMOTION_END_PARTS: u64 = 8;
+/// Part of a disk tier that demotion leaves free. What comes anew finds it, and what leaves a full tier makes no room for
+/// moves.
+pub const DEMOTION_SPARE_PARTS: u64 = 16;
+/// Uses of anything after which a unit that is not complete, and was not used meanwhile, may be moved.
+pub const UNFINISHED_PATIENCE: u64 = 1024;
 /// How often a file may change under the verification for a hold before that is given up.
 pub const VERIFY_ATTEMPTS_MAX: u32 = 2;
 /// Longest header of an index file, in bytes: the longest URI, key, tag and version id fit twice.
@@ -71,10 +84,10 @@ pub const RETURN_PAUSE_MIN: Duration = Duration::from_secs(5);
 pub const RETURN_PAUSE_MAX: Duration = Duration::from_secs(300);
 /// Most versions that leave a tier that is down, or come back to one that is up again, while the index is locked.
 pub const RETURN_BATCH_MAX: usize = 1024;
-/// How long the scrubber gives way to somebody who reads before it looks again.
-pub const SCRUB_YIELD: Duration = Duration::from_millis(50);
-/// While others read all the time, the scrubber takes a step this often.
-pub const SCRUB_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the scrubber or a move gives way to others before it looks again.
+pub const BACKGROUND_YIELD: Duration = Duration::from_millis(50);
+/// While there are others all the time, it takes a step this often.
+pub const BACKGROUND_PATIENCE: Duration = Duration::from_secs(1);
 /// A version that was verified or written is verified again after this time at the earliest.
 pub const SCRUB_ROUND_MIN: Duration = Duration::from_secs(24 * 3600);
 /// Free space of the file systems is looked at once in this many reservations.

@@ -129,6 +129,16 @@ impl PageSet {
         page.0 < self.length && self.word(page) & Self::bit(page) != 0
     }
 
+    /// The pages in the set, in their order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = PageIndex> {
+        (0..self.length).map(PageIndex).filter(|page| self.contains(*page))
+    }
+
+    /// The first page in the set that is not before `page`.
+    pub(crate) fn first_from(&self, page: PageIndex) -> Option<PageIndex> {
+        (page.0..self.length).map(PageIndex).find(|page| self.contains(*page))
+    }
+
     /// One bit a page, the lowest first.
     #[must_use]
     pub fn words(&self) -> &[u64] {

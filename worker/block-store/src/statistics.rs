@@ -27,6 +27,16 @@ macro_rules! counters {
 counters! {
     /// Versions that were evicted to make room.
     evictions,
+    /// Versions that were moved from memory to a disk.
+    demotions,
+    /// Their bytes.
+    demoted_bytes,
+    /// Versions that were moved from a disk to memory.
+    promotions,
+    /// Their bytes.
+    promoted_bytes,
+    /// Moves that were begun and came to nothing.
+    aborted_moves,
     /// Pages that were stored.
     filled_pages,
     /// Bytes that were stored.

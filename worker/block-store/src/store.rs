@@ -9,6 +9,7 @@ mod confirm;
 mod fill;
 mod hold;
 mod lend;
+mod moves;
 mod open_versions;
 mod read;
 mod scrub;
@@ -32,6 +33,7 @@ pub use self::fill::{Fill, FillOutcome, FillStart};
 use self::hold::Listener;
 pub use self::hold::{Hold, HoldId, RestingHold};
 pub use self::lend::{Lend, RestingLend};
+pub use self::moves::Mover;
 use self::open_versions::{OpenVersion, OpenVersions};
 use self::read::Fault;
 pub use self::read::ReadOutcome;
@@ -355,6 +357,12 @@ impl BlockStore {
         self.inner.write_catalogues(until);
     }
 
+    /// Whoever moves units between memory and the disks. One is enough; until there is one, nothing is moved.
+    #[must_use]
+    pub fn mover(&self) -> Mover {
+        Mover::new(&self.inner)
+    }
+
     /// What each tier has and holds, fastest first.
     #[must_use]
     pub fn usage(&self) -> Vec<TierUsage> {
@@ -450,7 +458,13 @@ impl Inner {
             Reason::Evicted => Some(&self.statistics.evictions),
             Reason::Replaced => Some(&self.statistics.replaced_versions),
             Reason::Vanished => Some(&self.statistics.vanished_versions),
-            Reason::Freed | Reason::Empty | Reason::Corrupt | Reason::Disk | Reason::LateWriter => None,
+            Reason::Freed
+            | Reason::Moved
+            | Reason::CalledOff
+            | Reason::Empty
+            | Reason::Corrupt
+            | Reason::Disk
+            | Reason::LateWriter => None,
         };
         if let Some(counter) = counter {
             counter.add(1);

@@ -168,9 +168,24 @@ fn growth(before: MountCounts, now: MountCounts) -> MountCounts {
 }
 
 /// The store's counters that people look at.
-const STORE_COUNTERS: [(&str, &str, StoreCounter); 14] = [
+const STORE_COUNTERS: [(&str, &str, StoreCounter); 19] = [
     ("forebay_worker_evictions_total", "Versions, or segments of long ones, evicted to make room.", |all| {
         all.evictions
+    }),
+    (
+        "forebay_worker_demotions_total",
+        "Versions, or segments of long ones, moved from memory to a disk.",
+        |all| all.demotions,
+    ),
+    ("forebay_worker_demoted_bytes_total", "Bytes moved from memory to disks.", |all| all.demoted_bytes),
+    (
+        "forebay_worker_promotions_total",
+        "Versions, or segments of long ones, moved from a disk to memory.",
+        |all| all.promotions,
+    ),
+    ("forebay_worker_promoted_bytes_total", "Bytes moved from disks to memory.", |all| all.promoted_bytes),
+    ("forebay_worker_aborted_moves_total", "Moves between tiers that came to nothing.", |all| {
+        all.aborted_moves
     }),
     ("forebay_worker_fill_bytes_total", "Bytes stored in the cache.", |all| all.filled_bytes),
     ("forebay_worker_fill_pages_total", "Pages stored in the cache.", |all| all.filled_pages),

@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::error::ReadError;
-use crate::limits::DISK_CALLS_MAX;
+use crate::limits::{DISK_CALLS_MAX, FREE_CALLS_TO_MOVE_PERCENT};
 
 /// Runs blocking calls, a bounded number at once. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -19,6 +19,11 @@ impl DiskPool {
     /// A pool whose calls `tracker` waits for at the end.
     pub(crate) fn new(tracker: TaskTracker) -> Self {
         Self { permits: Arc::new(Semaphore::new(DISK_CALLS_MAX)), tracker }
+    }
+
+    /// Whether so many calls are under way that what nobody waits for should not add one.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.permits.available_permits() < DISK_CALLS_MAX * FREE_CALLS_TO_MOVE_PERCENT / 100
     }
 
     /// Runs `work` on a blocking thread. When the caller gives up, the work still ends, and with it its place.

@@ -27,6 +27,7 @@ mod master_link;
 mod metrics;
 mod mount_intake;
 mod mounts;
+mod moving;
 mod past_cache;
 mod read_path;
 mod reading_order;

@@ -27,6 +27,7 @@ use crate::local_socket::LocalServer;
 use crate::master_link::MasterLink;
 use crate::metrics::Metrics;
 use crate::mounts::MountTable;
+use crate::moving;
 use crate::past_cache::PastCache;
 use crate::read_path::ReadPath;
 use crate::reading_order::ReadingOrder;
@@ -84,6 +85,9 @@ impl Life {
         storing.spawn(cataloguing::write(Arc::clone(&core), storing.token()));
         if self.settings.scrub_rate > ByteCount::ZERO {
             storing.spawn(scrubbing::scrub(Arc::clone(&core), self.settings.scrub_rate, storing.token()));
+        }
+        if self.settings.tier_moves {
+            storing.spawn(moving::keep_in_place(Arc::clone(&core), storing.token()));
         }
         let serving = self.settings.stages.serving.clone();
         let server = LocalServer::new(Arc::clone(&core));

@@ -84,6 +84,12 @@ pub const HOLD_REQUESTS_MAX: usize = 64;
 pub const DISK_WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes that the scrubber reads in a second, unless the settings say otherwise.
 pub const SCRUB_RATE_DEFAULT: ByteCount = ByteCount::new(16 << 20);
+/// Bytes that are moved between tiers in a second at most.
+pub const MOVE_RATE: ByteCount = ByteCount::new(256 << 20);
+/// How long it is until it is looked again whether anything is to be moved.
+pub const MOVE_IDLE: Duration = Duration::from_millis(100);
+/// Nothing is moved while fewer of the disk calls than that are free, in percent, but for a page now and then.
+pub const FREE_CALLS_TO_MOVE_PERCENT: usize = 50;
 /// How long the scrubber sleeps when there is nothing to verify.
 pub const SCRUB_IDLE: Duration = Duration::from_secs(5);
 /// Bytes that are written into catalogues in a second while the worker runs.

@@ -87,8 +87,6 @@ struct Reader {
     asked: BTreeMap<PageIndex, LossNote>,
     attempts: u32,
     backoff: Backoff,
-    /// Whether what is cached of the range lies in memory; asked once, and again after a fetch.
-    is_in_memory: Option<bool>,
     past_cache: Option<Way>,
     /// From the first time that it goes past the cache on, so that others find what it fetched.
     visit: Option<Arc<Visit>>,
@@ -118,7 +116,6 @@ impl ReadPath {
             asked: BTreeMap::new(),
             attempts: 0,
             backoff: Backoff::new(BACKOFF),
-            is_in_memory: None,
             past_cache: None,
             visit: None,
             room: None,
@@ -164,7 +161,6 @@ impl Reader {
                 } else {
                     // Neither here nor coming: it was evicted, or found corrupt, since it was asked for.
                     self.count_attempt(page)?;
-                    self.is_in_memory = None;
                     if self.is_admitted {
                         self.ask_again(page);
                     } else {
@@ -284,8 +280,8 @@ impl Reader {
         self.find_room().await;
         let end = self.piece_end(page);
         let cache = &self.path.cache;
-        let rest = pages_of(self.position..self.end);
-        let is_in_memory = *self.is_in_memory.get_or_insert_with(|| cache.is_in_memory(&self.version, rest));
+        // Asked for each piece: what lies in memory may be moved to a disk while it is read.
+        let is_in_memory = cache.is_in_memory(&self.version, pages_of(self.position..end));
         let read = cache.read(&self.version, is_in_memory, self.position, end - self.position).await?;
         Ok(match read {
             CacheRead::Bytes { data, crc32c } => Some(Piece { offset: self.position, data, crc32c }),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use forebay_block_store::ScrubPace;
+use forebay_block_store::BackgroundPace;
 use forebay_types::ByteCount;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,7 @@ pub(crate) async fn scrub(core: Arc<WorkerCore>, rate: ByteCount, stop: Cancella
 /// Ends when the disk pool does.
 async fn go_on(core: &WorkerCore, rate: ByteCount) {
     let store = core.path.cache.store();
-    let mut pace = ScrubPace::new(rate.get(), Instant::now());
+    let mut pace = BackgroundPace::new(rate.get(), Instant::now());
     let mut scrubber = store.scrubber(Instant::now());
     loop {
         let pause = pace.pause(Instant::now(), store.statistics().read_bytes);

@@ -43,6 +43,8 @@ pub struct WorkerSettings {
     pub whole_file_max: Option<ByteCount>,
     /// Who leaves when a tier is full.
     pub eviction: Eviction,
+    /// Whether what leaves memory goes to a disk that has room, and what is read again on a disk comes to memory.
+    pub tier_moves: bool,
     /// Bytes that are read in a second to verify what nobody reads; 0: none are.
     pub scrub_rate: ByteCount,
     /// What it may take in memory beside the RAM tier.
@@ -110,6 +112,7 @@ impl WorkerSettings {
             tiers: Vec::new(),
             whole_file_max: None,
             eviction: Eviction::default(),
+            tier_moves: true,
             scrub_rate: SCRUB_RATE_DEFAULT,
             working_memory: WORKING_MEMORY_DEFAULT,
             format_cache: false,

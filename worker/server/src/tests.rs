@@ -9,6 +9,7 @@ mod loading;
 mod log_lines;
 mod maintenance;
 mod master;
+mod moving;
 mod odd_under_stores;
 mod past_the_cache;
 mod reading;

@@ -13,7 +13,6 @@
 //! - *The cold.* A newcomer with three visits in a third of the time that somebody waits is let in for it. In random passes
 //!   three visits take longer than one whole pass, and nobody waits for two, so there this never happens.
 
-mod newcomers;
 mod pace;
 mod quiet;
 #[cfg(test)]
@@ -23,9 +22,9 @@ use std::collections::BTreeMap;
 
 use forebay_types::ByteCount;
 
-use self::newcomers::Newcomers;
 use self::pace::Pace;
 use self::quiet::Quiet;
+use super::newcomers::Newcomers;
 use super::visit::{Visit, VisitClock};
 use super::{EvictionPolicy, Newcomer};
 use crate::page::PageIndex;

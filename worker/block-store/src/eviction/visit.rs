@@ -14,7 +14,7 @@ const PAUSE_PARTS: u64 = 8;
 
 /// The time of one tier.
 #[derive(Debug)]
-pub(super) struct VisitClock {
+pub(crate) struct VisitClock {
     now: u64,
     gap: u64,
     pause: u64,
@@ -22,7 +22,7 @@ pub(super) struct VisitClock {
 
 /// The last visit of one version.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Visit {
+pub(crate) struct Visit {
     /// When it began.
     pub(super) began: u64,
     /// When the version was used last.
@@ -32,16 +32,16 @@ pub(super) struct Visit {
 }
 
 impl VisitClock {
-    pub(super) const fn new(capacity: u64) -> Self {
+    pub(crate) const fn new(capacity: u64) -> Self {
         Self { now: 0, gap: capacity / GAP_PARTS, pause: capacity / PAUSE_PARTS }
     }
 
-    pub(super) const fn now(&self) -> u64 {
+    pub(crate) const fn now(&self) -> u64 {
         self.now
     }
 
     /// A visit begins, of a version of `length` bytes.
-    pub(super) fn begin(&mut self, page: PageIndex, length: u64) -> Visit {
+    pub(crate) fn begin(&mut self, page: PageIndex, length: u64) -> Visit {
         // An empty version is visited, too.
         self.now += length.max(1);
         Visit { began: self.now, used: self.now, first: page }

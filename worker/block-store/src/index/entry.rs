@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use forebay_types::{ByteCount, PAGE_LENGTH, Timestamp};
 
 use super::{Location, Restored, TierIndex};
-use crate::layout::{Generation, GenerationKey};
+use crate::layout::{Generation, GenerationKey, RECORDS_ALIGNMENT, record_offset};
 use crate::page::{Geometry, PageIndex, PageRange, PageSet};
 use crate::settings::TierKind;
 use crate::source::IdentityDigest;
@@ -37,9 +37,9 @@ pub(super) struct Entry {
     lends: u32,
     charge: u64,
     cached_bytes: u64,
-    used: u64,
+    used: Use,
     sealed: Option<Timestamp>,
-    /// When all of it was verified last, or written at once, as `used`; 0: not by this process.
+    /// When all of it was verified last, or written at once, as the tick of `used`; 0: not by this process.
     checked: u64,
     /// Where the records begin in the index file; `None` while the first writer is still making the files.
     records: Option<u64>,
@@ -47,6 +47,17 @@ pub(super) struct Entry {
     pub(super) is_confirmed: bool,
     /// Whether its tier's eviction policy may choose it.
     pub(super) is_evictable: bool,
+    /// A move of it failed: it is left where it is.
+    stays: bool,
+}
+
+/// When something was used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Use {
+    /// In uses of anything.
+    pub(super) tick: u64,
+    /// In bytes of what was visited, see [`super::moves`].
+    pub(super) seen: u64,
 }
 
 /// A generation that left but still takes room.
@@ -86,16 +97,17 @@ impl Entry {
             lends: 0,
             charge: index_charge,
             cached_bytes: 0,
-            used: 0,
+            used: Use::default(),
             sealed: None,
             checked: 0,
             records: None,
             is_confirmed: true,
             is_evictable: false,
+            stays: false,
         }
     }
 
-    pub(super) fn restored(found: &Restored, kind: TierKind, used: u64) -> Self {
+    pub(super) fn restored(found: &Restored, kind: TierKind, used: Use) -> Self {
         let Location { key, tier } = found.location;
         let lengths = (found.length, found.version_length);
         let mut entry = Self::new(key.generation, tier, found.identity, lengths, found.index_charge);
@@ -113,6 +125,35 @@ impl Entry {
         entry.is_confirmed = found.is_confirmed;
         entry.used = used;
         entry
+    }
+
+    /// What a copy of it will be on another tier, with all pages that are here charged. Its files are still to be made.
+    pub(super) fn twin(&self, generation: Generation, tier: TierIndex, kind: TierKind) -> Option<Self> {
+        let length = ByteCount::new(self.geometry.length());
+        let end = PageIndex::new(self.geometry.page_count());
+        // The headers differ in the generation, which may take some bytes more.
+        let index_charge = rounded(record_offset(self.records? + RECORDS_ALIGNMENT as u64, end));
+        let lengths = (length, self.version_length);
+        let mut twin = Self::new(generation, tier, self.identity, lengths, index_charge);
+        for page in self.present.iter() {
+            twin.charge += twin.page_charge(kind, page);
+            twin.charged.insert(page);
+        }
+        twin.present = self.present.clone();
+        twin.cached_bytes = self.cached_bytes;
+        Some(twin)
+    }
+
+    /// The copy that this is takes the place of `earlier`.
+    pub(super) fn take_over(&mut self, earlier: &Self, records: u64, changed: Timestamp) {
+        self.records = Some(records);
+        self.sealed = Some(changed);
+        self.used = earlier.used;
+        self.checked = earlier.checked;
+        // As for what is stored: see `publish`.
+        if self.geometry.page_count() == 1 {
+            self.verified = self.present.clone();
+        }
     }
 
     pub(super) const fn generation(&self) -> Generation {
@@ -198,11 +239,23 @@ impl Entry {
     }
 
     pub(super) const fn last_used(&self) -> u64 {
-        self.used
+        self.used.tick
     }
 
-    pub(super) const fn set_used(&mut self, tick: u64) {
-        self.used = tick;
+    pub(super) const fn last_seen(&self) -> u64 {
+        self.used.seen
+    }
+
+    pub(super) const fn set_used(&mut self, used: Use) {
+        self.used = used;
+    }
+
+    pub(super) const fn stays(&self) -> bool {
+        self.stays
+    }
+
+    pub(super) const fn set_stays(&mut self) {
+        self.stays = true;
     }
 
     pub(super) const fn checked(&self) -> u64 {
@@ -253,7 +306,7 @@ impl Entry {
         self.filling.remove(&page).unwrap_or(0)
     }
 
-    pub(super) fn publish(&mut self, page: PageIndex, changed: Timestamp, tick: u64) {
+    pub(super) fn publish(&mut self, page: PageIndex, changed: Timestamp, used: Use) {
         if self.present.insert(page) {
             self.cached_bytes += self.geometry.page_length(page);
         }
@@ -265,10 +318,10 @@ impl Entry {
         }
         // Of several writers the one that looked at the time last need not come here last.
         self.sealed = Some(self.sealed.map_or(changed, |sealed| sealed.max(changed)));
-        self.used = tick;
+        self.used = used;
         // What was found on the disk and lacked a page is still to be verified.
         if self.verified.is_full() {
-            self.checked = tick;
+            self.checked = used.tick;
         }
     }
 

@@ -35,7 +35,9 @@ pub(crate) struct Held {
 impl Index {
     /// Holds `file` if it is complete and its tier may hold so much.
     pub(crate) fn hold(&mut self, file: FileId) -> HoldDecision {
-        let (tick, unit) = (self.tick(), UnitId::whole(self.names.kept(file)));
+        let unit = UnitId::whole(self.names.kept(file));
+        self.visited(unit, PageIndex::new(0));
+        let used = self.use_now();
         let Some(entry) = self.units.get_mut(&unit).filter(|entry| entry.is_complete()) else {
             return HoldDecision::Incomplete;
         };
@@ -47,9 +49,10 @@ impl Index {
         }
         tier.granted_hold();
         entry.add_hold();
-        entry.set_used(tick);
+        entry.set_used(used);
         tier.touch(unit, PageIndex::new(0));
         tier.reshelve(unit, entry);
+        self.moves.call_off(unit);
         HoldDecision::Granted(Held {
             location: entry.location(unit),
             length: ByteCount::new(entry.geometry().length()),
@@ -91,6 +94,7 @@ impl Index {
                 let tier = &mut self.tiers[entry.tier().0];
                 tier.unhold(entry.charge());
                 tier.reshelve(key.unit, entry);
+                self.consider(key.unit);
             }
             return;
         }

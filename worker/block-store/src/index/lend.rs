@@ -35,6 +35,7 @@ impl Index {
         let records = entry.records()?;
         entry.add_lend();
         let location = entry.location(unit);
+        self.moves.call_off(unit);
         self.unit_is_used(unit);
         Some(Lent { location, records })
     }
@@ -46,10 +47,12 @@ impl Index {
     }
 
     fn unit_is_used(&mut self, unit: UnitId) {
-        let tick = self.tick();
+        let Some(entry) = self.units.get(&unit) else { return };
+        let last = PageIndex::new(entry.geometry().page_count() - 1);
+        self.visited(unit, last);
+        let used = self.use_now();
         if let Some(entry) = self.units.get_mut(&unit) {
-            entry.set_used(tick);
-            let last = PageIndex::new(entry.geometry().page_count() - 1);
+            entry.set_used(used);
             self.tiers[entry.tier().0].touch(unit, last);
         }
     }
@@ -59,7 +62,9 @@ impl Index {
         if self.is_current(key) {
             self.unit_is_used(key.unit);
             let entry = self.units.get_mut(&key.unit);
-            entry.expect("it is current").drop_lend();
+            if entry.expect("it is current").drop_lend() {
+                self.consider(key.unit);
+            }
             return;
         }
         let Some(detached) = self.detached.get_mut(&key) else { return };

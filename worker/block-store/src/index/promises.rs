@@ -1,5 +1,6 @@
 //! Room that is kept for the rest of versions whose first pages came, where a policy lets few versions in: else of many
-//! that come at once each would get a part, and none could be passed through.
+//! that come at once each would get a part, and none could be passed through. In memory, for those that found room for
+//! all: else of many that come at once each would make others leave, though a disk has room.
 //!
 //! A promise is no charge. It ends when it is fulfilled, with its version, or when nothing of it was used for long.
 

@@ -22,6 +22,7 @@ impl Index {
     /// As [`Index::detach`], for one unit of a version.
     pub(super) fn detach_unit(&mut self, unit: UnitId, reason: Reason) -> Option<Action> {
         let mut entry = self.units.remove(&unit)?;
+        self.moves.call_off(unit);
         let (file, location) = (unit.file(), entry.location(unit));
         self.changes.record(self.names.shown(file));
         if !self.has_units(file) {
@@ -62,6 +63,7 @@ impl Index {
         after: Option<UnitId>,
         max: usize,
     ) -> (Vec<Action>, Option<UnitId>) {
+        self.moves.call_off_to(tier);
         let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
         let looked_at = self.units.range((begin, Bound::Unbounded)).take(max);
         let looked_at: Vec<_> = looked_at.map(|(unit, entry)| (*unit, entry.tier() == tier)).collect();

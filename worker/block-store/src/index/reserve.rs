@@ -2,8 +2,9 @@
 //!
 //! A new unit goes to the fastest tier that has room for all of it. When none has, it goes where it does the least
 //! harm: to the tier whose next victim was used longest ago. Room is then made page by page, within that tier. Where the
-//! policy lets few units in, one that it lets in gets room for all of it at once, and the rest is promised to it. A
-//! segment also goes, last of all, to a tier that is smaller than it is, which then holds a part.
+//! policy lets few units in, one that it lets in gets room for all of it at once, and the rest is promised to it; so does
+//! what finds room in memory, since others can go to a disk. A segment also goes, last of all, to a tier that is smaller
+//! than it is, which then holds a part.
 
 use forebay_types::limits::FILE_LENGTH_MAX;
 use forebay_types::{ByteCount, FileId, RECORD_LENGTH};
@@ -13,6 +14,7 @@ use super::{Action, Index, Location, Reason, TierIndex};
 use crate::eviction::Newcomer;
 use crate::limits::EVICTION_BATCH_MAX;
 use crate::page::{Geometry, PageIndex};
+use crate::settings::TierKind;
 use crate::source::IdentityDigest;
 use crate::unit::{Place, UnitId};
 
@@ -161,6 +163,7 @@ impl Index {
                 state.promises().fulfil(unit, charge, tick);
                 state.touch(unit, page);
                 entry.begin_fill(page, charge);
+                self.moves.call_off(unit);
                 let location = entry.location(unit);
                 Reservation::Granted(Slot { location, length, page, records: Some(records) })
             }
@@ -177,21 +180,28 @@ impl Index {
         for tier in self.tiers_for(unit, length, index_charge) {
             let lengths = (length, wanted.length);
             let mut entry = Entry::new(self.next_generation(), tier, wanted.identity, lengths, index_charge);
-            let limits = self.tiers[tier.0].limits();
+            let limits = *self.tiers[tier.0].limits();
             let page_charge = entry.page_charge(limits.kind, page);
             let first = index_charge + page_charge;
             let whole = entry.whole_charge(index_charge).min(limits.capacity.get());
             match self.make_room(tier, (first, whole), asking) {
                 Room::Ready => {
-                    let tick = self.tick();
-                    entry.set_used(tick);
+                    self.visited_on(unit, page, length, tier);
+                    let used = self.use_now();
+                    entry.set_used(used);
                     entry.begin_first_fill(page, page_charge);
                     let state = &mut self.tiers[tier.0];
+                    let rest_fits = state.missing_beside_promises(unit, whole) == 0;
                     state.charge_in_flight(first);
                     state.came(unit, length);
-                    // For a load no more than the first page was looked for.
-                    if state.is_selective() && asking.demand == Demand::Read {
-                        state.promises().give(unit, whole.saturating_sub(first), tick);
+                    // For a load no more than the first page was looked for; in memory, all of it.
+                    let is_promised = if state.is_selective() {
+                        asking.demand == Demand::Read
+                    } else {
+                        limits.kind == TierKind::Ram && rest_fits
+                    };
+                    if is_promised {
+                        state.promises().give(unit, whole.saturating_sub(first), used.tick);
                     }
                     let slot = Slot { location: entry.location(unit), length, page, records: None };
                     self.insert(unit, entry);
@@ -209,7 +219,7 @@ impl Index {
     /// The tiers that may take a new unit, the best first: those with room for all of it, then by harm, then those
     /// with nothing to evict, where the first pages may still fit, then those that are too small for all of it.
     fn tiers_for(&mut self, unit: UnitId, length: ByteCount, index_charge: u64) -> Vec<TierIndex> {
-        let need = rounded(length.get()).saturating_add(index_charge);
+        let (tick, need) = (self.tick(), rounded(length.get()).saturating_add(index_charge));
         let mut ranked: Vec<((u8, u64), TierIndex)> = Vec::with_capacity(self.tiers.len());
         for (position, tier) in self.tiers.iter_mut().enumerate() {
             let rank = if !tier.takes(unit, length, need) {
@@ -217,7 +227,7 @@ impl Index {
                     continue;
                 }
                 (3, 0)
-            } else if tier.missing_bytes(need) == 0 && tier.has_inodes() {
+            } else if tier.has_room(unit, need, tick) && tier.has_inodes() {
                 (0, 0)
             } else {
                 // A policy may move others about when it is asked, so it is asked only where somebody has to leave.
@@ -235,13 +245,10 @@ impl Index {
         let may_decline = asking.demand == Demand::Read && self.tiers[tier.0].is_selective();
         let tick = self.tick();
         let state = &mut self.tiers[tier.0];
-        let mut missing = state.missing_bytes(page);
-        if may_decline {
-            missing = state.missing_beside_promises(asking.newcomer.unit, whole);
-            if missing > 0 && state.promises().lapse(tick) {
-                missing = state.missing_beside_promises(asking.newcomer.unit, whole);
-            }
-        }
+        let missing = match may_decline {
+            true => state.missing_after_lapse(asking.newcomer.unit, whole, tick),
+            false => state.missing_bytes(page),
+        };
         let lacks_inodes = asking.is_new && !state.has_inodes();
         if missing == 0 && !lacks_inodes {
             return Room::Ready;

@@ -1,6 +1,7 @@
 //! The index against its invariants: random walks of everything that can happen, and the rules one by one.
 
 mod admission;
+mod moves;
 mod segments;
 
 use std::collections::BTreeSet;
@@ -85,10 +86,11 @@ fn check(index: &mut Index) {
         let here = |entry: &&Entry| entry.tier() == TierIndex(position);
         let units: Vec<&Entry> = index.units.values().filter(here).collect();
         let detached: Vec<&Entry> = index.detached.values().map(|left| &left.entry).filter(here).collect();
+        let copies: Vec<&Entry> = index.moves.under_way().filter(here).collect();
         let sum = |entries: &[&Entry], filter: fn(&Entry) -> bool| -> u64 {
             entries.iter().filter(|entry| filter(entry)).map(|entry| entry.charge()).sum()
         };
-        let all: Vec<&Entry> = units.iter().chain(&detached).copied().collect();
+        let all: Vec<&Entry> = units.iter().chain(&detached).chain(&copies).copied().collect();
         assert_eq!(tier.used(), sum(&all, |_| true), "each unit is charged once");
         assert!(tier.used() <= tier.limits().capacity.get(), "the quota is kept");
         assert_eq!(tier.held(), sum(&all, |entry| entry.holds() > 0));
@@ -136,6 +138,7 @@ enum Step {
     LosePage { counter: u64, page: u32 },
     Perform { which: usize },
     FreeSpace { tier: usize, bytes: u64 },
+    Move(moves::MoveStep),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -155,6 +158,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (counter(), 0..8_u32).prop_map(|(counter, page)| Step::LosePage { counter, page }),
         6 => (0..9_usize).prop_map(|which| Step::Perform { which }),
         1 => (0..2_usize, 0..16 * MIB).prop_map(|(tier, bytes)| Step::FreeSpace { tier, bytes }),
+        12 => moves::move_step().prop_map(Step::Move),
     ]
 }
 
@@ -174,13 +178,14 @@ struct Shell {
     fills: Vec<Slot>,
     holds: Vec<GenerationKey>,
     lends: Vec<GenerationKey>,
+    moves: Vec<Move>,
     actions: Vec<Action>,
 }
 
 impl Shell {
     fn asked(&mut self, actions: impl IntoIterator<Item = Action>) {
         for action in actions {
-            if let Action::Remove(location, Reason::Evicted) = action {
+            if let Action::Remove(location, Reason::Evicted | Reason::Moved) = action {
                 assert!(!self.holds.contains(&location.key), "a held version was evicted");
                 let is_filled = self.fills.iter().any(|slot| slot.location == location);
                 assert!(!is_filled, "a version was evicted while it was being filled");
@@ -257,6 +262,7 @@ impl Shell {
             Step::FreeSpace { tier, bytes } => {
                 index.set_free_space(TierIndex(tier), bytes, Some(bytes / MIB))
             }
+            Step::Move(ref step) => self.walk_moves(index, step, tick),
             Step::EndFill { .. } | Step::Release { .. } | Step::GiveBack { .. } | Step::Perform { .. } => {}
         }
     }
@@ -277,6 +283,9 @@ impl Shell {
         for slot in std::mem::take(&mut self.fills) {
             let actions = index.abort(slot.location.key, slot.page);
             self.asked(actions);
+        }
+        while !self.moves.is_empty() {
+            self.end_move(index, 0, Some(time(0)));
         }
         std::mem::take(&mut self.holds).into_iter().for_each(|key| index.release(key));
         std::mem::take(&mut self.lends).into_iter().for_each(|key| index.give_back(key));
@@ -312,6 +321,7 @@ proptest! {
         let cutting = |limits| TierLimits { whole_file_max: ByteCount::new(3 * MIB), ..limits };
         let tiers = [limits(TierKind::Ram, 8 * MIB), limits(TierKind::Disk, 9 * MIB)].map(cutting);
         let mut index = Index::new(tiers.into(), SEGMENT_PAGES, eviction);
+        index.watch_moves();
         let mut shell = Shell::default();
         for (tick, step) in steps.iter().enumerate() {
             shell.walk(&mut index, step, i64::try_from(tick).unwrap());
@@ -320,6 +330,7 @@ proptest! {
         shell.finish(&mut index);
         check(&mut index);
         prop_assert!(index.detached.is_empty(), "whoever left is gone when nobody uses it");
+        prop_assert_eq!(index.moves.under_way().count(), 0);
     }
 }
 

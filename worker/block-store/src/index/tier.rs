@@ -61,7 +61,7 @@ pub(super) struct TierState {
     granted_since_crowded: u64,
     /// The complete units that the policy can give, by when they were verified last: what the scrubber may read.
     checks: BTreeSet<(u64, UnitId)>,
-    /// Empty where the policy lets everybody in.
+    /// Empty on a disk where the policy lets everybody in.
     promises: Promises,
     policy: Box<dyn EvictionPolicy>,
 }
@@ -163,6 +163,18 @@ impl TierState {
     /// As [`TierState::missing_bytes`], with what is promised to others than `unit` kept free.
     pub(super) fn missing_beside_promises(&self, unit: UnitId, need: u64) -> u64 {
         self.missing_bytes(need.saturating_add(self.promises.beside(unit)))
+    }
+
+    /// The same once promises that were not used for long are none any more.
+    pub(super) fn missing_after_lapse(&mut self, unit: UnitId, need: u64, tick: u64) -> u64 {
+        let missing = self.missing_beside_promises(unit, need);
+        let is_other = missing > 0 && self.promises.lapse(tick);
+        if is_other { self.missing_beside_promises(unit, need) } else { missing }
+    }
+
+    /// Whether all of a new unit fits beside what is promised to others.
+    pub(super) fn has_room(&mut self, unit: UnitId, need: u64, tick: u64) -> bool {
+        self.missing_after_lapse(unit, need, tick) == 0
     }
 
     /// Whether one more unit finds inodes.
@@ -293,6 +305,22 @@ impl TierState {
     pub(super) fn came(&mut self, unit: UnitId, length: ByteCount) {
         self.units += 1;
         self.policy.insert(unit, length);
+    }
+
+    /// A copy of a unit begins to be made here, which is this tier's unit once it has [`arrived`](Self::arrived).
+    pub(super) const fn awaits_copy(&mut self) {
+        self.units += 1;
+    }
+
+    /// The unit is this tier's from now on, and cannot leave yet.
+    pub(super) fn arrived(&mut self, unit: UnitId, length: ByteCount) {
+        self.policy.insert(unit, length);
+    }
+
+    /// What may be charged at all now, and how much of it is free or is being made so. What is promised counts as free: it
+    /// is for those that are here.
+    pub(super) const fn room(&self) -> (u64, u64) {
+        (self.ceiling, self.ceiling.saturating_sub(self.used - self.leaving))
     }
 
     /// The unit is not this tier's any more, though its files may still be.

@@ -27,7 +27,8 @@ const MAGIC: &[u8; 8] = b"FOREBAYI";
 const FIRST_READ_LENGTH: usize = 4096;
 const BODY_OFFSET: usize = 16;
 const CHECKSUM_LENGTH: usize = 4;
-const RECORDS_ALIGNMENT: usize = 64;
+/// The begin of the records is a multiple of it.
+pub(crate) const RECORDS_ALIGNMENT: usize = 64;
 /// The unit in which file systems give out room.
 const SECTOR_LENGTH: u64 = 4096;
 

@@ -16,10 +16,16 @@ impl Inner {
     }
 
     pub(super) fn adopt(&self, source: &VersionSource<'_>) -> bool {
-        let Some(location) = self.candidate(source) else { return false };
-        if !self.is_same(location, source) {
-            return false;
-        }
+        let mut looked_at = None;
+        // Between looking for it and reading its header it may have been moved to another tier.
+        let location = loop {
+            let found = self.candidate(source).filter(|found| Some(*found) != looked_at);
+            let Some(found) = found else { return false };
+            if self.is_same(found, source) {
+                break found;
+            }
+            looked_at = Some(found);
+        };
         let is_adopted = self.state.lock().index.adopt(location.key, source.file());
         if is_adopted {
             self.statistics.adopted_versions.add(1);

@@ -38,10 +38,14 @@ impl Inner {
         Ok(())
     }
 
+    /// What a catalogue said of a unit, if nobody has compared it with the files yet.
+    pub(super) fn unconfirmed(&self, location: Location) -> Option<Claim> {
+        self.state.lock().index.unconfirmed(location.key)
+    }
+
     /// As [`Inner::confirm`], for somebody who opens the files in another way.
     pub(super) fn confirm_unopened(&self, directory: &TierDirectory, location: Location) -> io::Result<()> {
-        let claim = self.state.lock().index.unconfirmed(location.key);
-        claim.map_or(Ok(()), |claim| {
+        self.unconfirmed(location).map_or(Ok(()), |claim| {
             let files = OpenVersion::open(directory.root(), location.key)?;
             self.confirm(directory, location, &claim, &files)
         })

@@ -101,7 +101,13 @@ impl Inner {
             if readable_end <= begin {
                 return Ok(missing(found.missing));
             }
-            let Some(files) = self.open_or_let_go(found.location)? else { return Ok(missing(Some(pages))) };
+            let Some(files) = self.open_or_let_go(found.location)? else {
+                // It may have been moved to another tier between looking and opening.
+                if self.state.lock().index.is_elsewhere(found.location.key) {
+                    continue;
+                }
+                return Ok(missing(Some(pages)));
+            };
             let reader = Reader {
                 files: &files,
                 location: found.location,
@@ -220,13 +226,19 @@ impl Reader<'_> {
 
     /// Reads and verifies one whole page. `buffer` is room to read into.
     pub(super) fn verify_page(&self, page: PageIndex, buffer: &mut Vec<u8>) -> Result<u64, Fault> {
+        self.read_page(page, buffer)?;
+        Ok(self.geometry.page_length(page))
+    }
+
+    /// Reads one whole page into `buffer` and verifies it. The checksums that it was verified by.
+    pub(super) fn read_page(&self, page: PageIndex, buffer: &mut Vec<u8>) -> Result<Vec<u32>, Fault> {
         let pages = PageRange { first: page, count: 1 };
         let stored = self.checksums(pages)?;
         let begin = page.offset().get();
         let length = self.geometry.page_length(page);
         self.read(begin..begin + length, buffer)?;
         verify(buffer, begin..begin + length, pages, &stored)?;
-        Ok(length)
+        Ok(stored)
     }
 }
 

@@ -7,6 +7,7 @@ mod concurrency;
 mod corruption;
 mod directories;
 mod disks;
+mod moves;
 mod restart;
 mod scrubbing;
 mod segments;

@@ -8,7 +8,8 @@ use forebay_types::{ByteCount, FileId, Incarnation, PAGE_LENGTH, Timestamp};
 use super::work::Trace;
 use crate::eviction::EvictionPolicy;
 use crate::index::{
-    Action, Committed, Demand, HoldDecision, Index, Reservation, Slot, TierIndex, TierLimits, Wanted,
+    Action, Committed, Copied, Demand, HoldDecision, Index, NextMove, Reservation, Slot, TierIndex,
+    TierLimits, Wanted,
 };
 use crate::layout::GenerationKey;
 use crate::page::{PageIndex, PageRange};
@@ -27,8 +28,14 @@ const INDEX_LENGTH: u64 = 4096;
 pub(super) struct Outcome {
     pub(super) read_bytes: u64,
     pub(super) hit_bytes: u64,
+    /// The part of them that lay in memory.
+    pub(super) memory_bytes: u64,
     /// What was written into the cache, over the whole trace.
     pub(super) filled_bytes: u64,
+    /// What was moved to memory and to the disk, over the whole trace, and what was read.
+    pub(super) promoted_bytes: u64,
+    pub(super) demoted_bytes: u64,
+    pub(super) all_read_bytes: u64,
     /// Readings of versions that were complete when they began.
     pub(super) complete: u32,
     pub(super) readings: u32,
@@ -39,6 +46,24 @@ impl Outcome {
     #[allow(clippy::cast_precision_loss, reason = "a ratio of two numbers far below 2^52")]
     pub(super) fn ratio(&self) -> f64 {
         self.hit_bytes as f64 / self.read_bytes as f64
+    }
+
+    /// Hits in memory among all bytes that were read.
+    #[allow(clippy::cast_precision_loss, reason = "a ratio of two numbers far below 2^52")]
+    pub(super) fn memory_ratio(&self) -> f64 {
+        self.memory_bytes as f64 / self.read_bytes as f64
+    }
+
+    /// What was promoted, of all that was read.
+    #[allow(clippy::cast_precision_loss, reason = "a ratio of two numbers far below 2^52")]
+    pub(super) fn promoted_ratio(&self) -> f64 {
+        self.promoted_bytes as f64 / self.all_read_bytes as f64
+    }
+
+    /// What was demoted, of all that was read.
+    #[allow(clippy::cast_precision_loss, reason = "a ratio of two numbers far below 2^52")]
+    pub(super) fn demoted_ratio(&self) -> f64 {
+        self.demoted_bytes as f64 / self.all_read_bytes as f64
     }
 
     /// Readings that the kernel can do by passthrough.
@@ -73,8 +98,12 @@ pub(super) fn charge(length: u64) -> u64 {
     length.next_multiple_of(4096) + INDEX_LENGTH
 }
 
-/// Reads all of a trace.
-pub(super) fn drive(trace: &Trace, policy: impl Fn(ByteCount) -> Box<dyn EvictionPolicy>) -> Outcome {
+/// Reads all of a trace; with `moves`, what the index moves between the tiers is moved at once.
+pub(super) fn drive(
+    trace: &Trace,
+    moves: bool,
+    policy: impl Fn(ByteCount) -> Box<dyn EvictionPolicy>,
+) -> Outcome {
     let limits = |kind, capacity| TierLimits {
         kind,
         capacity: ByteCount::new(capacity),
@@ -84,7 +113,10 @@ pub(super) fn drive(trace: &Trace, policy: impl Fn(ByteCount) -> Box<dyn Evictio
     };
     let ram = capacity(trace) * trace.ram_percent / 100;
     let tiers = vec![limits(TierKind::Ram, ram), limits(TierKind::Disk, capacity(trace) - ram)];
-    let index = Index::with_policies(tiers, u32::MAX, |limits| policy(limits.capacity));
+    let mut index = Index::with_policies(tiers, u32::MAX, |limits| policy(limits.capacity));
+    if moves {
+        index.watch_moves();
+    }
     let mut drive = Drive { trace, index, outcome: Outcome::default(), next: 0 };
     let mut readings: VecDeque<Reading> = VecDeque::new();
     loop {
@@ -96,6 +128,7 @@ pub(super) fn drive(trace: &Trace, policy: impl Fn(ByteCount) -> Box<dyn Evictio
         if drive.read_page(&mut reading) {
             readings.push_back(reading);
         }
+        drive.move_all();
     }
     let used = [0, 1].map(|tier| drive.index.tier_counts(TierIndex(tier)).used);
     assert!(used.iter().sum::<u64>() <= capacity(trace));
@@ -126,9 +159,15 @@ impl Drive<'_> {
         let bytes = (length - begin).min(PAGE_LENGTH);
         let page = PageIndex::new(reading.next_page);
         let is_hit = reading.held.is_some() || self.read_ranges(reading.file, page);
+        self.outcome.all_read_bytes += bytes;
         if reading.is_measured {
             self.outcome.read_bytes += bytes;
             self.outcome.hit_bytes += if is_hit { bytes } else { 0 };
+            let pages = PageRange { first: page, count: 1 };
+            let length = ByteCount::new(self.trace.lengths[reading.file]);
+            let is_in_memory =
+                is_hit && self.index.kind_of(id(reading.file), length, pages) == Some(TierKind::Ram);
+            self.outcome.memory_bytes += if is_in_memory { bytes } else { 0 };
         }
         if !is_hit && self.fill(reading.file, page) {
             self.outcome.filled_bytes += bytes;
@@ -167,6 +206,33 @@ impl Drive<'_> {
         false
     }
 
+    fn move_all(&mut self) {
+        loop {
+            match self.index.next_move() {
+                NextMove::Copy(of) => {
+                    let copied = Copied { records: 64, changed: Timestamp::from_nanos(1) };
+                    let (is_moved, action) = self.index.end_move(&of, Some(copied));
+                    assert!(is_moved, "nobody is in the way");
+                    self.delete(action);
+                    let bytes =
+                        of.pages.iter().map(|page| (of.length.get() - page.offset().get()).min(PAGE_LENGTH));
+                    let bytes: u64 = bytes.sum();
+                    self.outcome.promoted_bytes += if of.is_up { bytes } else { 0 };
+                    self.outcome.demoted_bytes += if of.is_up { 0 } else { bytes };
+                }
+                NextMove::First(actions) => self.delete(actions),
+                NextMove::Nothing => return,
+            }
+        }
+    }
+
+    fn delete(&mut self, actions: impl IntoIterator<Item = Action>) {
+        for action in actions {
+            let Action::Remove(location, _) = action else { panic!("nothing is corrupt") };
+            self.index.removed(location.key);
+        }
+    }
+
     fn reserve(&mut self, file: usize, page: PageIndex) -> Option<Slot> {
         let wanted = Wanted {
             file: id(file),
@@ -178,12 +244,7 @@ impl Drive<'_> {
         loop {
             match self.index.reserve(&wanted, page) {
                 Reservation::Granted(slot) => return Some(slot),
-                Reservation::First(actions) => {
-                    for action in actions {
-                        let Action::Remove(location, _) = action else { panic!("nothing is corrupt") };
-                        self.index.removed(location.key);
-                    }
-                }
+                Reservation::First(actions) => self.delete(actions),
                 _ => return None,
             }
         }

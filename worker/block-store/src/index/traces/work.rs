@@ -229,3 +229,33 @@ pub(super) fn all() -> Vec<Trace> {
         a_hot_set_that_comes_late(),
     ]
 }
+
+/// Those that tell what moves between memory and a disk do, a fifth of the cache being memory.
+pub(super) fn over_two_tiers() -> Vec<Trace> {
+    let traces = vec![
+        epochs(50),
+        epochs(90),
+        epochs_of_mixed_files(),
+        epochs_that_fit(),
+        epochs_over_quarters(50),
+        zipf(10),
+        zipf_of_mixed_files(),
+        zipf_that_changes(),
+        zipf_that_fits(),
+        scan_through_a_hot_set(),
+        a_data_set_that_changes(),
+        a_data_set_that_fits_and_changes(),
+        two_jobs(),
+        a_hot_set_that_comes_late(),
+    ];
+    traces.into_iter().map(|trace| Trace { ram_percent: 20, ..trace }).collect()
+}
+
+/// Training on what the cache holds.
+fn epochs_that_fit() -> Trace {
+    Trace { name: "epochs, all fits", ..epochs(110) }
+}
+
+fn zipf_that_fits() -> Trace {
+    Trace { name: "Zipf 0.9, all fits", cache_percent: 110, ..zipf(10) }
+}

@@ -1,6 +1,8 @@
 //! Many threads at one small store: no wrong byte, no broken quota, nothing left behind.
 
 use super::*;
+use crate::unit::UnitId;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
 /// A small generator of numbers, so that a run can be repeated by its seed.
@@ -12,6 +14,18 @@ impl Dice {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 11) % sides
+    }
+}
+
+/// Moves units about for as long as others play, beside what the store itself would move.
+fn shift(store: &BlockStore, contents: &[Content], is_over: &AtomicBool) {
+    let (mut dice, mut mover) = (Dice(77), store.mover());
+    while !is_over.load(Ordering::Relaxed) {
+        let content = &contents[usize::try_from(dice.roll(contents.len() as u64)).unwrap()];
+        let tier = TierIndex(usize::from(dice.roll(2) == 0));
+        let plan = store.inner.state.lock().index.begin_move(UnitId::whole(content.file()), tier, 0);
+        plan.into_iter().for_each(|plan| mover.begin(plan));
+        while mover.step().is_some() {}
     }
 }
 
@@ -63,15 +77,21 @@ fn many_threads_see_right_bytes_and_leave_nothing_behind() {
     let lengths = [1, 70_000, 110_000, MIB, MIB + 5, 2 * MIB, 2 * MIB + 1, 3 * MIB];
     let contents: Vec<Content> =
         (1..).zip(lengths).map(|(counter, length)| Content::new(counter, length)).collect();
+    let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
-        for seed in 1..=6 {
-            let (store, contents) = (&store, &contents);
-            scope.spawn(move || play(store, contents, 0x9e37_79b9_7f4a_7c15 ^ seed));
-        }
+        let (store, contents, is_over) = (&store, &contents, &is_over);
+        scope.spawn(move || shift(store, contents, is_over));
+        let players: Vec<_> = (1..=6)
+            .map(|seed| scope.spawn(move || play(store, contents, 0x9e37_79b9_7f4a_7c15 ^ seed)))
+            .collect();
+        let ended: Vec<_> = players.into_iter().map(|player| player.join()).collect();
+        is_over.store(true, Ordering::Relaxed);
+        assert!(ended.iter().all(Result::is_ok));
     });
     let statistics = store.statistics();
     assert_eq!((statistics.corrupt_pages, statistics.vanished_versions, statistics.io_errors), (0, 0, 0));
     assert!(statistics.evictions > 0 && statistics.holds_granted > 0);
+    assert!(statistics.promotions > 0 && statistics.demotions > 0 && statistics.aborted_moves > 0);
     for content in &contents {
         store.drop_version(content.file());
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::limits::SCRUB_ROUND_MIN;
-use crate::scrub::ScrubPace;
+use crate::pace::BackgroundPace;
 
 /// Steps until there is nothing to verify; how many.
 fn scrub(scrubber: &mut Scrubber, now: Instant) -> usize {
@@ -108,7 +108,7 @@ fn the_rate_holds_over_real_files() {
     contents.iter().for_each(|content| content.put_all(&fixture.open()));
     let store = fixture.open();
     let begin = Instant::now();
-    let (mut now, mut pace, mut scrubber) = (begin, ScrubPace::new(RATE, begin), store.scrubber(begin));
+    let (mut now, mut pace, mut scrubber) = (begin, BackgroundPace::new(RATE, begin), store.scrubber(begin));
     loop {
         let pause = pace.pause(now, store.statistics().read_bytes);
         if !pause.is_zero() {

@@ -1,16 +1,16 @@
-//! What was asked for last and not let in: when each was visited, so that one that is asked for again and again is
+//! What was asked for last and is not in a tier: when each was visited, so that one that is asked for again and again is
 //! told from one that has its turn once an epoch.
 
 use std::collections::BTreeMap;
 
-use super::super::Newcomer;
-use super::super::visit::{Visit, VisitClock};
+use super::Newcomer;
+use super::visit::{Visit, VisitClock};
 use crate::limits::NEWCOMERS_MAX;
 use crate::unit::UnitId;
 
 /// The visits of versions that are not here, of at most [`NEWCOMERS_MAX`]; about 200 bytes for each.
 #[derive(Debug, Default)]
-pub(super) struct Newcomers {
+pub(crate) struct Newcomers {
     next_place: u64,
     visits: BTreeMap<UnitId, Visits>,
     /// The one that came longest ago first.
@@ -23,18 +23,20 @@ struct Visits {
     /// When the two before the last began.
     before: [Option<u64>; 2],
     place: u64,
+    /// There were others before all of these.
+    were_others: bool,
 }
 
 impl Newcomers {
-    /// A version was asked for and not let in. When its visit began, if this is another one.
-    pub(super) fn came(&mut self, clock: &mut VisitClock, newcomer: &Newcomer) -> Option<u64> {
+    /// A version was asked for and is not in. When its visit began, if this is another one.
+    pub(crate) fn came(&mut self, clock: &mut VisitClock, newcomer: &Newcomer) -> Option<u64> {
         let (unit, page, length) = (newcomer.unit, newcomer.page, newcomer.length.get());
         self.next_place += 1;
         let place = self.next_place;
         self.order.insert(place, unit);
         let Some(visits) = self.visits.get_mut(&unit) else {
             let last = clock.begin(page, length);
-            self.visits.insert(unit, Visits { last, before: [None, None], place });
+            self.visits.insert(unit, Visits { last, before: [None, None], place, were_others: false });
             self.cut();
             return Some(last.began);
         };
@@ -64,8 +66,31 @@ impl Newcomers {
         earliest.map(|began| clock.now() - began)
     }
 
+    /// Whether any visit of it is known.
+    pub(crate) fn knows(&self, unit: UnitId) -> bool {
+        self.visits.contains_key(&unit)
+    }
+
+    /// Whether it was visited more than once.
+    pub(crate) fn came_again(&self, unit: UnitId) -> bool {
+        self.visits.get(&unit).is_some_and(|visits| visits.were_others || visits.before[0].is_some())
+    }
+
+    /// It was visited before it was known.
+    pub(crate) fn was_there(&mut self, unit: UnitId) {
+        if let Some(visits) = self.visits.get_mut(&unit) {
+            visits.were_others = true;
+        }
+    }
+
+    /// What was visited from the begin of the last visit but two to that of the last one; `None` when there were fewer.
+    pub(crate) fn span_of_three_visits(&self, unit: UnitId) -> Option<u64> {
+        let visits = self.visits.get(&unit)?;
+        visits.before[1].map(|earliest| visits.last.began - earliest)
+    }
+
     /// It is let in, or of no interest any more. Its last visit.
-    pub(super) fn remove(&mut self, unit: UnitId) -> Option<Visit> {
+    pub(crate) fn remove(&mut self, unit: UnitId) -> Option<Visit> {
         let visits = self.visits.remove(&unit)?;
         self.order.remove(&visits.place);
         Some(visits.last)
