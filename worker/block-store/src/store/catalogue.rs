@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use super::Inner;
 use crate::directory::TierDirectory;
+use crate::health::Health;
 use crate::index::{Location, TierIndex};
 use crate::io::{is_disk_failure, open_for_writing, remove, set_length, write_all_at};
 use crate::layout::{
@@ -129,6 +130,10 @@ impl Inner {
         let marks = self.catalogues.tiers[tier.0].as_ref()?;
         let changed = &marks.changed[position];
         let directory = self.slot(tier).directory()?;
+        // Nothing new is put on a disk that gives errors.
+        if self.state.lock().health[tier.0].health() != Health::Up {
+            return None;
+        }
         // With the mark, so that nobody else who writes this one has looked later and writes earlier.
         let _writing = marks.writing.lock();
         if !changed.swap(false, Ordering::AcqRel) {

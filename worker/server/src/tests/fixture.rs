@@ -108,7 +108,12 @@ impl House {
 fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder").flatten() {
         let path = entry.path();
-        if path.is_dir() { collect_files(&path, files) } else { files.push(path) }
+        // A version's files have endings; locks and catalogues have none.
+        match path.extension() {
+            _ if path.is_dir() => collect_files(&path, files),
+            Some(_) => files.push(path),
+            None => {}
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::layout::folder;
-use crate::limits::CATALOGUE_ROUND_MIN;
+use crate::limits::{CATALOGUE_ROUND_MIN, ERROR_SPAN, UNSTABLE_ERRORS};
 use crate::unit::UnitId;
 
 /// Ends as a worker does that is stopped.
@@ -230,6 +230,24 @@ fn while_the_store_is_in_use_a_folder_that_changed_is_written_once_a_round_and_n
     assert_eq!((report.versions, report.catalogued_versions), (1, 1));
     let mut writer = store.catalogue_writer(begin);
     assert_eq!(write_all(&mut writer, begin), 0, "what a start took from them need not be written");
+}
+
+#[test]
+fn nothing_is_written_to_a_disk_that_gives_errors_before_it_is_up_again() {
+    let fixture = Fixture::new(TierKind::Disk, 64 * MIB);
+    let store = fixture.open();
+    let content = Content::new(1, 1000);
+    content.put_all(&store);
+    let begin = Instant::now();
+    for _ in 0..UNSTABLE_ERRORS {
+        store.inner.disk_failed(TierIndex(0), &io::Error::from_raw_os_error(5));
+    }
+    store.write_catalogues(begin + Duration::from_secs(600));
+    assert!(fixture.catalogues(0).is_empty());
+    let later = begin + ERROR_SPAN + Duration::from_secs(1);
+    store.due_probes(later).into_iter().for_each(|probe| probe.run(|| later));
+    end(store);
+    assert_eq!(fixture.open_with_report().1.catalogued_versions, 1);
 }
 
 #[test]
