@@ -37,6 +37,9 @@ pub const RANDOM_READ_LENGTH_MAX: u64 = PAGE_LENGTH;
 pub const READINGS_REMEMBERED_MAX: usize = 1 << 16;
 /// Reads of one of them that are.
 pub const READINGS_PER_VERSION_MAX: usize = 16;
+/// Shortest read, in bytes, of which is kept what was fetched for it past the cache: many short ones would cut what others
+/// ask for into many requests.
+pub const UNCACHED_KEPT_LENGTH_LEAST: u64 = 128 << 10;
 /// Attempts to get one page before its reader gets the error.
 pub const PAGE_ATTEMPTS_MAX: u32 = 4;
 /// Longest wait for one page of an under-store.

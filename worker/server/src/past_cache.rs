@@ -22,7 +22,7 @@ use tracing::Instrument;
 
 use crate::error::ReadError;
 use crate::fetches::Fetches;
-use crate::limits::{UNCACHED_FETCH_LENGTH, UNCACHED_FETCHES_PER_READ_MAX};
+use crate::limits::{UNCACHED_FETCH_LENGTH, UNCACHED_FETCHES_PER_READ_MAX, UNCACHED_KEPT_LENGTH_LEAST};
 use crate::version::Version;
 use crate::working_memory::WorkingMemory;
 
@@ -112,6 +112,8 @@ struct Flight {
     number: u64,
     begin: u64,
     end: u64,
+    /// Whether what came stays for those who are behind.
+    is_kept: bool,
     state: watch::Sender<StepState>,
 }
 
@@ -144,13 +146,17 @@ impl PastCache {
         }
         let cut = (position / UNCACHED_FETCH_LENGTH + 1).saturating_mul(UNCACHED_FETCH_LENGTH);
         let next = readers.steps.range(position..).next().map_or(u64::MAX, |(begin, _)| *begin);
-        let end = end.min(cut).min(next);
+        let wanted = end;
+        let end = wanted.min(cut).min(next);
+        // One that ends where its reader does is no part of what others ask for.
+        let is_part = end == wanted && end < cut.min(next).min(version.length());
+        let is_kept = !is_part || end - position >= UNCACHED_KEPT_LENGTH_LEAST;
         let (state, receiver) = watch::channel(StepState::Coming);
         readers.steps.insert(position, Step { number, end, state: state.clone() });
         shared.latest = number;
         drop(shared);
         let (past, version) = (Arc::clone(self), Arc::clone(version));
-        let flight = Flight { past, version, number, begin: position, end, state };
+        let flight = Flight { past, version, number, begin: position, end, is_kept, state };
         // Its log lines belong to the request that asked first.
         self.fetches.spawn(flight.run().in_current_span());
         (position, end, receiver)
@@ -272,7 +278,11 @@ impl Flight {
         match fetched {
             Ok(pieces) => {
                 self.state.send_replace(StepState::Here(pieces.into()));
-                shared.keep(file, self.begin, self.number, self.past.memory.kept_length_max());
+                if self.is_kept {
+                    shared.keep(file, self.begin, self.number, self.past.memory.kept_length_max());
+                } else {
+                    shared.forget(file, self.begin, self.number);
+                }
             }
             Err(error) => {
                 // First, so that whoever asks from now on makes an attempt of its own.

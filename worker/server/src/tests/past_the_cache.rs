@@ -10,7 +10,9 @@ use futures::{FutureExt, TryStreamExt};
 
 use super::fixture::{House, MIB, capability, content, eventually};
 use super::trickster::{Room, Trick};
-use crate::limits::{UNCACHED_FETCH_LENGTH, WORKING_MEMORY_DEFAULT, WORKING_MEMORY_MIN};
+use crate::limits::{
+    UNCACHED_FETCH_LENGTH, UNCACHED_FETCHES_PER_READ_MAX, WORKING_MEMORY_DEFAULT, WORKING_MEMORY_MIN,
+};
 
 const ANY: usize = 1 << 20;
 
@@ -90,6 +92,25 @@ async fn no_more_is_asked_for_than_is_read() {
     assert!(read == bytes[12_345..12_355] && error.is_none(), "{error:?}");
     assert_eq!(requests(&room).first(), Some(&(12_345..12_355)));
     assert_eq!(room.reads(), 1);
+}
+
+#[tokio::test]
+async fn what_is_kept_cuts_nobody_elses_reads_into_small_requests() {
+    let bytes = content(64 * MIB, 12);
+    let room = Room::without_cache(WORKING_MEMORY_DEFAULT, bytes.clone(), &[]);
+    let mut first = Box::pin(Arc::clone(&room.path).read(Arc::clone(&room.version), 0..u64::MAX, 0));
+    first.try_next().await.expect("served").expect("a piece");
+    eventually("it has asked ahead", || room.reads() == 1 + UNCACHED_FETCHES_PER_READ_MAX).await;
+    // Somebody is on the way, so what others read is kept if it is long enough.
+    for (length, asked) in [(4096, 2), (1 << 20, 1)] {
+        let before = room.reads();
+        for _ in 0..2 {
+            let begin = 40 * MIB + 5;
+            let (read, _) = room.read_of(&room.version, begin..begin + length).await;
+            assert_eq!(read.len() as u64, length);
+        }
+        assert_eq!(room.reads() - before, asked, "{length} bytes");
+    }
 }
 
 #[tokio::test]
