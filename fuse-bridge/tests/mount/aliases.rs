@@ -69,7 +69,7 @@ fn no_open_fails_while_old_handles_and_the_cache_come_and_go() {
         let mut bytes = vec![0; 4096];
         file.read_exact_at(&mut bytes, at as u64).expect("read");
         assert!(bytes == expected[at..at + 4096]);
-        if at % 8 == 0 {
+        if at.is_multiple_of(8) {
             assert!(&mapped(file, LENGTH) == expected);
         }
     };
