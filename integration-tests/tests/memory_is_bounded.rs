@@ -23,10 +23,11 @@ const LOOKUPS_DEFAULT: usize = 400_000;
 const GROWTH_MAX: u64 = 24 << 20;
 const STATERS: usize = 4;
 
-/// A master, a worker on `host-0`, and the tree of `source` at `/data`.
-fn start(source: &Path) -> Fleet {
+/// A master, a worker on `host-0`, and the tree of `source` at `/data`, of which it caches what `rule` says.
+fn start(source: &Path, rule: &str) -> Fleet {
     let fleet = Fleet::start(1);
-    let mounted = fleet.run(&["mount", &format!("file://{}", source.display()), "/data"]);
+    let uri = format!("file://{}", source.display());
+    let mounted = fleet.run(&["mount", &uri, "/data", "--cache", rule]);
     assert_eq!(mounted.code, 0, "{}", mounted.stderr);
     fleet
 }
@@ -50,13 +51,22 @@ fn compare(path: &Path, seed: u64) {
 
 #[test]
 fn beside_64_readers_of_64_files_worker_and_bridge_stay_within_their_budgets() {
+    read_64_files("all", ["from the under-store", "from the cache"]);
+}
+
+#[test]
+fn beside_64_readers_past_the_cache_they_do_too() {
+    read_64_files("none", ["past the cache", "past the cache again"]);
+}
+
+fn read_64_files(rule: &str, epochs: [&str; 2]) {
     let source = tempfile::tempdir().expect("a folder");
     (0..READERS).for_each(|file| drop(write_file(&source.path().join(format!("f{file}")), file, LENGTH)));
-    let mut fleet = start(source.path());
+    let mut fleet = start(source.path(), rule);
     // The worker is on another host, so all bytes go through the memory of both.
     let root = fleet.mount("host-9", "").join("data");
     let mut all = Vec::new();
-    for epoch in ["from the under-store", "from the cache"] {
+    for epoch in epochs {
         drop_page_cache();
         let (worker, mount) = (&fleet.workers[0], &fleet.mounts[0]);
         let most = own_memory_during(&[worker, mount], || {
@@ -83,7 +93,7 @@ fn names_that_the_kernel_forgot_take_no_memory() {
         std::fs::create_dir(source.path().join(format!("d{number}"))).expect("a folder");
     });
     names.iter().for_each(|name| std::fs::write(source.path().join(name), b"x").expect("written"));
-    let mut fleet = start(source.path());
+    let mut fleet = start(source.path(), "all");
     let root = fleet.mount("host-0", "").join("data");
     let lookups = std::env::var("FOREBAY_LOOKUPS")
         .map_or(LOOKUPS_DEFAULT, |lookups| lookups.parse().expect("a number"));
