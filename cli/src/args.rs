@@ -105,7 +105,7 @@ pub(crate) struct LocalArguments {
     #[arg(long, value_name = "DIR")]
     pub(crate) fuse: Option<PathBuf>,
     /// Options of the FUSE mount: allow_other, uid=, gid=, umask=, freshness=, passthrough=auto|off, readahead_memory=,
-    /// directory_memory=, resting_files=, look_ahead=, read_ahead_kib=, threads=, deadline=, noexec, suid, dev; may be
+    /// directory_memory=, resting_files=, look_ahead=, aliases=on|off, read_ahead_kib=, threads=, deadline=, noexec, suid, dev; may be
     /// given again [default: none]
     #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
     pub(crate) fuse_options: Vec<String>,
@@ -256,7 +256,7 @@ pub(crate) struct FuseMountArguments {
     #[arg(long, value_name = "NS_PATH")]
     pub(crate) path: Option<String>,
     /// allow_other, uid=, gid=, umask=, freshness=, passthrough=auto|off, readahead_memory=, directory_memory=,
-    /// resting_files=, look_ahead=, read_ahead_kib=, threads=, deadline=, noexec, suid, dev; may be given again [default: none]
+    /// resting_files=, look_ahead=, aliases=on|off, read_ahead_kib=, threads=, deadline=, noexec, suid, dev; may be given again [default: none]
     #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
     pub(crate) options: Vec<String>,
     /// Return once the mount serves, and leave it running; it logs to /var/log/forebay/fuse.log, or for a user below

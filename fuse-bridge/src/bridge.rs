@@ -62,6 +62,8 @@ pub(crate) struct Shared<N: Namespace> {
     pub(crate) passthrough: Arc<PassthroughState>,
     /// Whether files may be read past the page cache: the kernel can map them all the same.
     reads_directly: AtomicBool,
+    /// Whether a version may have a second node.
+    aliases: bool,
     pub(crate) answers: Arc<Answers>,
 }
 
@@ -98,6 +100,7 @@ impl<N: Namespace> Shared<N> {
             can_forget: CanForget::default(),
             passthrough: Arc::new(PassthroughState::new(options.passthrough)),
             reads_directly: AtomicBool::new(false),
+            aliases: options.aliases,
             answers: Arc::new(Answers::new(settings.runtime.clone(), metrics)),
         })
     }

@@ -90,6 +90,9 @@ pub struct FuseOptions {
     /// How many small files are brought into the cache ahead of somebody who goes through a directory; none with 0. Whoever
     /// makes the namespace sees to it.
     pub look_ahead: usize,
+    /// Whether a long file that somebody has open from before it was complete gets a second node to be passed through. Not
+    /// below an overlay, which takes another node for another file.
+    pub aliases: bool,
     /// The kernel's readahead for buffered files; set where we are root.
     pub read_ahead_kib: u32,
     /// Threads that read requests from the kernel.
@@ -114,6 +117,7 @@ impl Default for FuseOptions {
             directory_memory: ByteCount::new(DIRECTORY_MEMORY_DEFAULT),
             resting_files: RESTING_FILES_DEFAULT,
             look_ahead: LOOK_AHEAD_DEFAULT,
+            aliases: false,
             read_ahead_kib: READ_AHEAD_KIB_DEFAULT,
             // Threads never wait for anybody, so more than the cores help only while some are in a page fault.
             threads: (cores * 2).clamp(THREADS_DEFAULT_MIN, THREADS_DEFAULT_MAX),
@@ -227,6 +231,13 @@ impl FuseOptions {
                 self.resting_files = value.parse().map_err(|_| "write a number".to_owned())?;
             }
             "look_ahead" => self.look_ahead = value.parse().map_err(|_| "write a number".to_owned())?,
+            "aliases" => {
+                self.aliases = match value {
+                    "on" => true,
+                    "off" => false,
+                    _ => return Err("write on or off".to_owned()),
+                }
+            }
             "read_ahead_kib" => self.read_ahead_kib = number()?,
             "threads" => {
                 let threads = value.parse().ok().filter(|threads| (1..=THREADS_MAX).contains(threads));
@@ -252,7 +263,7 @@ fn is_comment(key: &str) -> bool {
 fn unknown() -> String {
     format!(
         "there is no such option; write allow_other, noallow_other, uid=, gid=, umask=, freshness=, \
-         passthrough=auto|off, readahead_memory=, directory_memory=, resting_files=, look_ahead=, read_ahead_kib=, threads=, deadline=, \
+         passthrough=auto|off, readahead_memory=, directory_memory=, resting_files=, look_ahead=, aliases=on|off, read_ahead_kib=, threads=, deadline=, \
          exec, noexec, suid, nosuid, dev, nodev, or of what fstab has for all file systems: user, users, owner, group, x-..., {}",
         WITHOUT_MEANING.join(", ")
     )
@@ -266,7 +277,7 @@ mod tests {
     fn options_are_read_as_mount_writes_them() {
         let options: FuseOptions =
             "ro,_netdev,x-systemd.automount,noallow_other,uid=7,gid=8,umask=077,freshness=2h,passthrough=off,\
-             readahead_memory=5MiB,directory_memory=1GiB,resting_files=9,look_ahead=3"
+             readahead_memory=5MiB,directory_memory=1GiB,resting_files=9,look_ahead=3,aliases=on"
                 .parse()
                 .expect("legal");
         let expected = FuseOptions {
@@ -279,6 +290,7 @@ mod tests {
             directory_memory: ByteCount::new(1 << 30),
             resting_files: 9,
             look_ahead: 3,
+            aliases: true,
             passthrough: Passthrough::Off,
             ..FuseOptions::default()
         };
@@ -329,6 +341,7 @@ mod tests {
             "freshness=101years",
             "passthrough=yes",
             "readahead_memory=much",
+            "aliases=yes",
             "directory_memory=much",
             "resting_files=-1",
             "look_ahead=some",

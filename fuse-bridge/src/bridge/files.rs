@@ -125,11 +125,12 @@ impl<N: Namespace> Shared<N> {
     /// Whether a file that is read otherwise may have a second node to be passed through: it is open for long, it is not the
     /// alias itself, and nothing of it is strict, since whoever compares numbers of nodes would see two.
     pub(super) fn may_be_aliased(&self, view: &NodeView) -> bool {
-        view.facts.version().is_some_and(|version| {
-            version.descriptor.length().get() >= ALIAS_LENGTH_MIN
-                && view.id == NodeId::of_version(version.descriptor.file)
-                && !self.left(view, Instant::now()).is_zero()
-        })
+        self.aliases
+            && view.facts.version().is_some_and(|version| {
+                version.descriptor.length().get() >= ALIAS_LENGTH_MIN
+                    && view.id == NodeId::of_version(version.descriptor.file)
+                    && !self.left(view, Instant::now()).is_zero()
+            })
     }
 
     /// Whether a node may be opened without asking whether it still is its file's version.

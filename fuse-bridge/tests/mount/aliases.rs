@@ -5,15 +5,20 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use forebay_fuse::FuseOptions;
 use forebay_fuse::limits::ALIAS_LENGTH_MIN;
 
 use crate::extended::value;
 use crate::fixture::{Fixture, content, count, eventually};
-use crate::reading::mapped;
+use crate::reading::{Overlay, mapped};
 use crate::tree::Tree;
 
 const LENGTH: usize = (4 << 20) + 5;
 const _: () = assert!(LENGTH as u64 > ALIAS_LENGTH_MIN);
+
+fn with_aliases() -> FuseOptions {
+    FuseOptions { aliases: true, ..FuseOptions::default() }
+}
 
 fn reads_right(file: &File, expected: &[u8]) {
     let mut bytes = vec![0; expected.len()];
@@ -26,7 +31,7 @@ fn a_new_handle_is_passed_through_beside_one_from_before_the_file_was_complete()
     let tree = Tree::new();
     let expected = content(LENGTH, 1);
     let version = tree.write("f", expected.clone());
-    let fixture = Fixture::new(&tree);
+    let fixture = Fixture::with(&tree, with_aliases());
     let old = File::open(fixture.path("f")).expect("opened");
     reads_right(&old, &expected);
     tree.complete(version);
@@ -61,7 +66,7 @@ fn no_open_fails_while_old_handles_and_the_cache_come_and_go() {
     let tree = Tree::new();
     let expected = content(LENGTH, 1);
     let version = tree.write("f", expected.clone());
-    let fixture = Fixture::new(&tree);
+    let fixture = Fixture::with(&tree, with_aliases());
     let old = File::open(fixture.path("f")).expect("opened");
     let over = AtomicBool::new(false);
     let (expected, over, path) = (&expected, &over, &fixture.path("f"));
@@ -115,12 +120,34 @@ fn no_open_fails_while_old_handles_and_the_cache_come_and_go() {
 fn a_short_file_keeps_its_one_node() {
     let tree = Tree::new();
     let version = tree.write("f", content(300_000, 1));
-    let fixture = Fixture::new(&tree);
+    let fixture = Fixture::with(&tree, with_aliases());
     let old = File::open(fixture.path("f")).expect("opened");
     tree.complete(version);
     for _ in 0..5 {
         let new = File::open(fixture.path("f")).expect("opened");
         assert_eq!(new.metadata().expect("known").ino(), old.metadata().expect("known").ino());
+    }
+    assert_eq!(fixture.metric("forebay_fuse_opens_total{mode=\"passthrough\"}"), 0);
+}
+
+#[test]
+fn by_default_every_file_keeps_its_one_node_and_so_an_overlay_can_lie_over_it() {
+    let tree = Tree::new();
+    let expected = content(LENGTH, 1);
+    let version = tree.write("f", expected.clone());
+    let fixture = Fixture::new(&tree);
+    let overlay = Overlay::over(&fixture.path(""));
+    let path = overlay.merged().join("f");
+    let old = File::open(&path).expect("opened");
+    reads_right(&old, &expected);
+    tree.complete(version);
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < Duration::from_secs(4) {
+        for path in [&path, &fixture.path("f")] {
+            std::fs::metadata(path).expect("known");
+            reads_right(&File::open(path).expect("opened"), &expected);
+        }
+        std::thread::sleep(Duration::from_millis(300));
     }
     assert_eq!(fixture.metric("forebay_fuse_opens_total{mode=\"passthrough\"}"), 0);
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -277,7 +277,7 @@ fn the_kernel_refuses_no_open_while_the_cache_comes_and_goes() {
 }
 
 /// An overlay over two directories, taken off at its end.
-struct Overlay(tempfile::TempDir);
+pub(crate) struct Overlay(tempfile::TempDir);
 
 impl Overlay {
     fn new() -> Self {
@@ -285,8 +285,23 @@ impl Overlay {
         for part in ["lower", "upper", "work", "merged"] {
             std::fs::create_dir(folder.path().join(part)).expect("made");
         }
+        let lower = folder.path().join("lower");
+        Self::mount(folder, &lower)
+    }
+
+    /// An overlay over a directory that there is.
+    pub(crate) fn over(lower: &Path) -> Self {
+        let folder = tempfile::tempdir().expect("made");
+        for part in ["upper", "work", "merged"] {
+            std::fs::create_dir(folder.path().join(part)).expect("made");
+        }
+        Self::mount(folder, lower)
+    }
+
+    fn mount(folder: tempfile::TempDir, lower: &Path) -> Self {
         let part = |part: &str| folder.path().join(part).display().to_string();
-        let data = format!("lowerdir={},upperdir={},workdir={}", part("lower"), part("upper"), part("work"));
+        let data =
+            format!("lowerdir={},upperdir={},workdir={}", lower.display(), part("upper"), part("work"));
         let data = CString::new(data).expect("no zero bytes");
         rustix::mount::mount(
             "overlay",
@@ -299,7 +314,7 @@ impl Overlay {
         Self(folder)
     }
 
-    fn merged(&self) -> PathBuf {
+    pub(crate) fn merged(&self) -> PathBuf {
         self.0.path().join("merged")
     }
 }

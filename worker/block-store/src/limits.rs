@@ -33,6 +33,9 @@ pub const PACE_SAMPLE: usize = 1 << 10;
 pub const PACE_VERSIONS_MAX: usize = 1 << 14;
 /// Most versions of a tier for which room is kept while the rest of them comes.
 pub const PROMISES_MAX: usize = 256;
+/// What part of memory may be promised at a time, where the policy lets everything in: who is promised it may never need
+/// it, as a file of which only some places are read.
+pub const MEMORY_PROMISED_PART: u64 = 4;
 /// Reservations and uses after which room that was kept and not used meanwhile is given to others.
 pub const PROMISE_PATIENCE: u64 = 1024;
 /// Units that are copied from one tier to another at once.

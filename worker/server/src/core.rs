@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use forebay_runtime::Clock;
 use forebay_types::{BlockCapability, CapabilityError, Incarnation, VersionDescriptor, WorkerId};
@@ -29,6 +30,8 @@ pub(crate) struct WorkerCore {
     pub(crate) loads: Arc<Loads>,
     pub(crate) shares: Arc<MountShares>,
     pub(crate) disk: DiskPool,
+    /// How long an open waits for a hold where it could have a lend.
+    pub(crate) hold_patience: Duration,
     pub(crate) metrics: Arc<Metrics>,
 }
 

@@ -206,6 +206,7 @@ impl Life {
             loads,
             shares,
             disk,
+            hold_patience: self.settings.hold_patience,
             metrics: Arc::clone(&self.metrics),
         })
     }

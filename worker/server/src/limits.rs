@@ -74,6 +74,9 @@ pub const LOCAL_CONNECTIONS_MAX: usize = 1024;
 pub const HOLDS_PER_CONNECTION_MAX: usize = 1 << 18;
 /// Holds of all of them together; each takes some 100 bytes of the worker's memory, and no descriptor.
 pub const HOLDS_PER_WORKER_MAX: usize = 1 << 20;
+/// How long an open waits for all of a file to be verified, before it gets the file to verify by itself what it reads.
+/// Shorter than a client waits for the answer.
+pub const HOLD_PATIENCE_DEFAULT: Duration = Duration::from_millis(500);
 /// How long a process may take to give back a lend whose version left.
 pub const LEND_RETURN_DEADLINE: Duration = Duration::from_secs(10);
 /// Shortest time between two looks which holds are wanted back.

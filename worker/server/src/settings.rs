@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use forebay_block_store::{Eviction, TierSettings};
 use forebay_runtime::{Clock, Readiness, Shutdown, Stage, SystemClock};
@@ -12,7 +13,9 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 
 use crate::error::WorkerError;
-use crate::limits::{MASTERS_MAX, SCRUB_RATE_DEFAULT, WORKING_MEMORY_DEFAULT, WORKING_MEMORY_MIN};
+use crate::limits::{
+    HOLD_PATIENCE_DEFAULT, MASTERS_MAX, SCRUB_RATE_DEFAULT, WORKING_MEMORY_DEFAULT, WORKING_MEMORY_MIN,
+};
 
 /// Settings of one worker.
 #[derive(Debug)]
@@ -49,6 +52,8 @@ pub struct WorkerSettings {
     pub scrub_rate: ByteCount,
     /// What it may take in memory beside the RAM tier.
     pub working_memory: ByteCount,
+    /// How long an open of a file waits for all of it to be verified, before it gets the file to verify what it reads.
+    pub hold_patience: Duration,
     /// Deletes whatever the tiers hold.
     pub format_cache: bool,
     /// The process's environment, for references and credentials of mounts.
@@ -115,6 +120,7 @@ impl WorkerSettings {
             tier_moves: true,
             scrub_rate: SCRUB_RATE_DEFAULT,
             working_memory: WORKING_MEMORY_DEFAULT,
+            hold_patience: HOLD_PATIENCE_DEFAULT,
             format_cache: false,
             environment: BTreeMap::new(),
             clock: Arc::new(SystemClock),

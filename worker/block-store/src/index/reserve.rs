@@ -12,7 +12,7 @@ use forebay_types::{ByteCount, FileId, RECORD_LENGTH};
 use super::entry::{Entry, rounded};
 use super::{Action, Index, Location, Reason, TierIndex};
 use crate::eviction::Newcomer;
-use crate::limits::EVICTION_BATCH_MAX;
+use crate::limits::{EVICTION_BATCH_MAX, MEMORY_PROMISED_PART};
 use crate::page::{Geometry, PageIndex};
 use crate::settings::TierKind;
 use crate::source::IdentityDigest;
@@ -198,7 +198,9 @@ impl Index {
                     let is_promised = if state.is_selective() {
                         asking.demand == Demand::Read
                     } else {
-                        limits.kind == TierKind::Ram && rest_fits
+                        let promised = state.promises().beside(unit).saturating_add(whole);
+                        let is_modest = promised <= limits.capacity.get() / MEMORY_PROMISED_PART;
+                        limits.kind == TierKind::Ram && rest_fits && is_modest
                     };
                     if is_promised {
                         state.promises().give(unit, whole.saturating_sub(first), used.tick);

@@ -17,20 +17,16 @@ impl Inner {
 
     pub(super) fn adopt(&self, source: &VersionSource<'_>) -> bool {
         let mut looked_at = None;
-        // Between looking for it and reading its header it may have been moved to another tier.
-        let location = loop {
+        // Between two of these steps it may have been moved to another tier.
+        loop {
             let found = self.candidate(source).filter(|found| Some(*found) != looked_at);
             let Some(found) = found else { return false };
-            if self.is_same(found, source) {
-                break found;
+            if self.is_same(found, source) && self.state.lock().index.adopt(found.key, source.file()) {
+                self.statistics.adopted_versions.add(1);
+                return true;
             }
             looked_at = Some(found);
-        };
-        let is_adopted = self.state.lock().index.adopt(location.key, source.file());
-        if is_adopted {
-            self.statistics.adopted_versions.add(1);
         }
-        is_adopted
     }
 
     /// Whether the files there are of this content, or of a segment of it. Unreadable ones are not.

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use forebay_block_store::{Hold, HoldId, Lend, PageIndex, PageRange, RestingHold, RestingLend};
 use forebay_local::{NotHeldReason, Reply};
@@ -98,7 +99,10 @@ pub(super) async fn find(
     let version = core.admit_and_adopt(version, capability).await?;
     let mut reason = NotHeldReason::Incomplete;
     if asked != Asked::Lend {
-        match hold(core, &version).await? {
+        let patience = if asked == Asked::Hold { Duration::MAX } else { core.hold_patience };
+        // What is begun is verified to its end, and held by a later open.
+        let held = tokio::time::timeout(patience, hold(core, &version)).await;
+        match held.unwrap_or(Ok(Err(reason)))? {
             Ok(hold) => return Ok(Ok(Passed::Hold(hold))),
             Err(why) => reason = why,
         }

@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use forebay_local::{LEVEL, LocalError, NotHeldReason, Reply, Request};
+use forebay_runtime::Shutdown;
 use forebay_types::{
     ErrorKind, GRANULE_LENGTH, PAGE_LENGTH, PageRecord, RECORD_LENGTH, RecordSeed, Rights, Timestamp,
     VersionDescriptor, crc32c,
@@ -13,6 +15,7 @@ use forebay_types::{
 use super::fixture::{House, MIB, Started, capability, content, eventually};
 use super::holding::Peer;
 use super::master::key;
+use crate::settings::WorkerSettings;
 
 /// What came with a lend.
 struct Lent {
@@ -111,6 +114,24 @@ async fn one_message_gives_a_hold_or_else_a_lend_or_says_that_nothing_is_here() 
     let (held, descriptors) = open(3).await;
     assert!(matches!(held, Reply::HeldAt { request: 3, .. }), "{held:?}");
     assert_eq!(descriptors.len(), 1);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_opens_what_takes_long_to_verify_gets_a_lend_meanwhile() {
+    let house = House::new().await;
+    let shutdown = Shutdown::new();
+    let settings = WorkerSettings { hold_patience: Duration::ZERO, ..house.settings(&shutdown) };
+    let worker = Started::with(settings, shutdown).await.expect("starts");
+    worker.worker.ready().await.expect("serves");
+    house.write("f", &content(3 * MIB, 2));
+    let version = house.version("f", 1).await;
+    worker.read(&version, 0, u64::MAX).await.expect("served");
+    let peer = Peer::greeted(&house).await;
+    let (request, capability) = (1, capability(&version));
+    peer.send(&Request::Open { request, version: version.clone(), capability }).await;
+    let lent = Lent::of(peer.receive().await.expect("answered"));
+    assert!((0..3).all(|page| matches!(lent.record(page, 16), PageRecord::Present(_))));
     worker.stop().await;
 }
 
