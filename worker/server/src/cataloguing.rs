@@ -21,10 +21,7 @@ pub(crate) async fn write(core: Arc<WorkerCore>, stop: CancellationToken) {
 async fn go_on(core: &WorkerCore) {
     let mut writer = core.path.cache.store().catalogue_writer(Instant::now());
     loop {
-        let step = core.disk.run(move || {
-            let bytes = writer.step(Instant::now());
-            (writer, bytes)
-        });
+        let step = core.disk.run_with(writer, |writer| writer.step(Instant::now()));
         let Ok((same, bytes)) = step.await else { return };
         writer = same;
         tokio::time::sleep(bytes.map_or(CATALOGUE_IDLE, time_for)).await;

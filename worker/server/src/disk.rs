@@ -26,6 +26,19 @@ impl DiskPool {
         self.permits.available_permits() < DISK_CALLS_MAX * FREE_CALLS_TO_MOVE_PERCENT / 100
     }
 
+    /// As [`run`](Self::run), for work on something that is wanted back.
+    pub(crate) async fn run_with<S: Send + 'static, T: Send + 'static>(
+        &self,
+        mut state: S,
+        work: impl FnOnce(&mut S) -> T + Send + 'static,
+    ) -> Result<(S, T), ReadError> {
+        self.run(move || {
+            let result = work(&mut state);
+            (state, result)
+        })
+        .await
+    }
+
     /// Runs `work` on a blocking thread. When the caller gives up, the work still ends, and with it its place.
     pub(crate) async fn run<T: Send + 'static>(
         &self,

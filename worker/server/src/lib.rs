@@ -6,6 +6,7 @@
 //! in the cache; bytes of two versions are never mixed.
 
 mod accounting;
+mod background;
 mod cache;
 mod carried;
 mod cataloguing;
