@@ -11,8 +11,17 @@ use crate::{MountMode, OnOutage, Table, query};
 /// A row as the version before wrote it: of the mount 3 of `s3://b/p` at `/d`, read-only for 3 s, strict, with an option.
 const ROW_OF_FORMAT_1: &str = "010301016401016201700101030000808040010161000170ac02040a";
 
-fn bytes(hex: &str) -> Vec<u8> {
+pub(super) fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+/// A row is accepted as a backup of that version has it, and what was read of it is written in today's format.
+pub(super) fn expect_in_backup_and_written_anew(row: Vec<u8>, read: &MountRecord) {
+    let row = DumpedRow { table: Table::Mounts, key: mount_key(read.id), value: row };
+    check_row(&row).unwrap();
+    let written = encode_record(read);
+    assert_eq!(written[0], 3);
+    assert_eq!(decode_record::<MountRecord>(&row.key, &written).unwrap(), *read);
 }
 
 fn options_before() -> MountOptionsBefore {
@@ -44,12 +53,7 @@ fn a_row_of_format_1_is_read_and_means_a_mount_that_serves_in_an_outage_and_is_i
     assert_eq!(read, record_before().into());
     assert_eq!((read.options.on_outage, read.options.mode), (OnOutage::Serve, MountMode::Normal));
     assert_eq!(read.changed_at, read.mounted_at);
-    // As a backup of that version has it.
-    let row = DumpedRow { table: Table::Mounts, key: mount_key(read.id), value: row };
-    check_row(&row).unwrap();
-    let written = encode_record(&read);
-    assert_eq!(written[0], 3);
-    assert_eq!(decode_record::<MountRecord>(&row.key, &written).unwrap(), read);
+    expect_in_backup_and_written_anew(row, &read);
 }
 
 #[test]

@@ -96,21 +96,16 @@ impl From<RecordWithoutAdmission> for MountRecord {
 mod tests {
     use forebay_types::AdmissionRule;
 
+    use super::super::tests::{bytes, expect_in_backup_and_written_anew};
     use super::*;
     use crate::command::Command;
     use crate::query;
-    use crate::snapshot::{DumpedRow, check_row};
-    use crate::state::{decode_record, encode_record, mount_key};
-    use crate::store::Table;
+    use crate::state::{decode_record, mount_key};
     use crate::testing::{World, path, uri};
 
     /// A row as the version before wrote it: of the mount 3 of `s3://b/p` at `/d`, read-only for 3 s, strict, with an
     /// option, failing in an outage and in maintenance, changed by entry 9.
     const ROW_OF_FORMAT_2: &str = "0203010164010162017001010300008080400101610001700101ac02040a09";
-
-    fn bytes(hex: &str) -> Vec<u8> {
-        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
-    }
 
     fn options() -> OptionsWithoutAdmission {
         OptionsWithoutAdmission {
@@ -140,12 +135,7 @@ mod tests {
         };
         assert_eq!(read, expected.into());
         assert_eq!(read.options.admission, Admission::default());
-        // As a backup of that version has it.
-        let row = DumpedRow { table: Table::Mounts, key: mount_key(read.id), value: row };
-        check_row(&row).unwrap();
-        let written = encode_record(&read);
-        assert_eq!(written[0], 3);
-        assert_eq!(decode_record::<MountRecord>(&row.key, &written).unwrap(), read);
+        expect_in_backup_and_written_anew(row, &read);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use forebay_types::{Admission, AdmissionRule, ErrorKind, VersionDescriptor};
 use futures::StreamExt;
 use futures::future::join_all;
 
-use super::fixture::{House, MIB, Started, capability, content, eventually};
+use super::fixture::{House, MIB, Started, content, eventually, load_request};
 
 /// Tells the worker what to cache, and waits until it knows.
 async fn set(house: &House, rule: &str, include: &[&str], exclude: &[&str]) {
@@ -39,14 +39,7 @@ async fn is_cached(worker: &Started, (version, bytes): &(VersionDescriptor, Vec<
 
 /// How a load ends: with nothing missing, or an error.
 async fn load(worker: &Started, version: &VersionDescriptor, guess: bool) -> Result<(), ErrorKind> {
-    let request = v1::LoadRequest {
-        header: None,
-        version: Some(version.into()),
-        capability: Some((&capability(version)).into()),
-        offset: 0,
-        length: u64::MAX,
-        guess,
-    };
+    let request = v1::LoadRequest { guess, ..load_request(version) };
     let mut messages = worker.client.clone().load(request).await.expect("begun").into_inner();
     while let Some(message) = messages.next().await {
         match message {

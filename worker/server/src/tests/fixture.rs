@@ -117,6 +117,18 @@ fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
+/// Asks for all of a version to be brought.
+pub(super) fn load_request(version: &VersionDescriptor) -> v1::LoadRequest {
+    v1::LoadRequest {
+        header: None,
+        version: Some(version.into()),
+        capability: Some((&capability(version)).into()),
+        offset: 0,
+        length: u64::MAX,
+        guess: false,
+    }
+}
+
 impl Started {
     pub(super) async fn with(settings: WorkerSettings, shutdown: Shutdown) -> Result<Self, WorkerError> {
         let (registry, readiness) = (settings.registry.clone(), settings.readiness.clone());

@@ -47,6 +47,13 @@ async fn lend(peer: &Peer, request: u64, version: &VersionDescriptor) -> (Reply,
     peer.receive().await.expect("answered")
 }
 
+/// Asks for whatever is there.
+async fn open(peer: &Peer, request: u64, version: &VersionDescriptor) -> (Reply, Vec<OwnedFd>) {
+    let (version, capability) = (version.clone(), capability(version));
+    peer.send(&Request::Open { request, version, capability }).await;
+    peer.receive().await.expect("answered")
+}
+
 /// A lend of a version that the worker was told to forget, and that it wants back.
 async fn lent_of_what_left(house: &House, worker: &Started) -> (Peer, Lent) {
     house.write("f", &content(3 * MIB, 2));
@@ -99,19 +106,14 @@ async fn one_message_gives_a_hold_or_else_a_lend_or_says_that_nothing_is_here() 
     house.write("f", &content(3 * MIB, 2));
     let version = house.version("f", 1).await;
     let peer = Peer::greeted(&house).await;
-    let open = async |request| {
-        let (version, capability) = (version.clone(), capability(&version));
-        peer.send(&Request::Open { request, version, capability }).await;
-        peer.receive().await.expect("answered")
-    };
-    let (nothing, none) = open(1).await;
+    let (nothing, none) = open(&peer, 1, &version).await;
     assert_eq!(nothing, Reply::NotHeld { request: 1, reason: NotHeldReason::Incomplete });
     assert!(none.is_empty());
     worker.read(&version, 0, MIB).await.expect("served");
-    let lent = Lent::of(open(2).await);
+    let lent = Lent::of(open(&peer, 2, &version).await);
     assert!(matches!(lent.record(0, 16), PageRecord::Present(_)));
     worker.read(&version, 0, u64::MAX).await.expect("served");
-    let (held, descriptors) = open(3).await;
+    let (held, descriptors) = open(&peer, 3, &version).await;
     assert!(matches!(held, Reply::HeldAt { request: 3, .. }), "{held:?}");
     assert_eq!(descriptors.len(), 1);
     worker.stop().await;
@@ -128,9 +130,7 @@ async fn whoever_opens_what_takes_long_to_verify_gets_a_lend_meanwhile() {
     let version = house.version("f", 1).await;
     worker.read(&version, 0, u64::MAX).await.expect("served");
     let peer = Peer::greeted(&house).await;
-    let (request, capability) = (1, capability(&version));
-    peer.send(&Request::Open { request, version: version.clone(), capability }).await;
-    let lent = Lent::of(peer.receive().await.expect("answered"));
+    let lent = Lent::of(open(&peer, 1, &version).await);
     assert!((0..3).all(|page| matches!(lent.record(page, 16), PageRecord::Present(_))));
     worker.stop().await;
 }

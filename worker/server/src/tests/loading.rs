@@ -7,7 +7,7 @@ use forebay_proto::{WireError, v1};
 use forebay_runtime::Shutdown;
 use forebay_types::{ErrorKind, VersionDescriptor};
 
-use super::fixture::{House, MIB, Started, capability, content};
+use super::fixture::{House, MIB, Started, capability, content, load_request};
 
 /// Each message of a load, and the error that ended it.
 async fn load(
@@ -16,14 +16,7 @@ async fn load(
     offset: u64,
     length: u64,
 ) -> (Vec<v1::LoadProgress>, Option<WireError>) {
-    let request = v1::LoadRequest {
-        header: None,
-        version: Some(version.into()),
-        capability: Some((&capability(version)).into()),
-        offset,
-        length,
-        guess: false,
-    };
+    let request = v1::LoadRequest { offset, length, ..load_request(version) };
     let mut messages = Vec::new();
     let mut stream = match worker.client.clone().load(request).await {
         Ok(stream) => stream.into_inner(),
@@ -134,14 +127,8 @@ async fn a_load_without_the_right_to_read_is_refused() {
     house.write("f", &content(MIB, 7));
     let (version, worker) = (house.version("f", 1).await, house.start().await);
     let other = VersionDescriptor { mount: forebay_types::MountId::new(9), ..version.clone() };
-    let request = v1::LoadRequest {
-        header: None,
-        version: Some((&version).into()),
-        capability: Some((&capability(&other)).into()),
-        offset: 0,
-        length: MIB,
-        guess: false,
-    };
+    let capability = Some((&capability(&other)).into());
+    let request = v1::LoadRequest { capability, ..load_request(&version) };
     let refused = worker.client.clone().load(request).await.expect_err("forged");
     assert_eq!(WireError::from(refused).kind, ErrorKind::Unauthenticated);
     worker.stop().await;

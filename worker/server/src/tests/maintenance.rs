@@ -3,7 +3,7 @@
 use forebay_proto::v1;
 use forebay_types::ErrorKind;
 
-use super::fixture::{House, MIB, Started, capability, content, eventually};
+use super::fixture::{House, MIB, Started, content, eventually, load_request};
 
 /// Tells the worker of a mode, and waits until it knows.
 async fn set_mode(house: &House, mode: v1::MountMode) {
@@ -23,15 +23,7 @@ async fn load_error(
     worker: &Started,
     version: &forebay_types::VersionDescriptor,
 ) -> forebay_proto::WireError {
-    let request = v1::LoadRequest {
-        header: None,
-        version: Some(version.into()),
-        capability: Some((&capability(version)).into()),
-        offset: 0,
-        length: u64::MAX,
-        guess: false,
-    };
-    let mut messages = worker.client.clone().load(request).await.expect("begun").into_inner();
+    let mut messages = worker.client.clone().load(load_request(version)).await.expect("begun").into_inner();
     loop {
         if let Err(status) = messages.message().await.map(|message| message.expect("no end without a word")) {
             return status.into();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::restart::Committed;
 use super::*;
 use crate::layout::folder;
 use crate::limits::{CATALOGUE_ROUND_MIN, ERROR_SPAN, UNSTABLE_ERRORS};
@@ -34,28 +35,16 @@ fn contents(count: u64) -> Vec<Content> {
 fn what_was_complete_is_taken_from_catalogues_and_verified_before_it_is_trusted() {
     let fixture = Fixture::with_tiers(&[(TierKind::Ram, 4 * MIB), (TierKind::Disk, 64 * MIB)]);
     let store = fixture.open();
-    let contents =
-        [Content::new(1, 110_000), Content::new(2, 3 * MIB), Content::new(3, 9 * MIB), Content::new(4, 0)];
-    contents.iter().for_each(|content| content.put_all(&store));
-    let partial = Content::new(5, 20 * MIB);
-    for page in [3, 7] {
-        partial.put(&store, page);
-    }
+    let committed = Committed::put(&store);
     let before = (used(&store), store.list(None, 100));
     assert_eq!(store.usage()[1].versions, 2);
     end(store);
     assert!(fixture.catalogues(0).is_empty(), "a start reads memory fast enough");
     let (store, report) = fixture.open_with_report();
-    assert_eq!((report.versions, report.pages, report.catalogued_versions), (5, 1 + 3 + 9 + 1 + 2, 1));
+    assert_eq!((report.versions, report.pages, report.catalogued_versions), (5, Committed::PAGES, 1));
     assert_eq!((report.foreign_files, report.dropped_versions), (0, 0));
     assert_eq!((used(&store), store.list(None, 100)), before);
-    for content in &contents {
-        assert!(content.is_readable(&store) && store.hold(&content.source()).unwrap().is_some());
-    }
-    let whole: u64 = contents.iter().map(Content::length).sum();
-    assert_eq!(store.statistics().verified_bytes, whole, "once, by the reads");
-    assert_eq!(partial.read(&store, 3 * MIB, MIB).missing, None);
-    assert_eq!(partial.put(&store, 0), FillOutcome::Stored, "it can be filled further");
+    committed.expect_in(&store);
 }
 
 #[test]

@@ -6,29 +6,50 @@ use crate::unit::UnitId;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+/// Four whole contents of all lengths and one in part, put into a store.
+pub(super) struct Committed {
+    whole: [Content; 4],
+    partial: Content,
+}
+
+impl Committed {
+    /// Their pages.
+    pub(super) const PAGES: u64 = 1 + 3 + 9 + 1 + 2;
+
+    pub(super) fn put(store: &BlockStore) -> Self {
+        let lengths = [(1, 110_000), (2, 3 * MIB), (3, 9 * MIB), (4, 0)];
+        let whole = lengths.map(|(counter, length)| Content::new(counter, length));
+        whole.iter().for_each(|content| content.put_all(store));
+        let partial = Content::new(5, 20 * MIB);
+        for page in [3, 7] {
+            partial.put(store, page);
+        }
+        Self { whole, partial }
+    }
+
+    /// All is there after a start, is verified once and can be used.
+    pub(super) fn expect_in(&self, store: &BlockStore) {
+        for content in &self.whole {
+            assert!(content.is_readable(store) && store.hold(&content.source()).unwrap().is_some());
+        }
+        let whole: u64 = self.whole.iter().map(Content::length).sum();
+        assert_eq!(store.statistics().verified_bytes, whole, "once, by the reads");
+        assert_eq!(self.partial.read(store, 3 * MIB, MIB).missing, None);
+        assert_eq!(self.partial.put(store, 0), FillOutcome::Stored, "it can be filled further");
+    }
+}
+
 #[test]
 fn all_that_was_committed_is_found_again_and_verified_before_it_is_trusted() {
     let fixture = Fixture::with_tiers(&[(TierKind::Ram, 4 * MIB), (TierKind::Disk, 64 * MIB)]);
     let store = fixture.open();
-    let contents =
-        [Content::new(1, 110_000), Content::new(2, 3 * MIB), Content::new(3, 9 * MIB), Content::new(4, 0)];
-    contents.iter().for_each(|content| content.put_all(&store));
-    let partial = Content::new(5, 20 * MIB);
-    for page in [3, 7] {
-        partial.put(&store, page);
-    }
+    let committed = Committed::put(&store);
     let before = (used(&store), store.list(None, 100));
     drop(store);
     let (store, report) = fixture.open_with_report();
-    assert_eq!((report.versions, report.pages), (5, 1 + 3 + 9 + 1 + 2));
+    assert_eq!((report.versions, report.pages), (5, Committed::PAGES));
     assert_eq!((used(&store), store.list(None, 100)), before);
-    for content in &contents {
-        assert!(content.is_readable(&store) && store.hold(&content.source()).unwrap().is_some());
-    }
-    let whole: u64 = contents.iter().map(Content::length).sum();
-    assert_eq!(store.statistics().verified_bytes, whole, "once, by the reads");
-    assert_eq!(partial.read(&store, 3 * MIB, MIB).missing, None);
-    assert_eq!(partial.put(&store, 0), FillOutcome::Stored, "it can be filled further");
+    committed.expect_in(&store);
 }
 
 #[test]
