@@ -26,6 +26,12 @@ impl DiskPool {
         self.permits.available_permits() < DISK_CALLS_MAX * FREE_CALLS_TO_MOVE_PERCENT / 100
     }
 
+    /// How many more calls may begin now.
+    #[cfg(test)]
+    pub(crate) fn free_calls(&self) -> usize {
+        self.permits.available_permits()
+    }
+
     /// As [`run`](Self::run), for work on something that is wanted back.
     pub(crate) async fn run_with<S: Send + 'static, T: Send + 'static>(
         &self,

@@ -52,7 +52,8 @@ pub struct WorkerSettings {
     pub scrub_rate: ByteCount,
     /// What it may take in memory beside the RAM tier.
     pub working_memory: ByteCount,
-    /// How long an open of a file waits for all of it to be verified, before it gets the file to verify what it reads.
+    /// How long an open of a file waits for all of it to be verified, before it gets the file to verify what it reads; 0:
+    /// for nothing that would wait.
     pub hold_patience: Duration,
     /// Deletes whatever the tiers hold.
     pub format_cache: bool,

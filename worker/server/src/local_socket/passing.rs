@@ -7,6 +7,7 @@ use std::time::Duration;
 use forebay_block_store::{Hold, HoldId, Lend, PageIndex, PageRange, RestingHold, RestingLend};
 use forebay_local::{NotHeldReason, Reply};
 use forebay_types::{BlockCapability, PAGE_LENGTH, VersionDescriptor};
+use futures::FutureExt;
 
 use crate::core::WorkerCore;
 use crate::error::ReadError;
@@ -99,9 +100,14 @@ pub(super) async fn find(
     let version = core.admit_and_adopt(version, capability).await?;
     let mut reason = NotHeldReason::Incomplete;
     if asked != Asked::Lend {
-        let patience = if asked == Asked::Hold { Duration::MAX } else { core.hold_patience };
+        let hold = hold(core, &version);
         // What is begun is verified to its end, and held by a later open.
-        let held = tokio::time::timeout(patience, hold(core, &version)).await;
+        let held = match core.hold_patience {
+            _ if asked == Asked::Hold => Some(hold.await),
+            // A timer is no finer than a millisecond.
+            Duration::ZERO => hold.now_or_never(),
+            patience => tokio::time::timeout(patience, hold).await.ok(),
+        };
         match held.unwrap_or(Ok(Err(reason)))? {
             Ok(hold) => return Ok(Ok(Passed::Hold(hold))),
             Err(why) => reason = why,

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use forebay_local::{LEVEL, LocalError, NotHeldReason, Reply, Request};
@@ -15,6 +17,8 @@ use forebay_types::{
 use super::fixture::{House, MIB, Started, capability, content, eventually};
 use super::holding::Peer;
 use super::master::key;
+use crate::core::WorkerCore;
+use crate::limits::DISK_CALLS_MAX;
 use crate::settings::WorkerSettings;
 
 /// What came with a lend.
@@ -119,6 +123,14 @@ async fn one_message_gives_a_hold_or_else_a_lend_or_says_that_nothing_is_here() 
     worker.stop().await;
 }
 
+/// Keeps a disk call of the worker until what comes back is dropped.
+fn take_turn(core: &Arc<WorkerCore>) -> Sender<()> {
+    let (end, ended) = channel();
+    let core = Arc::clone(core);
+    tokio::spawn(async move { core.disk.run(move || ended.recv().is_err()).await });
+    end
+}
+
 #[tokio::test]
 async fn whoever_opens_what_takes_long_to_verify_gets_a_lend_meanwhile() {
     let house = House::new().await;
@@ -130,7 +142,20 @@ async fn whoever_opens_what_takes_long_to_verify_gets_a_lend_meanwhile() {
     let version = house.version("f", 1).await;
     worker.read(&version, 0, u64::MAX).await.expect("served");
     let peer = Peer::greeted(&house).await;
-    let lent = Lent::of(open(&peer, 1, &version).await);
+    // Verification waits for its turn at the disk, as long as somebody else has all of them.
+    let core = Arc::clone(worker.worker.blocks.core.get().expect("open"));
+    let turns: Vec<_> = (0..DISK_CALLS_MAX).map(|_| take_turn(&core)).collect();
+    eventually("no turn is left", || core.disk.free_calls() == 0).await;
+    let ask = |version: VersionDescriptor| (capability(&version), version);
+    let (capability, of) = ask(version.clone());
+    peer.send(&Request::Open { request: 1, version: of, capability }).await;
+    house.write("other", b"not here");
+    let (capability, of) = ask(house.version("other", 2).await);
+    peer.send(&Request::Hold { request: 2, version: of, capability }).await;
+    let (second, _) = peer.receive().await.expect("answered");
+    assert!(matches!(second, Reply::NotHeld { request: 2, .. }), "the first was looked at: {second:?}");
+    drop(turns);
+    let lent = Lent::of(peer.receive().await.expect("answered"));
     assert!((0..3).all(|page| matches!(lent.record(page, 16), PageRecord::Present(_))));
     worker.stop().await;
 }
