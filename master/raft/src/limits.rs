@@ -67,6 +67,8 @@ pub const PEER_CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 pub const PEER_KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// How long another master may take to answer a short question, such as one for its vote.
 pub const PEER_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long another master that did not answer is left alone.
+pub const PEER_RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// How long the answer to entries may take, about: a disk may be slow for a moment.
 pub const PEER_STALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a snapshot that are sent at once.

@@ -80,7 +80,9 @@ impl Peers {
         let Some(mark) = self.mark() else {
             return Some("this master belongs to no cluster yet".to_owned());
         };
-        if envelope.cluster_id[..] != mark.cluster.bytes()[..] || envelope.incarnation != mark.incarnation.get() {
+        if envelope.cluster_id[..] != mark.cluster.bytes()[..]
+            || envelope.incarnation != mark.incarnation.get()
+        {
             return Some(format!(
                 "this master belongs to the cluster {} in its life {}, the message to another",
                 mark.cluster, mark.incarnation

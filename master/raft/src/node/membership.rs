@@ -114,11 +114,7 @@ impl RaftNode {
         self.change(ChangeMembers::SetNodes(BTreeMap::from([(node, info)])), deadline).await
     }
 
-    async fn change(
-        &self,
-        change: ChangeMembers<u64, NodeInfo>,
-        deadline: Instant,
-    ) -> Result<(), RaftError> {
+    async fn change(&self, change: ChangeMembers<u64, NodeInfo>, deadline: Instant) -> Result<(), RaftError> {
         let changed = timeout_at(deadline, self.raft.change_membership(change, false)).await;
         let changed = changed.map_err(|_| timed_out("a change of the masters"))?;
         changed.map(drop).map_err(|error| self.refused(error))

@@ -20,7 +20,8 @@ pub(super) async fn receive(
 ) -> Result<ReceivedSnapshot, RaftError> {
     let (sender, receiver) = mpsc::channel(SNAPSHOT_PIECES_AHEAD_MAX);
     let shelf = Arc::clone(shelf);
-    let unpacking = tokio::task::spawn_blocking(move || shelf.receive(Pieces { receiver, current: Bytes::new() }));
+    let unpacking =
+        tokio::task::spawn_blocking(move || shelf.receive(Pieces { receiver, current: Bytes::new() }));
     let failed = loop {
         match tokio::time::timeout(SNAPSHOT_STALL_TIMEOUT, pieces.message()).await {
             Ok(Ok(Some(piece))) => {

@@ -21,8 +21,8 @@ use tonic::{Status, Streaming};
 
 use crate::codec;
 use crate::limits::{
-    PEER_ANSWER_TIMEOUT, PEER_STALL_TIMEOUT, SNAPSHOT_INSTALL_TIMEOUT, SNAPSHOT_PIECE_LENGTH,
-    SNAPSHOT_PIECES_AHEAD_MAX,
+    PEER_ANSWER_TIMEOUT, PEER_RETRY_PAUSE, PEER_STALL_TIMEOUT, SNAPSHOT_INSTALL_TIMEOUT,
+    SNAPSHOT_PIECE_LENGTH, SNAPSHOT_PIECES_AHEAD_MAX,
 };
 use crate::peers::{Peers, wire};
 use crate::snapshot::SnapshotSource;
@@ -74,7 +74,8 @@ impl Peer {
         request: &VoteRequest<TypeConfig>,
         tentative: bool,
     ) -> Result<VoteResponse<TypeConfig>, Failure> {
-        let (mut client, message) = (self.client()?, wire::vote_message(self.envelope()?, request, tentative));
+        let (mut client, message) =
+            (self.client()?, wire::vote_message(self.envelope()?, request, tentative));
         let answer = self.ask("a request for its vote", client.vote(message)).await?;
         wire::vote_response(answer).map_err(defect)
     }
@@ -155,8 +156,14 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     {
         let peer = self.clone();
         Box::pin(async move {
-            let answers: BoxStream<'s, Outcome> = peer.append(input).await?;
-            Ok(answers)
+            match peer.append(input).await {
+                Ok(answers) => Ok(answers as BoxStream<'s, Outcome>),
+                Err(error) => {
+                    // openraft would ask again at once, and for as long as the other is away.
+                    tokio::time::sleep(PEER_RETRY_PAUSE).await;
+                    Err(error)
+                }
+            }
         })
     }
 

@@ -35,12 +35,7 @@ fn mark() -> ClusterMark {
 }
 
 fn tuning() -> Tuning {
-    Tuning {
-        snapshot_every_entries: 20,
-        kept_entries: 1,
-        purged_entries_min: 1,
-        ..Tuning::default()
-    }
+    Tuning { snapshot_every_entries: 20, kept_entries: 1, purged_entries_min: 1, ..Tuning::default() }
 }
 
 impl Place {
@@ -115,7 +110,10 @@ async fn propose(places: &[Place], number: usize) -> LogIndex {
 fn dump(node: &ClosedNode) -> Vec<(&'static str, Vec<Row>)> {
     let view = node.local_view().unwrap();
     let moment = view.moment();
-    Table::ALL.iter().map(|table| (table.name(), moment.scan(*table, &[], None, usize::MAX).unwrap())).collect()
+    Table::ALL
+        .iter()
+        .map(|table| (table.name(), moment.scan(*table, &[], None, usize::MAX).unwrap()))
+        .collect()
 }
 
 async fn caught_up(place: &Place, index: LogIndex) {

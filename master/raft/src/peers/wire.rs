@@ -2,7 +2,9 @@
 
 use forebay_proto::v1::raft_append_response::Outcome;
 use forebay_proto::{WireDefect, v1};
-use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, VoteRequest, VoteResponse};
+use openraft::raft::{
+    AppendEntriesRequest, StreamAppendError, StreamAppendResult, VoteRequest, VoteResponse,
+};
 use openraft::vote::RaftLeaderId;
 
 use crate::codec;
@@ -12,11 +14,7 @@ type Append = AppendEntriesRequest<TypeConfig>;
 type Appended = StreamAppendResult<TypeConfig>;
 
 pub(super) fn ballot(vote: &RaftVote) -> v1::RaftBallot {
-    v1::RaftBallot {
-        term: vote.leader_id.term(),
-        node: *vote.leader_id.node_id(),
-        committed: vote.committed,
-    }
+    v1::RaftBallot { term: vote.leader_id.term(), node: *vote.leader_id.node_id(), committed: vote.committed }
 }
 
 pub(super) fn vote(ballot: Option<v1::RaftBallot>) -> Result<RaftVote, WireDefect> {
