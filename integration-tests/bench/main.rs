@@ -10,12 +10,12 @@ mod load_suite;
 mod loaders_suite;
 mod local_suite;
 mod machine;
+mod master_suite;
 mod truth_suite;
 
 use std::process::ExitCode;
 
 use comparison::{Effort, Report};
-use local_suite::Part;
 
 const USAGE: &str = "\
 usage: cargo xtask bench SUITE [--quick] [--part NAME] [--keys N] [--json FILE]
@@ -26,12 +26,15 @@ usage: cargo xtask bench SUITE [--quick] [--part NAME] [--keys N] [--json FILE]
                the same files in their own directory
                truth: what it costs to show what the under-stores hold: large directories beside plain listings, opens under
                grants, and questions about names while a large directory is listed
+               master: mutations and questions of the namespace beside empty calls, with one master and with three, and
+               fail-overs
                dlio: two epochs of the workloads unet3d and resnet50 of DLIO, the engine of MLPerf Storage, beside the same files
                in their own directory; installs TensorFlow
                all: every suite but dlio
   --quick      less data and fewer turns: whether it works, not how fast it is
   --part NAME  of local, only: tiers (files on each tier, the SDK, many readers), elsewhere (a machine without a worker), direct
-               (a file that is not wholly cached) or many (many files and names)
+               (a file that is not wholly cached) or many (many files and names); of master, only: one, three (so many masters),
+               syncs (slow ones) or fail-over
   --keys N     so many objects in the large directory of truth (default 50000, with --quick 3000)
   --json FILE  writes the report there too
 ";
@@ -45,6 +48,13 @@ struct Arguments {
     json: Option<String>,
 }
 
+/// What of a suite is measured where not all of it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Local(local_suite::Part),
+    Master(master_suite::Part),
+}
+
 fn main() -> ExitCode {
     let Some(arguments) = parse(std::env::args().skip(1)) else {
         eprint!("{USAGE}");
@@ -53,7 +63,9 @@ fn main() -> ExitCode {
     let (suite, effort) = (&arguments.suite[..], arguments.effort);
     let mut rows = Vec::new();
     if matches!(suite, "local" | "all") {
-        rows.extend(local_suite::run(effort, arguments.part));
+        let part =
+            arguments.part.and_then(|part| if let Part::Local(part) = part { Some(part) } else { None });
+        rows.extend(local_suite::run(effort, part));
     }
     if matches!(suite, "load" | "all") {
         rows.extend(load_suite::run(effort));
@@ -63,6 +75,11 @@ fn main() -> ExitCode {
     }
     if suite == "dlio" {
         rows.extend(dlio_suite::run(effort));
+    }
+    if matches!(suite, "master" | "all") {
+        let part =
+            arguments.part.and_then(|part| if let Part::Master(part) = part { Some(part) } else { None });
+        rows.extend(master_suite::run(effort, part));
     }
     if matches!(suite, "truth" | "all") {
         rows.extend(truth_suite::run(effort, arguments.keys));
@@ -84,14 +101,23 @@ fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
     while let Some(word) = words.next() {
         match word.as_str() {
             "--quick" => effort = Effort::Quick,
-            "--part" => part = Some(Part::parse(&words.next()?)?),
+            "--part" => part = Some(words.next()?),
             "--keys" => keys = Some(words.next()?.parse().ok()?),
             "--json" => json = Some(words.next()?),
-            "local" | "load" | "loaders" | "dlio" | "truth" | "all" if suite.is_none() => suite = Some(word),
+            "local" | "load" | "loaders" | "dlio" | "master" | "truth" | "all" if suite.is_none() => {
+                suite = Some(word)
+            }
             _ => return None,
         }
     }
-    Some(Arguments { suite: suite?, effort, part, keys, json })
+    let suite = suite?;
+    let part = match (part, &suite[..]) {
+        (None, _) => None,
+        (Some(part), "local") => Some(Part::Local(local_suite::Part::parse(&part)?)),
+        (Some(part), "master") => Some(Part::Master(master_suite::Part::parse(&part)?)),
+        (Some(_), _) => return None,
+    };
+    Some(Arguments { suite, effort, part, keys, json })
 }
 
 #[cfg(test)]
@@ -109,7 +135,12 @@ mod tests {
         assert_eq!(arguments.json.as_deref(), Some("out"));
         assert_eq!(parsed(&["all"]).expect("right").effort, Effort::Full);
         assert_eq!(parsed(&["truth", "--keys", "7"]).expect("right").keys, Some(7));
-        assert_eq!(parsed(&["local", "--part", "direct"]).expect("right").part, Some(Part::Direct));
+        assert_eq!(
+            parsed(&["local", "--part", "direct"]).expect("right").part,
+            Some(Part::Local(local_suite::Part::Direct))
+        );
+        let part = parsed(&["--part", "fail-over", "master"]).expect("right").part;
+        assert_eq!(part, Some(Part::Master(master_suite::Part::FailOver)));
     }
 
     #[test]
@@ -121,6 +152,7 @@ mod tests {
             &["local", "--json"],
             &["local", "--fast"],
             &["local", "--part", "all"],
+            &["load", "--part", "direct"],
             &["truth", "--keys", "x"],
         ] {
             assert!(parsed(words).is_none(), "{words:?}");

@@ -221,3 +221,5 @@ pub(crate) const SESSION_IDLE_MAX: Duration = Duration::from_secs(7 * 24 * 3600)
 pub(crate) const SESSIONS_LOOK_INTERVAL: Duration = Duration::from_secs(600);
 /// Sessions that are looked at at once.
 pub(crate) const SESSIONS_PAGE: usize = 1_000;
+/// How long a master that starts waits for others that start, when one of them belongs to another cluster.
+pub(crate) const COMPARE_PATIENCE: Duration = Duration::from_secs(3);

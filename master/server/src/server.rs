@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use forebay_proto::v1;
 use forebay_proto::v1::raft_server::RaftServer;
-use forebay_raft::{Effects, RaftError, RaftService, Wake};
+use forebay_raft::{ClusterMark, Effects, RaftError, RaftService, Wake};
 use forebay_runtime::{Clock, Shutdown};
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -176,6 +176,18 @@ pub enum StartError {
         found: u32,
         /// Whether it is this very master.
         is_itself: bool,
+    },
+    /// The folder is of another cluster than the masters of the list.
+    #[error(
+        "--dir has the data of the cluster {} (its life {}), and the other masters of --peers belong to {} (its life {}): give \
+         this master the folder that belongs to this cluster, or an empty one to join it",
+        .ours.cluster, .ours.incarnation, .theirs.cluster, .theirs.incarnation
+    )]
+    OtherCluster {
+        /// That of the folder.
+        ours: ClusterMark,
+        /// That of the others.
+        theirs: ClusterMark,
     },
     /// The cluster does not take this master in.
     #[error("the cluster's master at {leader} does not take this one in: {reason}")]

@@ -5,14 +5,16 @@
 use std::time::Duration;
 
 use forebay_proto::{WireError, v1};
+use forebay_raft::ClusterMark;
 use forebay_types::ErrorKind;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
 use super::member::Member;
 use crate::door::Door;
 use crate::hello::{self, Greeting};
-use crate::limits::{HELLO_INTERVAL, MEMBERSHIP_DEADLINE};
+use crate::limits::{COMPARE_PATIENCE, HELLO_INTERVAL, MEMBERSHIP_DEADLINE};
 use crate::sealing::SEALING_SECRET_LENGTH;
 
 /// What the others say.
@@ -44,6 +46,32 @@ pub(super) async fn find(door: &Door, cancelled: &CancellationToken) -> Result<F
             () = cancelled.cancelled() => return Err(StartError::Stopping),
             () = tokio::time::sleep(HELLO_INTERVAL) => {}
         }
+    }
+}
+
+/// Looks whether the others belong to the cluster of this master's folder. They may not know it yet, or not be there.
+///
+/// # Errors
+/// [`StartError::OtherCluster`] when most of them belong to another one: this folder is at a wrong place.
+pub(super) async fn compare(door: &Door, ours: ClusterMark) -> Result<(), StartError> {
+    let others: Vec<_> = door.peers.iter().filter(|(slot, _)| *slot != door.slot).collect();
+    let end = Instant::now() + COMPARE_PATIENCE;
+    loop {
+        let asked = others.iter().map(|(_, address)| hello::greet(address, door.slot, &door.peers));
+        let answers = futures::future::join_all(asked).await;
+        let marks = answers.iter().flatten().filter_map(|greeting| greeting.membership.as_ref());
+        let foreign: Vec<_> = marks.map(|theirs| theirs.mark).filter(|theirs| *theirs != ours).collect();
+        if let Some(theirs) = foreign.first() {
+            if foreign.len() * 2 > others.len() {
+                return Err(StartError::OtherCluster { ours, theirs: *theirs });
+            }
+            tracing::warn!(ours = %ours.cluster, theirs = %theirs.cluster, "a master of --peers belongs to another cluster");
+        }
+        // Those that start at the same time know soon.
+        if answers.iter().all(Result::is_ok) || foreign.is_empty() || Instant::now() >= end {
+            return Ok(());
+        }
+        tokio::time::sleep(HELLO_INTERVAL).await;
     }
 }
 

@@ -78,6 +78,9 @@ pub(super) async fn begin(
     let sealing = Arc::new(SealingKey::open_or_create(&key_file)?);
     let (raft, effects) = open(settings, kept).await?;
     close_last(&raft, shutdown);
+    if let (Some(mark), false) = (raft.mark(), settings.peers.is_one()) {
+        joining::compare(door, mark).await?;
+    }
     service.set(raft.service());
     // A folder of before several masters could be formed, or whose forming was cut off, has a log and no cluster.
     if forms || (settings.peers.is_one() && kept.is_none()) {

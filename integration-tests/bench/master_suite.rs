@@ -1,0 +1,134 @@
+//! The suite `master`: mutations and questions of the namespace, with one master and with three, and how long a fail-over
+//! takes.
+//!
+//! Every proposal is synced before it is answered. Masters, clients and baseline share the machine. What an empty call
+//! of the same client takes is the most that any call can reach.
+
+mod load;
+
+use std::time::Duration;
+
+use forebay_integration_tests::{MasterCluster, Syncs};
+
+use self::load::{Load, Operation};
+use crate::comparison::{Effort, Row, Side};
+
+const EMPTY_CALL: &str = "an empty call of the same client";
+/// Callers at once, from one that waits for each answer to as many as a busy cluster has.
+const CALLERS: [usize; 3] = [1, 32, 256];
+const MANY: usize = 256;
+/// How long a sync takes where it is slowed down.
+const SLOW_SYNC: Duration = Duration::from_millis(2);
+
+/// What of the suite is measured where not all of it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    One,
+    Three,
+    Syncs,
+    FailOver,
+}
+
+impl Part {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        match name {
+            "one" => Some(Self::One),
+            "three" => Some(Self::Three),
+            "syncs" => Some(Self::Syncs),
+            "fail-over" => Some(Self::FailOver),
+            _ => None,
+        }
+    }
+}
+
+/// Runs the suite, or a part of it.
+pub(crate) fn run(effort: Effort, part: Option<Part>) -> Vec<Row> {
+    let is_wanted = |wanted| part.is_none_or(|part| part == wanted);
+    let mut rows = Vec::new();
+    for (masters, part) in [(1, Part::One), (3, Part::Three)] {
+        if !is_wanted(part) {
+            continue;
+        }
+        let cluster = MasterCluster::start(masters, Syncs::AsTheDisk);
+        let load = Load::new(&cluster, effort.pick(Duration::from_secs(2), Duration::from_millis(300)));
+        for callers in CALLERS {
+            for operation in Operation::ALL {
+                let case = format!("{operation}, {masters} masters, {callers} callers");
+                rows.push(Row::measure(effort, &case, "1/s", EMPTY_CALL, |side| match side {
+                    Side::Ours => load.rate(operation, callers),
+                    Side::Baseline => load.rate(Operation::Empty, callers),
+                }));
+            }
+        }
+    }
+    if is_wanted(Part::Three) {
+        rows.push(three_beside_one(effort));
+    }
+    if is_wanted(Part::Syncs) {
+        rows.extend(slow_syncs(effort));
+    }
+    if is_wanted(Part::FailOver) {
+        rows.push(fail_over(effort));
+    }
+    rows
+}
+
+/// What replication costs a mutation.
+fn three_beside_one(effort: Effort) -> Row {
+    let clusters = [3, 1].map(|masters| MasterCluster::start(masters, Syncs::AsTheDisk));
+    let duration = effort.pick(Duration::from_secs(2), Duration::from_millis(300));
+    let [three, one] = [0, 1].map(|place: usize| Load::new(&clusters[place], duration));
+    Row::measure(effort, "create, 3 masters, 256 callers", "1/s", "1 master", |side| match side {
+        Side::Ours => three.rate(Operation::Create, MANY),
+        Side::Baseline => one.rate(Operation::Create, MANY),
+    })
+}
+
+/// Whether those who wait at the same time share a sync: beside one caller, and beside the syncs of a lone one.
+fn slow_syncs(effort: Effort) -> Vec<Row> {
+    let cluster = MasterCluster::start(1, Syncs::Longer(SLOW_SYNC));
+    let load = Load::new(&cluster, effort.pick(Duration::from_secs(3), Duration::from_secs(1)));
+    let many = Row::measure(effort, "create, a sync takes 2 ms, 256 callers", "1/s", "1 caller", |side| {
+        load.rate(Operation::Create, if side == Side::Ours { MANY } else { 1 })
+    });
+    let lone =
+        Row::measure(effort, "create, a sync takes 2 ms, 1 caller (median)", "1/s", "one sync", |side| {
+            match side {
+                Side::Ours => 1.0 / load.median(Operation::Create, 1).as_secs_f64(),
+                Side::Baseline => 1.0 / SLOW_SYNC.as_secs_f64(),
+            }
+        });
+    vec![many, lone]
+}
+
+/// For how long nothing is acknowledged after the leader was killed, as a client sees it. The killed one comes back
+/// before the next goes.
+fn fail_over(effort: Effort) -> Row {
+    let mut cluster = MasterCluster::start(3, Syncs::AsTheDisk);
+    let kills = effort.pick(200, 10);
+    let mut pauses: Vec<Duration> = (0..kills)
+        .map(|_| {
+            let load = Load::new(&cluster, Duration::ZERO);
+            let pause = load.pause_while(|| {
+                let leader = cluster.leader();
+                cluster.kill(leader);
+            });
+            cluster.restart_killed();
+            pause
+        })
+        .collect();
+    pauses.sort_unstable();
+    let at = |part: f64| pauses[((pauses.len() - 1) as f64 * part).round() as usize];
+    eprintln!(
+        "fail-over, {kills} kills of the leader: median {:?}, p90 {:?}, p99 {:?}, most {:?}; no call failed",
+        at(0.5),
+        at(0.9),
+        at(0.99),
+        at(1.0)
+    );
+    let rate = |pause: Duration| 1.0 / pause.as_secs_f64();
+    Row::measure(effort, "fail-over, median of the kills", "1/s", "a pause of 2 s", |side| match side {
+        Side::Ours => rate(at(0.5)),
+        Side::Baseline => rate(Duration::from_secs(2)),
+    })
+}
