@@ -22,6 +22,7 @@ mod master_channel;
 mod mounts;
 mod names;
 mod outages;
+mod pins;
 mod prefetch;
 mod reader;
 mod remembered;

@@ -203,3 +203,5 @@ pub(crate) const BACKUPS_MAX: usize = 2;
 pub(crate) const BACKUP_PIECES_AHEAD_MAX: usize = 4;
 /// How long whoever takes a backup may take over a piece.
 pub(crate) const BACKUP_PATIENCE: Duration = Duration::from_secs(60);
+/// Most pins that are looked at for one page of them.
+pub(crate) const PINS_PAGE: usize = 1024;

@@ -6,6 +6,7 @@ mod directories;
 mod jobs;
 mod mounts;
 mod namespace;
+mod pins;
 
 pub(crate) use admin::AdminService;
 pub(crate) use cluster::ClusterService;
