@@ -405,6 +405,12 @@ pub(crate) enum FsCommand {
     Chmod(ChmodArguments),
     /// Set owner and group of a directory outside of mounts
     Chown(ChownArguments),
+    /// Have the names and attributes at a path and below it stay known; what is cached of them may still go
+    Pin(PathArguments),
+    /// End the pin of a path
+    Unpin(PathArguments),
+    /// List what is pinned
+    Pins,
 }
 
 /// One path of the namespace.

@@ -23,6 +23,7 @@ mod masters;
 mod mounts;
 mod names;
 mod outages;
+mod pins;
 mod prefetch;
 mod reader;
 mod remembered;

@@ -307,10 +307,15 @@ fn a_master_that_was_killed_has_them_all_again() {
     run(&fleet, &["fs", "chmod", "701", "/a/b"]);
     run(&fleet, &["fs", "mv", "/a/b", "/c"]);
     run(&fleet, &["fs", "rmdir", "/a"]);
-    let before = [fleet.json(&["fs", "ls", "/"]), fleet.json(&["fs", "stat", "/c"])];
+    run(&fleet, &["fs", "pin", "/c"]);
+    let shown = |fleet: &Fleet| {
+        [&["ls", "/"][..], &["stat", "/c"], &["pins"]].map(|of| fleet.json(&[&["fs"], of].concat()))
+    };
+    let before = shown(&fleet);
+    assert_eq!(before[2]["paths"], json!(["/c"]));
     fleet.master.kill();
     fleet.restart_master();
-    assert_eq!([fleet.json(&["fs", "ls", "/"]), fleet.json(&["fs", "stat", "/c"])], before);
+    assert_eq!(shown(&fleet), before);
     run(&fleet, &["fs", "mkdir", "/c/d"]);
     fleet.master.kill();
     let address = fleet.address().to_owned();

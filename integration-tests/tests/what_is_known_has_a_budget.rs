@@ -73,3 +73,40 @@ fn what_was_forgotten_is_found_again_and_its_cached_bytes_are_not_fetched_again(
     assert_eq!(directories, DIRECTORIES, "directories keep their numbers");
     assert!(seen_anew >= forgotten / FILES, "files that were forgotten do not: {seen_anew}");
 }
+
+#[test]
+fn what_is_pinned_stays_known_and_the_rest_is_forgotten() {
+    let source = tempfile::tempdir().expect("a folder");
+    for number in 0..DIRECTORIES * FILES {
+        write_file(&source.path().join(format!("d{}/f{number:03}", number % DIRECTORIES)), number, 10);
+    }
+    let uri = format!("file://{}", source.path().display());
+    let cluster = Cluster::builder().argument("--loaded-entries-max").argument("10").start();
+    let mounted = cluster.run(&["mount", &uri, "/data", "--freshness", "immutable"]);
+    assert_eq!(mounted.code, 0, "{}", mounted.stderr);
+    let done = |arguments: &[&str], said: &str| {
+        let done = cluster.run(arguments);
+        assert_eq!((done.code, done.stdout.trim_end()), (0, said), "{}", done.stderr);
+    };
+    // Nobody listed it yet.
+    done(&["fs", "pin", "/data/d0"], "pinned: /data/d0");
+    done(&["fs", "pin", "/data/d1/f001"], "pinned: /data/d1/f001");
+    done(&["fs", "pin", "/data/d1/f001/"], "was pinned before: /data/d1/f001");
+    done(&["fs", "pins"], "/data/d0\n/data/d1/f001");
+    for (command, at, told) in [
+        ("pin", "/data/d0/none", "/data/d0/none does not exist"),
+        ("pin", "/none", "/none does not exist"),
+        ("unpin", "/data/d1", "/data/d1 is not pinned itself; `forebay fs pins` shows what is"),
+        ("unpin", "/none", "/none is not pinned"),
+    ] {
+        let refused = cluster.run(&["fs", command, at]);
+        assert!(refused.code == 1 && refused.stderr.contains(told), "{command} {at}: {}", refused.stderr);
+    }
+    let all = cluster.json(&["fs", "du", "/data"]);
+    assert_eq!(all["files"], DIRECTORIES * FILES);
+    let known = || cluster.json(&["admin", "report"])["namespace"]["files"].as_u64().expect("a number");
+    wait_until("the rest is forgotten", FORGOTTEN_WITHIN, || known() == 2 * FILES);
+    done(&["fs", "unpin", "/data/d0"], "unpinned: /data/d0");
+    wait_until("it is not pinned any more", FORGOTTEN_WITHIN, || known() == FILES);
+    assert_eq!(cluster.json(&["fs", "pins"])["paths"], serde_json::json!(["/data/d1/f001"]));
+}

@@ -3,6 +3,7 @@
 mod check;
 mod directories;
 mod free;
+mod pins;
 mod read;
 mod refresh;
 mod show;
@@ -12,11 +13,12 @@ use std::ffi::OsString;
 
 use forebay_client::{Client, Entry};
 use forebay_types::{EntryKind, NamespacePath};
+use serde_json::Value;
 
 use super::session::{Session, TypedPath};
-use crate::args::{FsCommand, GlobalArguments};
+use crate::args::{FsCommand, GlobalArguments, OutputFormat};
 use crate::failure::Failure;
-use crate::output::shown;
+use crate::output::{print_json, print_line, shown};
 
 /// A path that was typed, and what is there.
 struct Found {
@@ -52,6 +54,9 @@ pub(crate) async fn run(global: &GlobalArguments, command: FsCommand) -> Result<
         FsCommand::Mv(arguments) => directories::mv(global, &arguments).await,
         FsCommand::Chmod(arguments) => directories::chmod(global, &arguments).await,
         FsCommand::Chown(arguments) => directories::chown(global, &arguments).await,
+        FsCommand::Pin(arguments) => pins::pin(global, &arguments).await,
+        FsCommand::Unpin(arguments) => pins::unpin(global, &arguments).await,
+        FsCommand::Pins => pins::pins(global).await,
         FsCommand::Cat(arguments) => {
             let paths = arguments.paths.iter().map(TypedPath::parse).collect::<Result<Vec<_>, _>>()?;
             let client = Session::begin(global).await?.client;
@@ -66,6 +71,14 @@ pub(crate) async fn run(global: &GlobalArguments, command: FsCommand) -> Result<
             source.client.close().await;
             done
         }
+    }
+}
+
+/// Says what was done, in a line or a document.
+fn say(global: &GlobalArguments, line: &str, document: impl FnOnce() -> Value) -> Result<(), Failure> {
+    match global.output {
+        OutputFormat::Json => print_json(&document()),
+        OutputFormat::Text => print_line(line),
     }
 }
 

@@ -125,6 +125,8 @@ fn run(command: &Command, state: &mut Transition<'_, '_>) -> Result<Result<Succe
         Command::RemoveDirectory(command) => command.apply(state),
         Command::Rename(command) => command.apply(state),
         Command::SetAttributes(command) => command.apply(state),
+        Command::Pin(command) => command.apply(state),
+        Command::Unpin(command) => command.apply(state),
     }
 }
 

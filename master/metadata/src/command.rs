@@ -18,6 +18,7 @@ mod format;
 mod make_directory;
 mod metadata_load;
 mod mount;
+mod pin;
 mod reap;
 mod remove_directory;
 mod rename;
@@ -42,6 +43,7 @@ pub(crate) use format::first_entry;
 pub use make_directory::MakeDirectory;
 pub use metadata_load::{AdvanceMetadataLoad, BeginMetadataLoad, EndMetadataLoad};
 pub use mount::{Mount, check_mount};
+pub use pin::{Pin, Unpin};
 pub use reap::Reap;
 pub use remove_directory::RemoveDirectory;
 pub use rename::{Rename, ResealedMount};
@@ -111,6 +113,10 @@ pub enum Command {
     Rename(Rename),
     /// Number 26.
     SetAttributes(SetAttributes),
+    /// Number 27.
+    Pin(Pin),
+    /// Number 28.
+    Unpin(Unpin),
 }
 
 impl Command {
@@ -143,6 +149,8 @@ impl Command {
             Self::RemoveDirectory(_) => "remove_directory",
             Self::Rename(_) => "rename",
             Self::SetAttributes(_) => "set_attributes",
+            Self::Pin(_) => "pin",
+            Self::Unpin(_) => "unpin",
         }
     }
 }

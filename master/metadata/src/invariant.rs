@@ -9,7 +9,7 @@ use forebay_types::{EntryName, InodeId, JobId, MountId, OutboxSequence};
 use crate::query;
 use crate::state::{
     ClusterIdentity, Directory, Edge, Inode, JobCounts, JobRecord, MountRecord, NextIds, Orphan,
-    OutboxCounts, OutboxRow, Record, RememberedReply, SessionRow, Tombstone, Totals, TotalsScope,
+    OutboxCounts, OutboxRow, Pin, Record, RememberedReply, SessionRow, Tombstone, Totals, TotalsScope,
     decode_record, edge_name, inode_id, job_id, job_row, outbox_sequence,
 };
 use crate::store::{StateReader, StoreError, Table};
@@ -21,6 +21,7 @@ mod inodes_are_reachable;
 mod jobs_are_counted;
 mod mounts_are_where_they_say;
 mod outbox_is_counted;
+mod pins_are_of_inodes;
 mod sessions_are_bounded;
 mod totals_are_counts;
 
@@ -39,7 +40,7 @@ pub struct Violation {
 /// A rule: its id, and what does not fit it.
 type Rule = (&'static str, fn(&Facts) -> Vec<String>);
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     (edges_lead_home::ID, edges_lead_home::check),
     (inodes_are_reachable::ID, inodes_are_reachable::check),
     (ids_are_below_counters::ID, ids_are_below_counters::check),
@@ -49,6 +50,7 @@ const RULES: [Rule; 9] = [
     (sessions_are_bounded::ID, sessions_are_bounded::check),
     (jobs_are_counted::ID, jobs_are_counted::check),
     (outbox_is_counted::ID, outbox_is_counted::check),
+    (pins_are_of_inodes::ID, pins_are_of_inodes::check),
 ];
 
 /// Checks each rule. An empty list means that the state is sound. A state that was never formatted is.
@@ -84,6 +86,7 @@ struct Facts {
     job_counts: JobCounts,
     outbox: BTreeMap<OutboxSequence, OutboxRow>,
     outbox_counts: OutboxCounts,
+    pins: BTreeMap<InodeId, Pin>,
 }
 
 impl Facts {
@@ -110,6 +113,7 @@ impl Facts {
             job_counts: JobCounts::read(reader)?,
             outbox: rows(reader, outbox_sequence)?,
             outbox_counts: OutboxCounts::read(reader)?,
+            pins: rows(reader, |key| inode_id(Table::Pins, key))?,
         }))
     }
 }

@@ -4,6 +4,7 @@
 
 mod by_key;
 mod edges_of;
+mod pins;
 
 use forebay_types::{
     EntryName, InodeId, JobFailure, JobId, MountId, NamespacePath, OutboxSequence, SessionId, Timestamp,
@@ -22,6 +23,7 @@ use crate::tree;
 pub use crate::command::check_mount;
 pub use by_key::list_edges_by_key;
 pub use edges_of::edges_of;
+pub use pins::{Pins, pins};
 
 /// How far a path leads.
 #[derive(Clone, Debug, PartialEq, Eq)]

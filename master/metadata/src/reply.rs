@@ -136,6 +136,18 @@ pub enum Success {
         /// It had others before.
         changed: bool,
     },
+    /// What lies at the path stays known.
+    Pinned {
+        /// What it is.
+        inode: InodeId,
+        /// It was pinned before.
+        already: bool,
+    },
+    /// What lies at the path is not pinned any more.
+    Unpinned {
+        /// What it is.
+        inode: InodeId,
+    },
 }
 
 /// Why nothing was done. Its variants are kept small, since each reply carries room for the largest.
@@ -428,6 +440,24 @@ pub enum Rejection {
         /// What was to move.
         path: NamespacePath,
     },
+    /// Nothing is known at a path.
+    #[error("{path} does not exist, or was forgotten a moment ago; try again")]
+    PathMissing {
+        /// The path.
+        path: NamespacePath,
+    },
+    /// A pin was to end that there is not.
+    #[error("{path} is not pinned itself; `forebay fs pins` shows what is")]
+    NotPinned {
+        /// The path.
+        path: NamespacePath,
+    },
+    /// A directory was to be forgotten that is pinned.
+    #[error("{directory} is pinned, or lies below a pin, and stays known")]
+    Pinned {
+        /// The directory.
+        directory: InodeId,
+    },
 }
 
 /// Why bytes are no proposal or reply, or cannot become one.
@@ -464,6 +494,8 @@ impl Rejection {
             Self::InodeMissing { .. }
             | Self::NotMounted { .. }
             | Self::JobMissing { .. }
+            | Self::PathMissing { .. }
+            | Self::NotPinned { .. }
             | Self::NoDirectory { .. } => ErrorKind::NotFound,
             Self::NotADirectory { .. } | Self::PathNotADirectory { .. } => ErrorKind::NotADirectory,
             Self::NotAFile { .. }
@@ -486,9 +518,10 @@ impl Rejection {
             | Self::PathTooLong { .. }
             | Self::TooManyBelow { .. }
             | Self::SessionWindow { .. } => ErrorKind::LimitExceeded,
-            Self::MountsBelow { .. } | Self::MountPoint { .. } | Self::MountsChangedMeanwhile { .. } => {
-                ErrorKind::Busy
-            }
+            Self::MountsBelow { .. }
+            | Self::MountPoint { .. }
+            | Self::MountsChangedMeanwhile { .. }
+            | Self::Pinned { .. } => ErrorKind::Busy,
             Self::InsideMount { .. } => ErrorKind::ReadOnly,
             Self::DirectoryNotEmpty { .. } => ErrorKind::NotEmpty,
             Self::StaleListing { .. } => ErrorKind::Stale,

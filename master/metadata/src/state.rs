@@ -11,6 +11,7 @@ mod job_rows;
 mod mount_record;
 mod orphan;
 mod outbox;
+mod pin;
 mod record;
 mod session_rows;
 mod transition;
@@ -34,6 +35,7 @@ pub(crate) use orphan::Orphan;
 #[cfg(test)]
 pub(crate) use outbox::outbox_key;
 pub(crate) use outbox::{outbox_range_after, outbox_sequence, trim};
+pub(crate) use pin::Pin;
 pub(crate) use record::{Record, decode_record, encode_record, range_end, read, read_page};
 pub(crate) use session_rows::{RememberedReply, SessionRow, reply_key, session_key};
 pub(crate) use transition::Transition;

@@ -44,6 +44,8 @@ pub enum Table {
     JobFailures,
     /// What is still to be done to the world, by sequence.
     Outbox,
+    /// What is to stay known, by inode.
+    Pins,
 }
 
 /// One row to be written, or deleted where there is no value.
@@ -130,7 +132,7 @@ pub enum StoreError {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Inodes,
         Self::Children,
         Self::Mounts,
@@ -143,6 +145,7 @@ impl Table {
         Self::JobPaths,
         Self::JobFailures,
         Self::Outbox,
+        Self::Pins,
     ];
 
     /// The table's name on disk and in messages.
@@ -161,6 +164,7 @@ impl Table {
             Self::JobPaths => "job-paths",
             Self::JobFailures => "job-failures",
             Self::Outbox => "outbox",
+            Self::Pins => "pins",
         }
     }
 }

@@ -8,8 +8,8 @@ use forebay_types::{
 };
 
 use crate::command::{
-    ApplyListing, Command, ForgetDirectory, Format, ListedEntry, MakeDirectory, Mount, Reap, RemoveDirectory,
-    Rename, SupersedeVersion, Unmount,
+    ApplyListing, Command, ForgetDirectory, Format, ListedEntry, MakeDirectory, Mount, Pin, Reap,
+    RemoveDirectory, Rename, SupersedeVersion, Unmount, Unpin,
 };
 use crate::limits::REAP_LIMIT_MAX;
 use crate::store::{MemoryStore, StateReader, StateWriter};
@@ -86,6 +86,14 @@ impl World {
     pub(crate) fn rename(&mut self, from: &str, to: &str) -> Reply {
         let (from, to) = (path(from), path(to));
         self.apply(Command::Rename(Rename { from, to, resealed: Vec::new() }))
+    }
+
+    pub(crate) fn pin(&mut self, at: &str) -> Reply {
+        self.apply(Command::Pin(Pin { path: path(at) }))
+    }
+
+    pub(crate) fn unpin(&mut self, at: &str) -> Reply {
+        self.apply(Command::Unpin(Unpin { path: path(at) }))
     }
 
     pub(crate) fn unmount(&mut self, at: &str) -> Reply {

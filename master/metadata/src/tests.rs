@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use forebay_types::{ErrorKind, FileId, LogIndex, OutboxSequence, Timestamp};
+use forebay_types::{ErrorKind, FileId, InodeId, LogIndex, OutboxSequence, Timestamp};
 use proptest::prelude::*;
 
 use crate::command::{ApplyListing, Command, DescribeMount, MakeDirectory, Reap, SetAttributes};
@@ -29,6 +29,8 @@ enum Step {
     Remove { at: String },
     Rename { from: String, to: String },
     SetMode { at: String, mode: u32 },
+    Pin { at: String },
+    Unpin { at: String },
     Reap { limit: u32 },
 }
 
@@ -72,6 +74,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => own_path().prop_map(|at| Step::Remove { at }),
         4 => (own_path(), own_path()).prop_map(|(from, to)| Step::Rename { from, to }),
         2 => (own_path(), 0..3_u32).prop_map(|(at, mode)| Step::SetMode { at, mode }),
+        2 => prop_oneof![any_path(), own_path()].prop_map(|at| Step::Pin { at }),
+        1 => prop_oneof![any_path(), own_path()].prop_map(|at| Step::Unpin { at }),
         1 => (own_path(), 0..URIS.len()).prop_map(|(at, uri)| Step::Mount { at, uri }),
         3 => (any_path(), 0..URIS.len()).prop_map(|(at, uri)| Step::Mount { at, uri }),
         2 => any_path().prop_map(|at| Step::Unmount { at }),
@@ -156,6 +160,8 @@ impl Pair {
                 let command = SetAttributes { path: path(at), mode: Some(*mode), uid: None, gid: None };
                 (self.world.apply(Command::SetAttributes(command)), self.model.set_mode(at, *mode))
             }
+            Step::Pin { at } => (self.world.pin(at), self.model.pin(at)),
+            Step::Unpin { at } => (self.world.unpin(at), self.model.unpin(at)),
             Step::Reap { limit } => (self.world.apply(Command::Reap(Reap { limit: *limit })), Ok(())),
             Step::Supersede { at, tag } => {
                 let Some(id) = self.world.at(at) else { return };
@@ -239,6 +245,10 @@ impl Pair {
             self.model.mounts().into_iter().map(|(path, uri)| (path, uri.to_owned())).collect();
         expected.sort();
         assert_eq!(mounts, expected);
+        let pins = query::pins(self.world.reader(), InodeId::new(0), usize::MAX).unwrap();
+        let mut pins: Vec<_> = pins.into_iter().filter_map(|(_, path)| Some(path?.to_string())).collect();
+        pins.sort();
+        assert_eq!(pins, self.model.pins());
     }
 }
 

@@ -1,8 +1,8 @@
 //! Keeps what is known of each mount within a budget: what nobody asked about for longest is forgotten, and listed again
 //! when somebody asks.
 //!
-//! Files and links count. Directories stay known, since somebody may stand in one; so does what is being listed, and
-//! what somebody asked about a moment ago. When a directory was last asked about is soft: after a fail-over the order is
+//! Files and links count. Directories stay known, since somebody may stand in one; so does what is pinned, what is being
+//! listed, and what somebody asked about a moment ago. When a directory was last asked about is soft: after a fail-over the order is
 //! that of the last first listings. What workers hold of forgotten files is kept, see [`Effect::DisownVersions`].
 //!
 //! [`Effect::DisownVersions`]: forebay_metadata::Effect::DisownVersions
@@ -103,7 +103,7 @@ pub(crate) async fn keep_all(shared: &Arc<Shared>, too_large: &mut TooLarge) -> 
         if alone.is_none() {
             tracing::warn!(
                 %mount, known = left, budget,
-                "more is known of a mount than its budget, and all of it is in use; \
+                "more is known of a mount than its budget, and all of it is in use or pinned; \
                  more files and links may be known with under_store.loaded_entries_max"
             );
         }
@@ -161,6 +161,9 @@ fn may_be_forgotten(
     if is_in_use(last_used, shared.clock.boot_instant()) || shared.listings.is_under_way(directory) {
         return Ok(false);
     }
+    if query::Pins::read(state)?.keep(state, directory)? {
+        return Ok(false);
+    }
     let known = query::listing(state, directory)?;
     let after = known.forget_cursor.as_ref();
     let edges = query::list_edges(state, directory, after, limits::FORGET_PER_ENTRY as usize)?;
@@ -189,8 +192,9 @@ async fn longest_unused(shared: &Arc<Shared>, mount: MountId) -> Result<Vec<Inod
             let page = query::listed_directories(state, after, limits::FORGET_SCAN_PAGE)?;
             let is_last = page.len() < limits::FORGET_SCAN_PAGE;
             let last = page.last().map(|(directory, _)| *directory);
+            let pins = query::Pins::read(state)?;
             for (directory, known) in page {
-                rank(shared, state, (mount, directory), &known, &mut ranks)?;
+                rank(shared, state, (mount, directory), (&known, &pins), &mut ranks)?;
             }
             Ok((last, is_last))
         };
@@ -208,7 +212,7 @@ fn rank(
     shared: &Shared,
     state: &dyn StateReader,
     (mount, directory): (MountId, InodeId),
-    known: &Directory,
+    (known, pins): (&Directory, &query::Pins),
     ranks: &mut BTreeSet<Rank>,
 ) -> Result<(), MasterError> {
     // One that was being forgotten when the master stopped is not listed any more, and goes first.
@@ -221,7 +225,8 @@ fn rank(
     if is_in_use(last_used, shared.clock.boot_instant()) || (is_full && ranks.last() < Some(&rank)) {
         return Ok(());
     }
-    if query::attributes(state, directory)?.is_some_and(|inode| inode.mount == Some(mount)) {
+    let is_of_mount = query::attributes(state, directory)?.is_some_and(|inode| inode.mount == Some(mount));
+    if is_of_mount && !pins.keep(state, directory)? {
         ranks.insert(rank);
         if is_full {
             ranks.pop_last();

@@ -223,3 +223,5 @@ pub(crate) const SESSIONS_LOOK_INTERVAL: Duration = Duration::from_secs(600);
 pub(crate) const SESSIONS_PAGE: usize = 1_000;
 /// How long a master that starts waits for others that start, when one of them belongs to another cluster.
 pub(crate) const COMPARE_PATIENCE: Duration = Duration::from_secs(3);
+/// Most pins that are looked at for one page of them.
+pub(crate) const PINS_PAGE: usize = 1024;

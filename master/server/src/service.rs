@@ -7,6 +7,7 @@ mod jobs;
 mod masters;
 mod mounts;
 mod namespace;
+mod pins;
 
 pub(crate) use admin::AdminService;
 pub(crate) use cluster::ClusterService;

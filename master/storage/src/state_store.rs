@@ -16,8 +16,9 @@ use crate::rows::{self, APPLIED, family};
 use crate::settings::{Durability, StoreSettings};
 use crate::state_snapshot::StateSnapshot;
 
-/// 1: without the table of the outbox. 2: with it, so that an earlier version says that it cannot open this.
-const FORMAT: Format = Format { magic: "forebay-state", version: 2 };
+/// 1: without the table of the outbox. 2: with it, and without that of pins and directories that people made. 3: with them. So an
+/// earlier version says that it cannot open this.
+const FORMAT: Format = Format { magic: "forebay-state", version: 3 };
 
 /// The state of one master on disk. Calls block on the disk.
 pub struct StateStore {

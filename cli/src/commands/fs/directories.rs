@@ -2,14 +2,15 @@
 
 use forebay_client::Access;
 use forebay_types::ErrorKind;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::session::{Session, path};
+use super::say;
 use crate::args::{
-    ChmodArguments, ChownArguments, GlobalArguments, MkdirArguments, MvArguments, OutputFormat, PathArguments,
+    ChmodArguments, ChownArguments, GlobalArguments, MkdirArguments, MvArguments, PathArguments,
 };
 use crate::failure::Failure;
-use crate::output::{named, print_json, print_line};
+use crate::output::named;
 
 /// Permission bits of a directory that is made.
 const MODE_DEFAULT: u32 = 0o755;
@@ -82,13 +83,6 @@ async fn set(global: &GlobalArguments, typed: &std::ffi::OsStr, access: Access) 
         .map_err(|error| Failure::client_or(format!("change {at}"), &error, &[ErrorKind::NotFound], SEE))?;
     let done = if changed { "changed" } else { "was so before" };
     say(global, &format!("{done}: {at}"), || named("path", &at.to_bytes(), json!({ "changed": changed })))
-}
-
-fn say(global: &GlobalArguments, line: &str, document: impl FnOnce() -> Value) -> Result<(), Failure> {
-    match global.output {
-        OutputFormat::Json => print_json(&document()),
-        OutputFormat::Text => print_line(line),
-    }
 }
 
 fn mode(text: &str) -> Result<u32, Failure> {

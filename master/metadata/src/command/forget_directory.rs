@@ -9,6 +9,7 @@ use forebay_types::{EntryKind, EntryName, InodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::REAP_LIMIT_MAX;
+use crate::query;
 use crate::reply::{Rejection, Reply, Success};
 use crate::state::{
     Directory, Edge, EdgeOrigin, Tombstone, Transition, children_range, edge_name, inode_key, range_end,
@@ -45,6 +46,9 @@ impl ForgetDirectory {
         }
         if inode.mount.is_none() {
             return Ok(Err(Rejection::NotInAMount { directory }));
+        }
+        if query::Pins::read(state.reader())?.keep(state.reader(), directory)? {
+            return Ok(Err(Rejection::Pinned { directory }));
         }
         let known: Directory = state.read(&inode_key(directory))?.unwrap_or_default();
         let mut cursor = known.forget_cursor;

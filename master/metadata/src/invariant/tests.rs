@@ -23,6 +23,8 @@ fn sound() -> World {
     world.propose(Some(stamp(7, 1, 1)), crate::testing::mount("/data", "s3://bucket")).unwrap();
     let load = crate::BeginLoad { paths: vec![crate::testing::path("/data")], last: true };
     world.apply(crate::Command::BeginLoad(load)).unwrap();
+    world.pin("/data").unwrap();
+    world.pin("/data/f2").unwrap();
     assert_eq!(check_all(&world.store).unwrap(), []);
     world
 }
@@ -244,5 +246,15 @@ fn a_row_that_is_no_row_is_an_error_that_names_it() {
         store.commit(put(value)).unwrap();
         let shown = check_all(&store).unwrap_err().to_string();
         assert!(shown.contains(expected), "{shown}");
+    }
+}
+
+#[test]
+fn a_pin_of_nothing_or_that_keeps_another_directory_is_found() {
+    let world = sound();
+    let (root, file) = (world.at("/data").unwrap(), world.at("/data/f2").unwrap());
+    let pin = |directory| Pin { directory, pinned_at: Timestamp::default() };
+    for (id, directory) in [(InodeId::new(999), root), (root, InodeId::ROOT), (file, file)] {
+        assert_eq!(broken_by(&world, inode_key(id), Some(&pin(directory))), [pins_are_of_inodes::ID]);
     }
 }

@@ -12,7 +12,7 @@ use crate::mount::OptionValue;
 use crate::query;
 use crate::state::{
     Clock, ClusterIdentity, Directory, Edge, Inode, JobCounts, JobPaths, JobRecord, KeptFailure, MountRecord,
-    NextIds, Orphan, OutboxCounts, OutboxRow, Record, RememberedReply, SessionRow, Tombstone, Totals,
+    NextIds, Orphan, OutboxCounts, OutboxRow, Pin, Record, RememberedReply, SessionRow, Tombstone, Totals,
     TotalsScope, decode_record, encode_record, mount_key, read,
 };
 use crate::store::{Mutation, StateReader, StoreError, Table};
@@ -69,6 +69,7 @@ pub fn check_row(row: &DumpedRow) -> Result<(), StoreError> {
         Table::JobPaths => check::<JobPaths>(key, value),
         Table::JobFailures => check::<KeptFailure>(key, value),
         Table::Outbox => check::<OutboxRow>(key, value),
+        Table::Pins => check::<Pin>(key, value),
     }
 }
 
@@ -179,6 +180,7 @@ mod tests {
         world.propose(Some(stamp(7, 1, 1)), Command::AdmitWorker(AdmitWorker)).ok();
         let paths = vec![crate::testing::path("/data/a")];
         world.apply(Command::BeginLoad(BeginLoad { paths, last: true })).ok();
+        world.pin("/data").ok();
         world
     }
 

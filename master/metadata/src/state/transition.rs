@@ -9,7 +9,8 @@ use forebay_types::{EntryName, FileId, Incarnation, InodeId, LogIndex, MountId, 
 use super::counters::{ClusterIdentity, NextIds, Totals, TotalsScope};
 use super::edge::{Edge, edge_key};
 use super::inode::{Inode, inode_key};
-use super::record::{Record, encode_record, read};
+use super::pin::Pin;
+use super::record::{Record, encode_record, read, read_page};
 use crate::effect::{ChangedName, ChangedNames, Effect};
 use crate::store::{Overlay, StateReader, StoreError, Table};
 use crate::tree;
@@ -28,6 +29,7 @@ pub(crate) struct Transition<'o, 'r> {
     mounts_changed: bool,
     reap_needed: bool,
     jobs_changed: bool,
+    has_pins: Option<bool>,
 }
 
 impl<'o, 'r> Transition<'o, 'r> {
@@ -55,6 +57,7 @@ impl<'o, 'r> Transition<'o, 'r> {
             mounts_changed: false,
             reap_needed: false,
             jobs_changed: false,
+            has_pins: None,
         }
     }
 
@@ -111,9 +114,12 @@ impl<'o, 'r> Transition<'o, 'r> {
         self.insert_inode(after)
     }
 
-    /// Deletes an inode.
+    /// Deletes an inode, and the pin on it.
     pub(crate) fn delete_inode(&mut self, inode: &Inode) -> Result<(), StoreError> {
         self.count(inode, Totals::subtract)?;
+        if self.has_pins()? {
+            self.delete(Table::Pins, inode_key(inode.id));
+        }
         self.delete(Table::Inodes, inode_key(inode.id));
         Ok(())
     }
@@ -215,6 +221,16 @@ impl<'o, 'r> Transition<'o, 'r> {
             effects.push(Effect::JobsChanged);
         }
         Ok(effects)
+    }
+
+    /// Whether anything was pinned before this entry; none of those that pin delete an inode. Most states have no pin, and then
+    /// none is deleted for any of the many inodes that an entry may delete.
+    fn has_pins(&mut self) -> Result<bool, StoreError> {
+        let has_pins = match self.has_pins {
+            Some(has_pins) => has_pins,
+            None => !read_page::<Pin>(self.rows, &[], None, 1)?.is_empty(),
+        };
+        Ok(*self.has_pins.insert(has_pins))
     }
 
     fn ids(&mut self) -> Result<&mut NextIds, StoreError> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::*;
 use crate::command::{
     AdmitWorker, AdvanceJob, AdvanceMetadataLoad, BeginLoad, BeginMetadataLoad, ChangeMount, DescribeMount,
-    EndJob, EndMetadataLoad, ExpireSessions, ExtendLoad, ForgetDirectory, Mount, RemoveDirectory, Rename,
-    ResealedMount, SupersedeVersion, TrimOutbox, Unmount,
+    EndJob, EndMetadataLoad, ExpireSessions, ExtendLoad, ForgetDirectory, Mount, Pin, RemoveDirectory,
+    Rename, ResealedMount, SupersedeVersion, TrimOutbox, Unmount, Unpin,
 };
 use crate::reply::{decode_reply, encode_reply};
 use crate::{CodecError, Coherence, Freshness, MountMode, MountOptions, OnOutage, OptionValue, Rejection};
@@ -158,6 +158,8 @@ fn commands() -> Vec<Command> {
             }],
         }),
         Command::SetAttributes(SetAttributes { path: path(), mode: None, uid: Some(2), gid: Some(3) }),
+        Command::Pin(Pin { path: path() }),
+        Command::Unpin(Unpin { path: path() }),
     ]
 }
 
@@ -166,7 +168,7 @@ fn proposal(command: Command) -> Proposal {
 }
 
 /// Written once by this code. A change here would make each log that exists unreadable.
-const PINNED: [&str; 27] = [
+const PINNED: [&str; 29] = [
     concat!(
         "010401010201000707070707070707070707070707070701070707070707070707070707070707070707070707070707",
         "0707070707070707",
@@ -200,6 +202,8 @@ const PINNED: [&str; 27] = [
     "01040101020118010164",
     "01040101020119010164020165016601ac020301650166016d010163020109",
     "0104010102011a0101640001020103",
+    "0104010102011b010164",
+    "0104010102011c010164",
 ];
 
 #[test]

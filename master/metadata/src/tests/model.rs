@@ -8,6 +8,7 @@ use crate::command::{ApplyListing, ListedEntry};
 use crate::testing::uri;
 
 mod own;
+mod pins;
 
 type Outcome = Result<(), ErrorKind>;
 
@@ -46,11 +47,13 @@ struct Directory {
 
 struct Node {
     changed_at: u64,
+    pinned: bool,
     body: Body,
 }
 
 pub(super) struct Model {
     root: Directory,
+    root_pinned: bool,
     next_version: u64,
 }
 
@@ -118,7 +121,7 @@ impl Directory {
 
 impl Model {
     pub(super) fn new() -> Self {
-        Self { root: Directory::new(Origin::Bare), next_version: 0 }
+        Self { root: Directory::new(Origin::Bare), root_pinned: false, next_version: 0 }
     }
 
     pub(super) fn walk(&self, see: &mut impl FnMut(&str, Seen)) {
@@ -162,7 +165,8 @@ impl Model {
         for (depth, name) in path.iter().enumerate() {
             let origin = if depth + 1 == path.len() { Origin::Mount(what) } else { Origin::Bare };
             directory.gone.remove(*name);
-            let new = || Node { changed_at: index, body: Body::Directory(Directory::new(origin)) };
+            let new =
+                || Node { changed_at: index, pinned: false, body: Body::Directory(Directory::new(origin)) };
             match &mut directory.children.entry((*name).to_owned()).or_insert_with(new).body {
                 Body::Directory(next) => directory = next,
                 _ => panic!("checked above"),
@@ -213,9 +217,13 @@ impl Model {
     }
 
     pub(super) fn forget(&mut self, at: &str, index: u64) -> Outcome {
+        let is_pinned = self.keeps(&parts(at));
         let directory = self.root.at(&parts(at)).ok_or(ErrorKind::NotADirectory)?;
         if directory.is_own() {
             return Err(ErrorKind::InvalidArgument);
+        }
+        if is_pinned {
+            return Err(ErrorKind::Busy);
         }
         directory.children.retain(|_, node| matches!(node.body, Body::Directory(_)));
         directory.loaded = false;
@@ -291,7 +299,7 @@ fn upsert(directory: &mut Directory, entry: &ListedEntry, begun_at: u64, index: 
     }
     let Some(node) = directory.children.get(&name) else {
         directory.gone.remove(&name);
-        directory.children.insert(name, Node { changed_at: index, body: new() });
+        directory.children.insert(name, Node { changed_at: index, pinned: false, body: new() });
         return;
     };
     if node.changed_at > begun_at {
@@ -314,6 +322,6 @@ fn upsert(directory: &mut Directory, entry: &ListedEntry, begun_at: u64, index: 
         }
         (Body::Symlink, EntryKind::Symlink) => {}
         _ if protected => {}
-        _ => *node = Node { changed_at: index, body: new() },
+        _ => *node = Node { changed_at: index, pinned: false, body: new() },
     }
 }

@@ -9,7 +9,7 @@ use forebay_types::{EntryName, FileId, InodeId, ListingPosition, Timestamp, limi
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::{directories, name, path};
+use super::{directories, name, path, pins};
 use crate::error::MasterError;
 use crate::limits;
 use crate::listing::Deviation;
@@ -198,6 +198,21 @@ impl v1::namespace_server::Namespace for NamespaceService {
         request: Request<v1::SetAttributesRequest>,
     ) -> Result<Response<v1::SetAttributesResponse>, Status> {
         directories::set_attributes(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn pin(&self, request: Request<v1::PinRequest>) -> Result<Response<v1::PinResponse>, Status> {
+        pins::pin(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn unpin(&self, request: Request<v1::UnpinRequest>) -> Result<Response<v1::UnpinResponse>, Status> {
+        pins::unpin(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_pins(
+        &self,
+        request: Request<v1::ListPinsRequest>,
+    ) -> Result<Response<v1::ListPinsResponse>, Status> {
+        pins::list(&self.0, request.into_inner()).await.map(Response::new)
     }
 }
 

@@ -173,3 +173,29 @@ async fn without_a_budget_nothing_is_forgotten() {
     world.keep_within_budget().await;
     assert_eq!(world.known().await, FILES);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pinned_stays_known_whatever_the_budget_until_it_is_not_pinned_any_more() {
+    let world = world(FILES, 4).await;
+    for directory in [0, 1, 2, 3] {
+        world.list_directory(directory).await;
+    }
+    for at in ["/data/d0", "/data/d1/f1"] {
+        let pin = Command::Pin(forebay_metadata::Pin { path: path(at) });
+        world.shared.propose(None, pin).await.expect("pinned");
+    }
+    let kept = [0, 1, 2, 3].map(|number| world.directory(number));
+    let directories = futures::future::join_all(kept).await;
+    let are_listed = async || {
+        let listed = directories.iter().map(|directory| world.is_listed(*directory));
+        futures::future::join_all(listed).await
+    };
+    world.clock.advance(limits::USE_MEMORY_MIN);
+    world.keep_within_budget().await;
+    assert_eq!(are_listed().await, [true, true, false, false]);
+    assert_eq!(world.known().await, 2 * FILES);
+    let unpin = Command::Unpin(forebay_metadata::Unpin { path: path("/data/d1/f1") });
+    world.shared.propose(None, unpin).await.expect("unpinned");
+    world.keep_within_budget().await;
+    assert_eq!(are_listed().await, [true, false, false, false]);
+}

@@ -112,9 +112,9 @@ fn a_folder_in_use_is_not_opened_twice() {
 fn a_damaged_format_file_keeps_the_state_shut() {
     let folder = tempfile::tempdir().unwrap();
     drop(StateStore::open(folder.path()).unwrap());
-    std::fs::write(folder.path().join("FORMAT"), "forebay-state 3\n").unwrap();
+    std::fs::write(folder.path().join("FORMAT"), "forebay-state 4\n").unwrap();
     let newer = StateStore::open(folder.path()).unwrap_err();
-    assert!(matches!(newer, StorageError::NewerFormat { found: 3, known: 2, .. }), "{newer}");
+    assert!(matches!(newer, StorageError::NewerFormat { found: 4, known: 3, .. }), "{newer}");
     std::fs::write(folder.path().join("FORMAT"), "forebay-stat").unwrap();
     let damaged = StateStore::open(folder.path()).unwrap_err();
     assert_eq!(damaged.kind(), forebay_types::ErrorKind::Corrupt);
@@ -123,27 +123,35 @@ fn a_damaged_format_file_keeps_the_state_shut() {
 }
 
 #[test]
-fn a_state_from_before_the_outbox_is_taken_over_with_an_empty_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let earlier = Format { version: 1, ..FORMAT };
-    let path = earlier.open(folder.path()).unwrap();
-    let options = StoreSettings::default().options(Durability::Replayed).unwrap();
-    let tables = Table::ALL.iter().filter(|table| **table != Table::Outbox).map(|table| table.name());
-    let db =
-        DB::open_cf_with_opts(&options, path, tables.chain([APPLIED]).map(|name| (name, options.clone())))
-            .unwrap();
-    db.put_cf(family(&db, Table::Inodes.name()), b"a", b"1").unwrap();
-    drop(db);
-    let store = StateStore::open(folder.path()).unwrap();
-    assert_eq!(get(&store, b"a").as_deref(), Some(&b"1"[..]));
-    assert_eq!(store.scan(Table::Outbox, b"", None, 9).unwrap(), []);
-    let row = Mutation { table: Table::Outbox, key: b"b".to_vec(), value: Some(b"2".to_vec()) };
-    store.commit(vec![row], &[]).unwrap();
-    drop(store);
-    let refused = earlier.open(folder.path()).unwrap_err().to_string();
-    assert!(refused.contains("upgrade Forebay"), "an earlier version says why it cannot go on: {refused}");
-    let store = StateStore::open(folder.path()).unwrap();
-    assert_eq!(store.get(Table::Outbox, b"b").unwrap().as_deref(), Some(&b"2"[..]));
+fn a_state_of_an_earlier_version_is_taken_over_with_an_empty_table_for_each_that_it_lacks() {
+    for (version, lacks) in [(1, &[Table::Outbox, Table::Pins][..]), (2, &[Table::Pins])] {
+        let folder = tempfile::tempdir().unwrap();
+        let earlier = Format { version, ..FORMAT };
+        let path = earlier.open(folder.path()).unwrap();
+        let options = StoreSettings::default().options(Durability::Replayed).unwrap();
+        let tables = Table::ALL.iter().filter(|table| !lacks.contains(table)).map(|table| table.name());
+        let families = tables.chain([APPLIED]).map(|name| (name, options.clone()));
+        let db = DB::open_cf_with_opts(&options, path, families).unwrap();
+        db.put_cf(family(&db, Table::Inodes.name()), b"a", b"1").unwrap();
+        drop(db);
+        let store = StateStore::open(folder.path()).unwrap();
+        assert_eq!(get(&store, b"a").as_deref(), Some(&b"1"[..]));
+        let row = |table: &Table| Mutation { table: *table, key: b"b".to_vec(), value: Some(b"2".to_vec()) };
+        for table in lacks {
+            assert_eq!(store.scan(*table, b"", None, 9).unwrap(), []);
+        }
+        store.commit(lacks.iter().map(row).collect(), &[]).unwrap();
+        drop(store);
+        let refused = earlier.open(folder.path()).unwrap_err().to_string();
+        assert!(
+            refused.contains("upgrade Forebay"),
+            "an earlier version says why it cannot go on: {refused}"
+        );
+        let store = StateStore::open(folder.path()).unwrap();
+        for table in lacks {
+            assert_eq!(store.get(*table, b"b").unwrap().as_deref(), Some(&b"2"[..]));
+        }
+    }
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl Model {
         for end in found..path.len() {
             let mut made = Directory::new(Origin::Made);
             made.mode = Some(mode);
-            let node = Node { changed_at: index, body: Body::Directory(made) };
+            let node = Node { changed_at: index, pinned: false, body: Body::Directory(made) };
             let parent = self.root.at(&path[..end]).expect("made or found");
             parent.children.insert(path[end].to_owned(), node);
         }
