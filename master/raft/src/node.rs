@@ -368,6 +368,12 @@ impl RaftNode {
         triggered.map_err(|_| timed_out("a snapshot"))?.map_err(|_| self.stopped())
     }
 
+    /// Why this node has stopped, for people.
+    #[must_use]
+    pub fn local_failure(&self) -> String {
+        self.stopped().to_string()
+    }
+
     /// Stops the node and waits until its directory is free. What was acknowledged is kept; what waits gets
     /// [`RaftError::Unavailable`]. A view that somebody still holds keeps the state open for as long.
     ///

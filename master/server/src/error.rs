@@ -158,6 +158,8 @@ impl MasterError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
+            // Whatever stopped this master: another one may go on.
+            Self::Raft(RaftError::Failed { .. }) => ErrorKind::Unavailable,
             Self::Raft(error) => error.kind(),
             Self::Membership(error) => error.kind(),
             Self::Rejected(error) => error.kind(),

@@ -225,3 +225,5 @@ pub(crate) const SESSIONS_PAGE: usize = 1_000;
 pub(crate) const COMPARE_PATIENCE: Duration = Duration::from_secs(3);
 /// Most pins that are looked at for one page of them.
 pub(crate) const PINS_PAGE: usize = 1024;
+/// How long a change of a master's role is waited for at once.
+pub(crate) const ROLE_WAIT: Duration = Duration::from_secs(3600);

@@ -17,10 +17,11 @@ use std::time::Duration;
 
 use forebay_proto::v1;
 use forebay_proto::v1::raft_server::RaftServer;
-use forebay_raft::{ClusterMark, Effects, RaftError, RaftService, Wake};
+use forebay_raft::{ClusterMark, Effects, RaftError, RaftService, Role, Wake};
 use forebay_runtime::{Clock, Shutdown};
 use parking_lot::Mutex;
 use thiserror::Error;
+use tokio::time::Instant;
 use tonic::service::Routes;
 
 use crate::capabilities::Capabilities;
@@ -300,6 +301,7 @@ impl Master {
             metrics: Metrics::new(&settings.registry)?,
             background: background.clone(),
         });
+        background.spawn(end_with_log(Arc::clone(&shared), shutdown.clone(), background.token()));
         background.spawn(work_effects(Arc::clone(&shared), effects, background.token()));
         background.spawn(reign::follow(Arc::clone(&shared), background.token()));
         background.spawn(follow_references(Arc::clone(&shared), background.token()));
@@ -331,6 +333,31 @@ impl Master {
     #[cfg(test)]
     pub(crate) fn shared(&self) -> Arc<Shared> {
         Arc::clone(self.started.get().expect("it has started"))
+    }
+}
+
+/// Ends the process when the log has stopped for good, as after an error of its disk: the other masters go on, and
+/// whoever starts this one again sees whether the disk is well.
+async fn end_with_log(
+    shared: Arc<Shared>,
+    shutdown: Shutdown,
+    cancelled: tokio_util::sync::CancellationToken,
+) {
+    let stopped = async {
+        while shared.raft.status().role != Role::Stopped {
+            let later = Instant::now() + limits::ROLE_WAIT;
+            // Whether it stopped or the time is over: it is looked again.
+            drop(shared.raft.wait_until(later, |status| status.role == Role::Stopped).await);
+        }
+    };
+    tokio::select! {
+        biased;
+        () = cancelled.cancelled() => {}
+        () = stopped => {
+            let reason = shared.raft.local_failure();
+            tracing::error!(reason, "the log of this master has stopped; the process ends");
+            shutdown.request();
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use super::member::Member;
 use super::{KEY_FILE, MasterSettings, StartError, joining, member};
 use crate::door::{Door, Late, Standing};
 use crate::error::MasterError;
+use crate::limits::ROLE_WAIT;
 use crate::membership;
 use crate::sealing::SealingKey;
 
@@ -31,8 +32,6 @@ const FORMING_FILE: &str = "forming";
 const START_DEADLINE: Duration = Duration::from_secs(120);
 /// How long the log may take to close.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
-/// How often a master that waits for its state looks again, if nothing wakes it.
-const LOOK_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// A log that is open, and the cluster's key.
 pub(super) struct Begun {
@@ -145,7 +144,7 @@ pub(super) async fn identity(
         if let (applied, Some(identity)) = found {
             return Ok((applied, identity));
         }
-        let deadline = Instant::now() + LOOK_INTERVAL;
+        let deadline = Instant::now() + ROLE_WAIT;
         tokio::select! {
             () = cancelled.cancelled() => return Err(StartError::Stopping),
             // Whether it came or the time is over: it is looked again.

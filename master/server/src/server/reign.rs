@@ -16,12 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::MasterError;
 use crate::freshness::Checks;
-use crate::limits::{SESSION_IDLE_MAX, SESSIONS_LOOK_INTERVAL, SESSIONS_PAGE};
+use crate::limits::{ROLE_WAIT, SESSION_IDLE_MAX, SESSIONS_LOOK_INTERVAL, SESSIONS_PAGE};
 use crate::shared::Shared;
 use crate::{budget, jobs, listing, membership, outbox, renewal};
 
-/// How long a role is waited for at once.
-const ROLE_WAIT: Duration = Duration::from_secs(3600);
 /// How long a master that leads but cannot take over waits before it tries again.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
