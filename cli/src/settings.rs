@@ -157,7 +157,7 @@ pub(crate) struct Settings {
 /// Where a master is when nobody says otherwise.
 pub(crate) const MASTER_ADDRESS: &str = "127.0.0.1:7411";
 const TIMEOUT: Duration = Duration::from_secs(10);
-const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);
+const ELECTION_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Below what Amazon's S3 takes for one prefix, and above what listings of one master reach of a bucket that is far away.
 const REQUESTS_PER_SECOND: u32 = 2000;
 /// About 10 GB of the master's disk.

@@ -83,8 +83,8 @@ pub const SNAPSHOT_INSTALL_TIMEOUT: Duration = Duration::from_secs(3600);
 /// After how long without a leader a follower stands for election at the latest; see
 /// [`RaftSettings::election_timeout`](crate::RaftSettings::election_timeout). A fail-over, with one election that failed,
 /// then ends within three seconds.
-pub const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);
+pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(1500);
 /// The shortest election timeout that is taken: below it a busy machine loses its leader without a fault.
-pub const ELECTION_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+pub const ELECTION_TIMEOUT_MIN: Duration = Duration::from_millis(200);
 /// The longest.
 pub const ELECTION_TIMEOUT_MAX: Duration = Duration::from_secs(60);

@@ -28,8 +28,9 @@ pub struct RaftSettings {
     pub address: String,
     /// This master's place in the configuration. Only a name.
     pub slot: u32,
-    /// After how long without a leader a follower stands for election, at the latest. From seven tenths of it on it may,
-    /// and a leader says five times as often that it lives. All masters of a cluster should have the same.
+    /// After how long without a leader a follower stands for election, at the latest. From eight tenths of it on it may;
+    /// half of it is the lease of the leader, in which nobody votes against it, and ten times as often it says that it
+    /// lives. All masters of a cluster should have the same.
     pub election_timeout: Duration,
     /// Where the leader's time comes from.
     pub clock: Arc<dyn Clock>,
@@ -89,9 +90,10 @@ impl RaftSettings {
         }
         let config = Config {
             cluster_name: "forebay".to_owned(),
-            heartbeat_interval: millis(self.election_timeout / 5),
-            election_timeout_min: millis(self.election_timeout * 7 / 10),
-            election_timeout_max: millis(self.election_timeout),
+            // A follower waits for one of these on top of the lease, which is as long as the longest of them.
+            heartbeat_interval: millis(self.election_timeout / 10),
+            election_timeout_min: millis(self.election_timeout * 3 / 10),
+            election_timeout_max: millis(self.election_timeout / 2),
             install_snapshot_timeout: millis(limits::SNAPSHOT_INSTALL_TIMEOUT),
             snapshot_policy: SnapshotPolicy::LogsSinceLast(tuning.snapshot_every_entries),
             max_in_snapshot_log_to_keep: tuning.kept_entries,
