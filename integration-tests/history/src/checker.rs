@@ -4,12 +4,13 @@
 //! The events are taken in the order of time, and with them goes a *frontier*: every way in which what has returned so far can
 //! be explained, as the tree that it leads to and those of the operations under way that it has carried out already. An
 //! operation is carried out no earlier than an explanation of a return needs it (the just-in-time search of G. Lowe, Testing
-//! for linearizability, 2017; after J. Wing and C. Gong, 1993). Where nothing is under way the frontier is a set of trees, so
+//! for linearizability, 2017; after J. Wing and C. Gong, 1993), and what cannot matter to that return waits. Where nothing is under way the frontier is a set of trees, so
 //! quiet points cut the work without being looked for.
 //!
 //! Invariants: a verdict follows from the history alone, since what bounds a check is counted and not timed; when a bound is
 //! met, the check says so and judges nothing.
 
+mod conflicts;
 mod events;
 mod frontier;
 mod trees;

@@ -14,7 +14,7 @@ mod tree;
 
 pub use checker::{Checked, Effort, Violation, check};
 pub use history::{Counts, History, Note, Recorded};
-pub use operation::{Answer, ClientId, Mode, Operation, Outcome, Refusal};
+pub use operation::{Answer, ClientId, Inode, Mode, Operation, Outcome, ROOT, Refusal};
 pub use planted::{Fault, Twin, plant};
 pub use text::DefectiveLine;
 pub use tree::Tree;

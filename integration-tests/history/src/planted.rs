@@ -4,12 +4,13 @@
 //! touches. What it is told is what a cluster with the fault would tell, or, as the twin, one without.
 
 use crate::history::{History, Recorded};
-use crate::operation::{Answer, ClientId, Mode, Operation, Outcome, Refusal};
+use crate::operation::{Answer, ClientId, Inode, Mode, Operation, Outcome, Refusal};
 
 /// The client of what is planted.
 const CLIENT: ClientId = ClientId::MAX;
 /// The directory of it; no other operation may name it.
 const PATH: &str = "/planted";
+const INODE: Inode = Inode::MAX;
 
 /// What a broken cluster does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +41,11 @@ impl Fault {
     fn told(self, twin: Twin) -> Vec<(Operation, Outcome)> {
         let done = || Outcome::Ok(Answer::Done);
         let path = || PATH.to_owned();
-        let make = |mode| (Operation::MakeDirectory { path: path(), mode }, done());
+        let make = |mode| (Operation::MakeDirectory { path: path(), mode }, Outcome::Ok(Answer::Made(INODE)));
         let set = |mode| (Operation::SetMode { path: path(), mode }, done());
         let remove = |outcome| (Operation::RemoveDirectory { path: path() }, outcome);
-        let stat = |mode: Mode| (Operation::Stat { path: path() }, Outcome::Ok(Answer::Mode(mode)));
+        let stat =
+            |mode: Mode| (Operation::Stat { path: path() }, Outcome::Ok(Answer::Seen { inode: INODE, mode }));
         let missing = Outcome::Refused(Refusal::NotFound);
         match (self, twin) {
             (Self::StaleRead, Twin::Faulty) => vec![make(1), set(2), stat(1), remove(done())],

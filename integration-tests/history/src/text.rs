@@ -99,7 +99,7 @@ fn operation(words: &[&str]) -> Option<Operation> {
         ["rename", from, to] => Operation::Rename { from: path(from)?, to: path(to)? },
         ["chmod", at, bits] => Operation::SetMode { path: path(at)?, mode: mode(bits)? },
         ["stat", at] => Operation::Stat { path: path(at)? },
-        ["list", at] => Operation::List { path: path(at)? },
+        ["list", inode] => Operation::List { inode: inode.parse().ok()? },
         _ => return None,
     })
 }
@@ -108,7 +108,11 @@ fn outcome(text: &str) -> Option<Outcome> {
     let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
     Some(match word {
         "done" if rest.is_empty() => Outcome::Ok(Answer::Done),
-        "mode" => Outcome::Ok(Answer::Mode(u16::from_str_radix(rest, 8).ok()?)),
+        "made" => Outcome::Ok(Answer::Made(rest.parse().ok()?)),
+        "seen" => {
+            let (inode, mode) = rest.split_once(' ')?;
+            Outcome::Ok(Answer::Seen { inode: inode.parse().ok()?, mode: u16::from_str_radix(mode, 8).ok()? })
+        }
         "names" => {
             let names = rest.split(' ').filter(|name| !name.is_empty());
             Outcome::Ok(Answer::Names(names.map(str::to_owned).collect()))
@@ -126,13 +130,13 @@ mod tests {
     const FILE: &str = "\
 forebay-history 1
 seed 42
-op 1 10 20 mkdir /a 0017 = done
+op 1 10 20 mkdir /a 0017 = made 7
 note 15 kill master 2
 op 2 15 30 rename /a /b/x = refused not-found
 op 1 25 40 chmod /a 0020 = unknown no master answered within 2s = at all
-op 3 26 27 stat /a = mode 0017
-op 3 28 29 list / = names a b
-op 3 30 31 list /a = names
+op 3 26 27 stat /a = seen 7 0017
+op 3 28 29 list 1 = names a b
+op 3 30 31 list 7 = names
 op 3 32 33 rmdir /b = refused not-empty
 ";
 

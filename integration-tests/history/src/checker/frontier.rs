@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::conflicts::conflict;
 use super::trees::{TreeId, Trees};
 use super::{Effort, Violation};
 use crate::history::Recorded;
@@ -105,6 +106,7 @@ impl<'a> Frontier<'a> {
     /// An operation returned: what has not carried it out carries it out now, after whatever of the rest makes that possible.
     pub(super) fn take_return(&mut self, operation: usize) -> Result<(), Bound> {
         let place = self.places.iter().position(|at| *at == Some(operation)).expect("it was called");
+        let relevant = self.relevant(place);
         let mut open: Vec<_> = std::mem::take(&mut self.configurations).into_iter().collect();
         let mut met: HashSet<_> = open.iter().copied().collect();
         let mut explained = HashSet::new();
@@ -113,7 +115,7 @@ impl<'a> Frontier<'a> {
                 explained.insert(Configuration { done: configuration.done & !(1 << place), ..configuration });
                 continue;
             }
-            for next in self.next(configuration)? {
+            for next in self.next(configuration, relevant)? {
                 if met.insert(next) {
                     open.push(next);
                 }
@@ -132,9 +134,28 @@ impl<'a> Frontier<'a> {
         Ok(())
     }
 
-    /// The ways that one more change leads to.
-    fn next(&mut self, from: Configuration) -> Result<Vec<Configuration>, Bound> {
-        let (mut next, mut left) = (Vec::new(), self.changing & !from.done);
+    /// Of the changes under way those whose order with the operation at `place` can matter, directly or by others of them. All
+    /// others can be carried out after it just as well.
+    fn relevant(&self, place: usize) -> Places {
+        let at = |place: usize| &self.operations[self.places[place].expect("it is under way")].operation;
+        let (mut relevant, mut open) = (1 << place, vec![place]);
+        while let Some(one) = open.pop() {
+            let mut left = self.changing & !relevant;
+            while left != 0 {
+                let other = left.trailing_zeros() as usize;
+                left &= left - 1;
+                if conflict(at(one), at(other)) {
+                    relevant |= 1 << other;
+                    open.push(other);
+                }
+            }
+        }
+        relevant & self.changing
+    }
+
+    /// The ways that one more change of these leads to.
+    fn next(&mut self, from: Configuration, of: Places) -> Result<Vec<Configuration>, Bound> {
+        let (mut next, mut left) = (Vec::new(), of & !from.done);
         while left != 0 {
             let place = left.trailing_zeros() as usize;
             left &= left - 1;

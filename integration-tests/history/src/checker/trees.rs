@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::frontier::Bound;
 use crate::history::Recorded;
-use crate::operation::Outcome;
+use crate::operation::{Answer, Outcome};
 use crate::tree::Tree;
 
 /// The number of a tree.
@@ -43,8 +43,12 @@ impl<'a> Trees<'a> {
             None
         } else if asked.is_mutation() && !matches!(outcome, Outcome::Refused(_)) {
             let mut changed = tree.clone();
+            let made = match outcome {
+                Outcome::Ok(Answer::Made(inode)) => Some(*inode),
+                _ => None,
+            };
             // Refused with an unknown outcome: nothing is done.
-            match changed.apply(asked) {
+            match changed.apply(asked, made) {
                 Ok(_) => Some(self.number(changed)?),
                 Err(_) => Some(id),
             }
