@@ -388,6 +388,16 @@ pub(crate) enum FsCommand {
     Refresh(RefreshArguments),
     /// Show how what is known of a directory differs from its under-store, and change nothing
     CheckConsistency(RefreshArguments),
+    /// Make a directory outside of mounts
+    Mkdir(MkdirArguments),
+    /// Remove an empty directory outside of mounts
+    Rmdir(PathArguments),
+    /// Move a directory outside of mounts, with all below it; an empty directory at TO is replaced
+    Mv(MvArguments),
+    /// Set the permission bits of a directory outside of mounts
+    Chmod(ChmodArguments),
+    /// Set owner and group of a directory outside of mounts
+    Chown(ChownArguments),
 }
 
 /// One path of the namespace.
@@ -405,6 +415,43 @@ pub(crate) struct RefreshArguments {
     /// Of a directory, also all directories below it
     #[arg(short, long)]
     pub(crate) recursive: bool,
+}
+
+/// `forebay fs mkdir`.
+#[derive(Debug, Args)]
+pub(crate) struct MkdirArguments {
+    /// A path of the namespace, such as /projects/one
+    pub(crate) path: OsString,
+    /// Make what is missing above it too; that it is there already is no error then
+    #[arg(short, long)]
+    pub(crate) parents: bool,
+}
+
+/// `forebay fs mv`.
+#[derive(Debug, Args)]
+pub(crate) struct MvArguments {
+    /// Where it is
+    pub(crate) from: OsString,
+    /// Where it is to be: its new path, and not that of a directory to put it in
+    pub(crate) to: OsString,
+}
+
+/// `forebay fs chmod`.
+#[derive(Debug, Args)]
+pub(crate) struct ChmodArguments {
+    /// Permission bits as an octal number, such as 755
+    pub(crate) mode: String,
+    /// A path of the namespace
+    pub(crate) path: OsString,
+}
+
+/// `forebay fs chown`.
+#[derive(Debug, Args)]
+pub(crate) struct ChownArguments {
+    /// The numbers of the user and, after a colon, of the group: UID, UID:GID or :GID
+    pub(crate) owner: String,
+    /// A path of the namespace
+    pub(crate) path: OsString,
 }
 
 /// `forebay fs cat`.

@@ -400,6 +400,7 @@ const fn next(kind: ErrorKind) -> Next {
         | ErrorKind::Internal
         | ErrorKind::NotFound
         | ErrorKind::AlreadyExists
+        | ErrorKind::NotEmpty
         | ErrorKind::InvalidArgument
         | ErrorKind::NotADirectory
         | ErrorKind::IsADirectory

@@ -34,6 +34,7 @@ pub(crate) fn of(kind: ErrorKind) -> Errno {
         ErrorKind::ReadOnly => Errno::EROFS,
         ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => Errno::EACCES,
         ErrorKind::Busy => Errno::EBUSY,
+        ErrorKind::NotEmpty => Errno::ENOTEMPTY,
         ErrorKind::NoSpace => Errno::ENOSPC,
         ErrorKind::LimitExceeded => Errno::EOVERFLOW,
         ErrorKind::Stale => Errno::ESTALE,
@@ -131,10 +132,10 @@ mod tests {
             assert_eq!(of(kind).code(), errno.raw_os_error(), "{kind}");
             assert!(named.contains(&name), "{name} has no row");
         }
-        // What exists already is in the way of who makes something, and nothing can be made.
+        // These are in the way of who makes or removes something, which nobody can through the kernel.
         let left: Vec<_> =
             ErrorKind::ALL.into_iter().filter(|kind| !expected.iter().any(|(one, ..)| one == kind)).collect();
-        assert_eq!(left, [ErrorKind::AlreadyExists]);
+        assert_eq!(left, [ErrorKind::AlreadyExists, ErrorKind::NotEmpty]);
     }
 
     #[test]

@@ -73,7 +73,9 @@ const fn code(kind: ErrorKind) -> Code {
         ErrorKind::ReadOnly | ErrorKind::PermissionDenied => Code::PermissionDenied,
         ErrorKind::Unauthenticated => Code::Unauthenticated,
         ErrorKind::NoSpace | ErrorKind::LimitExceeded => Code::ResourceExhausted,
-        ErrorKind::Stale | ErrorKind::StaleEpoch | ErrorKind::SessionExpired => Code::FailedPrecondition,
+        ErrorKind::Stale | ErrorKind::StaleEpoch | ErrorKind::SessionExpired | ErrorKind::NotEmpty => {
+            Code::FailedPrecondition
+        }
         ErrorKind::Busy
         | ErrorKind::NotLeader
         | ErrorKind::Unavailable

@@ -58,11 +58,13 @@ pub enum ErrorKind {
     /// What is asked for is known to the under-store alone, which nobody may ask while its mount is in maintenance.
     /// Asking again cannot help before somebody ends that.
     Maintenance,
+    /// A directory that was to go or to be replaced has something in it.
+    NotEmpty,
 }
 
 impl ErrorKind {
     /// Every kind, for the tests of the two bridges.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::NotFound,
         Self::AlreadyExists,
         Self::InvalidArgument,
@@ -86,6 +88,7 @@ impl ErrorKind {
         Self::Unsupported,
         Self::Internal,
         Self::Maintenance,
+        Self::NotEmpty,
     ];
 
     /// Whether the same request may succeed when it is sent again, here or elsewhere.
@@ -142,6 +145,7 @@ impl ErrorKind {
             Self::Unsupported => "UNSUPPORTED",
             Self::Internal => "INTERNAL",
             Self::Maintenance => "MAINTENANCE",
+            Self::NotEmpty => "NOT_EMPTY",
         }
     }
 

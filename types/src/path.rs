@@ -91,6 +91,13 @@ impl NamespacePath {
         Self(names)
     }
 
+    /// What the path becomes when `from` is moved to `to`; `None` for one that does not lie there.
+    #[must_use]
+    pub fn moved(&self, from: &Self, to: &Self) -> Option<Self> {
+        let below = self.0.strip_prefix(&from.0[..])?;
+        Some(Self([&to.0[..], below].concat()))
+    }
+
     /// The path as bytes, for the wire and the kernel.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -138,6 +145,14 @@ mod tests {
         assert_eq!("a/b".parse::<NamespacePath>(), Err(PathError::Relative("a/b".into())));
         let refused = "/a/../b".parse::<NamespacePath>().expect_err("dots are no name");
         assert_eq!(refused.to_string(), "`/a/../b` is no namespace path: `..` is no name of an entry");
+    }
+
+    #[test]
+    fn what_lies_below_a_path_moves_with_it() {
+        let moved = |text: &str| path(text).moved(&path("/a/b"), &path("/c"));
+        assert_eq!(moved("/a/b"), Some(path("/c")));
+        assert_eq!(moved("/a/b/d/e"), Some(path("/c/d/e")));
+        assert_eq!((moved("/a/bb"), moved("/a")), (None, None));
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! `forebay fs`: the namespace as a person looks at it, without a mount.
+//! `forebay fs`: the namespace as a person looks at it and changes it, without a mount.
 
 mod check;
+mod directories;
 mod free;
 mod read;
 mod refresh;
@@ -46,6 +47,11 @@ pub(crate) async fn run(global: &GlobalArguments, command: FsCommand) -> Result<
             let found = find(global, &arguments.path).await?;
             check::check(global, &found, arguments.recursive).await
         }
+        FsCommand::Mkdir(arguments) => directories::mkdir(global, &arguments).await,
+        FsCommand::Rmdir(arguments) => directories::rmdir(global, &arguments).await,
+        FsCommand::Mv(arguments) => directories::mv(global, &arguments).await,
+        FsCommand::Chmod(arguments) => directories::chmod(global, &arguments).await,
+        FsCommand::Chown(arguments) => directories::chown(global, &arguments).await,
         FsCommand::Cat(arguments) => {
             let paths = arguments.paths.iter().map(TypedPath::parse).collect::<Result<Vec<_>, _>>()?;
             let client = Session::begin(global).await?.client;

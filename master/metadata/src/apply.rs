@@ -121,6 +121,10 @@ fn run(command: &Command, state: &mut Transition<'_, '_>) -> Result<Result<Succe
         Command::EndMetadataLoad(command) => command.apply(state),
         Command::DescribeMount(command) => command.apply(state),
         Command::TrimOutbox(command) => command.apply(state),
+        Command::MakeDirectory(command) => command.apply(state),
+        Command::RemoveDirectory(command) => command.apply(state),
+        Command::Rename(command) => command.apply(state),
+        Command::SetAttributes(command) => command.apply(state),
     }
 }
 

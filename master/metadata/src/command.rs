@@ -15,9 +15,13 @@ mod expire_sessions;
 mod extend_load;
 mod forget_directory;
 mod format;
+mod make_directory;
 mod metadata_load;
 mod mount;
 mod reap;
+mod remove_directory;
+mod rename;
+mod set_attributes;
 mod supersede_version;
 mod trim_outbox;
 mod unmount;
@@ -35,9 +39,13 @@ pub use extend_load::ExtendLoad;
 pub use forget_directory::ForgetDirectory;
 pub use format::Format;
 pub(crate) use format::first_entry;
+pub use make_directory::MakeDirectory;
 pub use metadata_load::{AdvanceMetadataLoad, BeginMetadataLoad, EndMetadataLoad};
 pub use mount::{Mount, check_mount};
 pub use reap::Reap;
+pub use remove_directory::RemoveDirectory;
+pub use rename::{Rename, ResealedMount};
+pub use set_attributes::SetAttributes;
 pub use supersede_version::SupersedeVersion;
 pub use trim_outbox::TrimOutbox;
 pub use unmount::Unmount;
@@ -95,6 +103,14 @@ pub enum Command {
     Mount(Mount),
     /// Number 22.
     ChangeMount(ChangeMount),
+    /// Number 23.
+    MakeDirectory(MakeDirectory),
+    /// Number 24.
+    RemoveDirectory(RemoveDirectory),
+    /// Number 25.
+    Rename(Rename),
+    /// Number 26.
+    SetAttributes(SetAttributes),
 }
 
 impl Command {
@@ -123,6 +139,10 @@ impl Command {
             Self::EndMetadataLoad(_) => "end_metadata_load",
             Self::DescribeMount(_) => "describe_mount",
             Self::TrimOutbox(_) => "trim_outbox",
+            Self::MakeDirectory(_) => "make_directory",
+            Self::RemoveDirectory(_) => "remove_directory",
+            Self::Rename(_) => "rename",
+            Self::SetAttributes(_) => "set_attributes",
         }
     }
 }

@@ -32,7 +32,8 @@ pub use apply::{Applied, AppliedBatch, Outcome, apply, apply_all};
 pub use command::{
     AdmitWorker, AdvanceJob, AdvanceMetadataLoad, ApplyListing, BeginLoad, BeginMetadataLoad, ChangeMount,
     Command, DescribeMount, EndJob, EndMetadataLoad, ExpireSessions, ExtendLoad, ForgetDirectory, Format,
-    ListedEntry, Mount, Reap, SupersedeVersion, TrimOutbox, Unmount,
+    ListedEntry, MakeDirectory, Mount, Reap, RemoveDirectory, Rename, ResealedMount, SetAttributes,
+    SupersedeVersion, TrimOutbox, Unmount,
 };
 pub use effect::{ChangedName, ChangedNames, Effect};
 pub use mount::{Coherence, Freshness, MountMode, MountOptions, OnOutage, OptionValue};

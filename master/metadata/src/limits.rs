@@ -35,5 +35,7 @@ pub const OUTBOX_ROW_VERSIONS_MAX: usize = 256;
 pub const OUTBOX_VERSIONS_MAX: u64 = 1_000_000;
 /// Most rows that one command trims of the outbox.
 pub const OUTBOX_TRIM_MAX: usize = 4096;
+/// Most names below a directory that is moved to a deeper place: they are gone through, to see how deep they will be.
+pub const RENAMED_DEEPER_MAX: usize = 65_536;
 /// Deepest directory, counted in names from the root: as many as the longest path can hold.
 pub const DEPTH_MAX: usize = forebay_types::limits::PATH_LENGTH_MAX / 2 + 1;

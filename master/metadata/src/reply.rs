@@ -114,6 +114,28 @@ pub enum Success {
         /// Whether more are left to go: send the command again.
         more: bool,
     },
+    /// The directory is there.
+    DirectoryMade {
+        /// The directory.
+        inode: InodeId,
+        /// It was there before.
+        already: bool,
+    },
+    /// The directory is gone.
+    DirectoryRemoved {
+        /// What it was.
+        inode: InodeId,
+    },
+    /// The directory has the path that was asked for.
+    Renamed {
+        /// How many mounts went with it.
+        mounts: u32,
+    },
+    /// The directory has the attributes that were asked for.
+    AttributesSet {
+        /// It had others before.
+        changed: bool,
+    },
 }
 
 /// Why nothing was done. Its variants are kept small, since each reply carries room for the largest.
@@ -329,6 +351,83 @@ pub enum Rejection {
         /// The directory.
         directory: InodeId,
     },
+    /// What a mount shows was to be changed.
+    #[error(
+        "{path} is content of the mount at {mount}, and mounts are read-only: files and directories there come with the write \
+         path, and until then only directories outside of mounts can be changed"
+    )]
+    InsideMount {
+        /// What was to be changed.
+        path: NamespacePath,
+        /// Where the mount is shown.
+        mount: NamespacePath,
+    },
+    /// A mount point was to go, to move or to be replaced.
+    #[error("{path} is a mount point; it goes with `forebay unmount {path}`")]
+    MountPoint {
+        /// Where.
+        path: NamespacePath,
+    },
+    /// Something was to be made that is there.
+    #[error("{path} exists already")]
+    EntryExists {
+        /// Where.
+        path: NamespacePath,
+    },
+    /// A directory that was needed is not there.
+    #[error("there is no directory {path}")]
+    NoDirectory {
+        /// Where.
+        path: NamespacePath,
+    },
+    /// A directory was to go or to be replaced that has something in it.
+    #[error("{path} is not empty; `forebay fs ls {path}` shows what is in it")]
+    DirectoryNotEmpty {
+        /// Where.
+        path: NamespacePath,
+    },
+    /// The root of the namespace was to go, to move or to be replaced.
+    #[error("/ is the root of the namespace, which can neither be removed nor moved nor replaced")]
+    RootStays,
+    /// A directory was to move into itself.
+    #[error("{from} cannot be moved to {to}, which lies in it")]
+    IntoItself {
+        /// What was to move.
+        from: NamespacePath,
+        /// Where to.
+        to: NamespacePath,
+    },
+    /// Nobody could say the path of a directory, or of one below it.
+    #[error("{path}, or a directory that would lie below it, has a longer path than any can be")]
+    PathTooLong {
+        /// The path.
+        path: NamespacePath,
+    },
+    /// A directory was to get deeper with too much below it.
+    #[error(
+        "{path} has more than {max} names below it and would lie deeper than before: move what is in it part by part, or \
+         to a place that is not deeper"
+    )]
+    TooManyBelow {
+        /// What was to move.
+        path: NamespacePath,
+        /// How many there may be.
+        max: u32,
+    },
+    /// An attribute that no directory can have.
+    #[error("{path} cannot have that: {problem}")]
+    InvalidAttribute {
+        /// Whose.
+        path: NamespacePath,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Mounts below a directory that was to move came, went or moved while it was looked at.
+    #[error("the mounts below {path} changed meanwhile; try again")]
+    MountsChangedMeanwhile {
+        /// What was to move.
+        path: NamespacePath,
+    },
 }
 
 /// Why bytes are no proposal or reply, or cannot become one.
@@ -359,10 +458,13 @@ impl Rejection {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::NotFormatted => ErrorKind::Unavailable,
-            Self::AlreadyFormatted | Self::MountPointTaken { .. } => ErrorKind::AlreadyExists,
-            Self::InodeMissing { .. } | Self::NotMounted { .. } | Self::JobMissing { .. } => {
-                ErrorKind::NotFound
+            Self::AlreadyFormatted | Self::MountPointTaken { .. } | Self::EntryExists { .. } => {
+                ErrorKind::AlreadyExists
             }
+            Self::InodeMissing { .. }
+            | Self::NotMounted { .. }
+            | Self::JobMissing { .. }
+            | Self::NoDirectory { .. } => ErrorKind::NotFound,
             Self::NotADirectory { .. } | Self::PathNotADirectory { .. } => ErrorKind::NotADirectory,
             Self::NotAFile { .. }
             | Self::MountAtRoot { .. }
@@ -374,12 +476,21 @@ impl Rejection {
             | Self::NotAMountPoint { .. }
             | Self::InvalidEntry { .. }
             | Self::JobNotOpen { .. }
+            | Self::RootStays
+            | Self::IntoItself { .. }
+            | Self::InvalidAttribute { .. }
             | Self::PathsOutOfOrder { .. } => ErrorKind::InvalidArgument,
             Self::TooManyMounts { .. }
             | Self::TooMany { .. }
             | Self::TooDeep { .. }
+            | Self::PathTooLong { .. }
+            | Self::TooManyBelow { .. }
             | Self::SessionWindow { .. } => ErrorKind::LimitExceeded,
-            Self::MountsBelow { .. } => ErrorKind::Busy,
+            Self::MountsBelow { .. } | Self::MountPoint { .. } | Self::MountsChangedMeanwhile { .. } => {
+                ErrorKind::Busy
+            }
+            Self::InsideMount { .. } => ErrorKind::ReadOnly,
+            Self::DirectoryNotEmpty { .. } => ErrorKind::NotEmpty,
             Self::StaleListing { .. } => ErrorKind::Stale,
             Self::SessionExpired { .. } => ErrorKind::SessionExpired,
             Self::RefusedBefore { kind } => *kind,

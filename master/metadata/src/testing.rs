@@ -8,11 +8,14 @@ use forebay_types::{
 };
 
 use crate::command::{
-    ApplyListing, Command, ForgetDirectory, Format, ListedEntry, Mount, Reap, SupersedeVersion, Unmount,
+    ApplyListing, Command, ForgetDirectory, Format, ListedEntry, MakeDirectory, Mount, Reap, RemoveDirectory,
+    Rename, SupersedeVersion, Unmount,
 };
 use crate::limits::REAP_LIMIT_MAX;
 use crate::store::{MemoryStore, StateReader, StateWriter};
-use crate::{Effect, MountOptions, Proposal, Reply, SessionStamp, Success, apply, invariant, query};
+use crate::{
+    Effect, MountOptions, Proposal, Reply, SessionStamp, Success, apply, invariant, query, snapshot,
+};
 
 /// A state in memory and the log that led to it.
 pub(crate) struct World {
@@ -70,6 +73,19 @@ impl World {
 
     pub(crate) fn mount(&mut self, at: &str, uri: &str) -> Reply {
         self.apply(mount(at, uri))
+    }
+
+    pub(crate) fn make(&mut self, at: &str) -> Reply {
+        self.apply(make(at, true))
+    }
+
+    pub(crate) fn remove(&mut self, at: &str) -> Reply {
+        self.apply(Command::RemoveDirectory(RemoveDirectory { path: path(at) }))
+    }
+
+    pub(crate) fn rename(&mut self, from: &str, to: &str) -> Reply {
+        let (from, to) = (path(from), path(to));
+        self.apply(Command::Rename(Rename { from, to, resealed: Vec::new() }))
     }
 
     pub(crate) fn unmount(&mut self, at: &str) -> Reply {
@@ -146,6 +162,12 @@ impl World {
         entries.iter().map(|inode| inode.name.as_ref().unwrap().to_string()).collect()
     }
 
+    /// All rows but the clock's.
+    pub(crate) fn rows(&self) -> Vec<snapshot::DumpedRow> {
+        let rows = snapshot::dump(self.reader()).map(|row| row.unwrap());
+        rows.filter(|row| row.key != b"clock").collect()
+    }
+
     /// The versions that the last entry gave up or disowned.
     pub(crate) fn forgotten(&self) -> Vec<FileId> {
         let versions = self.effects.iter().filter_map(|effect| match effect {
@@ -166,6 +188,10 @@ pub(crate) fn format(seed: u8) -> Format {
 
 pub(crate) fn mount(at: &str, uri: &str) -> Command {
     Command::Mount(Mount { path: path(at), uri: self::uri(uri), options: MountOptions::default() })
+}
+
+pub(crate) fn make(at: &str, parents: bool) -> Command {
+    Command::MakeDirectory(MakeDirectory { path: path(at), parents, mode: None, uid: None, gid: None })
 }
 
 pub(crate) fn path(text: &str) -> NamespacePath {

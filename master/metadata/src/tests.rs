@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use forebay_types::{ErrorKind, FileId, LogIndex, OutboxSequence, Timestamp};
 use proptest::prelude::*;
 
-use crate::command::{ApplyListing, Command, DescribeMount, Reap};
+use crate::command::{ApplyListing, Command, DescribeMount, MakeDirectory, Reap, SetAttributes};
 use crate::store::{MemoryStore, StateReader, StateWriter, StoreError, Table};
-use crate::testing::{World, directory, file, format, mount, name, stamp, symlink, tagged};
+use crate::testing::{World, directory, file, format, mount, name, path, stamp, symlink, tagged};
 use crate::{Effect, Proposal, Reply, Success, Task, apply, apply_all, query, snapshot};
 
 mod codec;
@@ -25,6 +25,10 @@ enum Step {
     Supersede { at: String, tag: Option<usize> },
     Forget { at: String },
     Describe { at: String, lag: u64, mode: u32 },
+    Make { at: String, parents: bool, mode: u32 },
+    Remove { at: String },
+    Rename { from: String, to: String },
+    SetMode { at: String, mode: u32 },
     Reap { limit: u32 },
 }
 
@@ -43,13 +47,32 @@ fn any_path() -> impl Strategy<Value = String> {
     prop_oneof![3 => below(vec![0], 0..2), 1 => below(vec![0], 2..3), 1 => below(Vec::new(), 0..4)]
 }
 
+/// Mostly where no mount is at first.
+fn own_path() -> impl Strategy<Value = String> {
+    let own = proptest::collection::vec(0..NAMES.len(), 0..3).prop_map(|rest| {
+        let below: String = rest.iter().map(|part| format!("/{}", NAMES[*part])).collect();
+        format!("/{}{below}", NAMES[1])
+    });
+    prop_oneof![4 => own, 1 => any_path(), 1 => (0..NAMES.len()).prop_map(|part| format!("/{}", NAMES[part]))]
+}
+
 fn any_step() -> impl Strategy<Value = Step> {
     let entries = proptest::collection::vec((0..NAMES.len(), 0..6_usize), 0..4);
     let removals = proptest::collection::vec(0..NAMES.len(), 0..2);
     let list = (any_path(), 0..4_u64, entries, removals, any::<bool>()).prop_map(
         |(at, lag, entries, removals, complete)| Step::List { at, lag, entries, removals, complete },
     );
+    let make = (own_path(), any::<bool>(), 0..3_u32).prop_map(|(at, parents, mode)| Step::Make {
+        at,
+        parents,
+        mode,
+    });
     prop_oneof![
+        5 => make,
+        2 => own_path().prop_map(|at| Step::Remove { at }),
+        4 => (own_path(), own_path()).prop_map(|(from, to)| Step::Rename { from, to }),
+        2 => (own_path(), 0..3_u32).prop_map(|(at, mode)| Step::SetMode { at, mode }),
+        1 => (own_path(), 0..URIS.len()).prop_map(|(at, uri)| Step::Mount { at, uri }),
         3 => (any_path(), 0..URIS.len()).prop_map(|(at, uri)| Step::Mount { at, uri }),
         2 => any_path().prop_map(|at| Step::Unmount { at }),
         8 => list,
@@ -115,6 +138,23 @@ impl Pair {
                 };
                 let expected = self.model.describe(at, *mode, begun_at, index);
                 (self.world.apply(Command::DescribeMount(command)), expected)
+            }
+            Step::Make { at, parents, mode } => {
+                let command = MakeDirectory {
+                    path: path(at),
+                    parents: *parents,
+                    mode: Some(*mode),
+                    uid: None,
+                    gid: None,
+                };
+                let expected = self.model.make(at, *parents, *mode, index);
+                (self.world.apply(Command::MakeDirectory(command)), expected)
+            }
+            Step::Remove { at } => (self.world.remove(at), self.model.remove(at)),
+            Step::Rename { from, to } => (self.world.rename(from, to), self.model.rename(from, to, index)),
+            Step::SetMode { at, mode } => {
+                let command = SetAttributes { path: path(at), mode: Some(*mode), uid: None, gid: None };
+                (self.world.apply(Command::SetAttributes(command)), self.model.set_mode(at, *mode))
             }
             Step::Reap { limit } => (self.world.apply(Command::Reap(Reap { limit: *limit })), Ok(())),
             Step::Supersede { at, tag } => {
@@ -191,6 +231,14 @@ impl Pair {
             }
         }
         assert_eq!(found + 1, seen.len());
+        let mounts = query::mounts(self.world.reader()).unwrap().into_iter();
+        let mut mounts: Vec<_> =
+            mounts.map(|mount| (mount.path.to_string(), mount.uri.to_string())).collect();
+        mounts.sort();
+        let mut expected: Vec<_> =
+            self.model.mounts().into_iter().map(|(path, uri)| (path, uri.to_owned())).collect();
+        expected.sort();
+        assert_eq!(mounts, expected);
     }
 }
 

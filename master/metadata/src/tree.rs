@@ -1,5 +1,7 @@
 //! Walks and cuts of the tree that several commands and queries share.
 
+pub(crate) mod own;
+
 use forebay_types::{EntryName, InodeId, NamespacePath};
 
 use crate::limits::DEPTH_MAX;
@@ -41,7 +43,8 @@ pub(crate) fn lineage(reader: &dyn StateReader, id: InodeId) -> Result<Option<Ve
         if last.parent == NOWHERE {
             return Ok(None);
         }
-        if lineage.len() > DEPTH_MAX + 1 {
+        // A mount that moved may be deeper than where it was listed, by as much as a directory outside of mounts can be.
+        if lineage.len() > 2 * DEPTH_MAX + 1 {
             return Err(StoreError::corrupt(Table::Inodes, &inode_key(id), "its parents lead in a circle"));
         }
         lineage.push(existing(reader, last.parent)?);

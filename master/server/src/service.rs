@@ -2,6 +2,7 @@
 
 mod admin;
 mod cluster;
+mod directories;
 mod jobs;
 mod mounts;
 mod namespace;

@@ -131,6 +131,23 @@ impl UnderStores {
         options.options.iter().map(open).collect()
     }
 
+    /// The sealed ones of a mount's options, sealed for another path of it.
+    pub(crate) fn reseal(
+        &self,
+        path: &NamespacePath,
+        moved: &NamespacePath,
+        options: &MountOptions,
+    ) -> Result<BTreeMap<String, OptionValue>, SealingError> {
+        let mut resealed = BTreeMap::new();
+        for (name, value) in &options.options {
+            if let OptionValue::Sealed(sealed) = value {
+                let anew = self.sealing.seal(moved, &self.sealing.open(path, sealed)?)?;
+                resealed.insert(name.clone(), OptionValue::Sealed(anew));
+            }
+        }
+        Ok(resealed)
+    }
+
     /// An under-store that belongs to no mount yet, to look whether it can be mounted. It connects when it is asked.
     pub(crate) fn try_connect(
         &self,

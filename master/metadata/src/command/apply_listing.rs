@@ -189,7 +189,7 @@ impl<'s, 'o, 'r> Step<'s, 'o, 'r> {
         let directory_listed = entry.kind == EntryKind::Directory;
         match edge.origin {
             EdgeOrigin::Synthetic if directory_listed => return self.adopt(entry, edge),
-            EdgeOrigin::Synthetic | EdgeOrigin::MountPoint => {
+            EdgeOrigin::Synthetic | EdgeOrigin::MountPoint | EdgeOrigin::Made => {
                 self.counts.mounts += 1;
                 return Ok(());
             }

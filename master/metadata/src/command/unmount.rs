@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::query;
 use crate::reply::{Rejection, Reply, Success};
-use crate::state::{Directory, Transition, edge_key, inode_key, mount_key};
+use crate::state::{Directory, EdgeOrigin, Transition, edge_key, inode_key, mount_key};
 use crate::store::{StoreError, Table};
 use crate::tree;
 
@@ -51,8 +51,11 @@ impl Unmount {
 fn remove_empty_directories(state: &mut Transition<'_, '_>, lowest: InodeId) -> Result<InodeId, StoreError> {
     let mut inode = state.inode_that_exists(lowest)?;
     while inode.mount.is_none() && !tree::has_children(state.reader(), inode.id)? {
-        // The root has no name, and stays.
+        // The root has no name, and stays; so does what somebody made.
         let Some(name) = &inode.name else { break };
+        if state.edge(inode.parent, name)?.is_some_and(|edge| edge.origin == EdgeOrigin::Made) {
+            break;
+        }
         state.delete(Table::Children, edge_key(inode.parent, name));
         state.delete_inode(&inode)?;
         inode = state.inode_that_exists(inode.parent)?;

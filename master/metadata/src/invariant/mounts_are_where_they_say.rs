@@ -49,6 +49,7 @@ fn check_edges(facts: &Facts) -> Vec<String> {
         let fits = match edge.origin {
             EdgeOrigin::MountPoint => begins,
             EdgeOrigin::Synthetic => inode.mount.is_none() && inode.mounts_below() > 0,
+            EdgeOrigin::Made => inode.mount.is_none() && is_made(facts, *directory),
             EdgeOrigin::Loaded => !begins && inode.mount.is_some() && inode.mount == parent_mount,
         };
         if !fits {
@@ -56,6 +57,13 @@ fn check_edges(facts: &Facts) -> Vec<String> {
         }
     }
     problems
+}
+
+/// Whether a directory stays: that in which somebody made something does.
+fn is_made(facts: &Facts, directory: InodeId) -> bool {
+    let Some(inode) = facts.inodes.get(&directory) else { return false };
+    let edge = inode.name.as_ref().and_then(|name| facts.edges.get(&(inode.parent, name.clone())));
+    directory == InodeId::ROOT || edge.is_some_and(|edge| edge.origin == EdgeOrigin::Made)
 }
 
 /// The inodes from the root along a path, as far as it leads.

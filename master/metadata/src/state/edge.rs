@@ -29,6 +29,8 @@ pub enum EdgeOrigin {
     Synthetic,
     /// A mount point, which goes by unmount only.
     MountPoint,
+    /// Somebody made it, outside of mounts, and it stays until somebody removes it.
+    Made,
 }
 
 impl Record for Edge {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::*;
 use crate::command::{
     AdmitWorker, AdvanceJob, AdvanceMetadataLoad, BeginLoad, BeginMetadataLoad, ChangeMount, DescribeMount,
-    EndJob, EndMetadataLoad, ExpireSessions, ExtendLoad, ForgetDirectory, Mount, SupersedeVersion,
-    TrimOutbox, Unmount,
+    EndJob, EndMetadataLoad, ExpireSessions, ExtendLoad, ForgetDirectory, Mount, RemoveDirectory, Rename,
+    ResealedMount, SupersedeVersion, TrimOutbox, Unmount,
 };
 use crate::reply::{decode_reply, encode_reply};
 use crate::{CodecError, Coherence, Freshness, MountMode, MountOptions, OnOutage, OptionValue, Rejection};
@@ -140,6 +140,24 @@ fn commands() -> Vec<Command> {
             mode: Some(MountMode::NoAccess),
             admission: Some(Admission::default()),
         }),
+        Command::MakeDirectory(MakeDirectory {
+            path: path(),
+            parents: true,
+            mode: Some(300),
+            uid: Some(1),
+            gid: None,
+        }),
+        Command::RemoveDirectory(RemoveDirectory { path: path() }),
+        Command::Rename(Rename {
+            from: path(),
+            to: crate::testing::path("/e/f"),
+            resealed: vec![ResealedMount {
+                mount: MountId::new(300),
+                path: crate::testing::path("/e/f/m"),
+                options: BTreeMap::from([("c".to_owned(), OptionValue::Sealed(vec![9]))]),
+            }],
+        }),
+        Command::SetAttributes(SetAttributes { path: path(), mode: None, uid: Some(2), gid: Some(3) }),
     ]
 }
 
@@ -148,7 +166,7 @@ fn proposal(command: Command) -> Proposal {
 }
 
 /// Written once by this code. A change here would make each log that exists unreadable.
-const PINNED: [&str; 23] = [
+const PINNED: [&str; 27] = [
     concat!(
         "010401010201000707070707070707070707070707070701070707070707070707070707070707070707070707070707",
         "0707070707070707",
@@ -178,6 +196,10 @@ const PINNED: [&str; 23] = [
         "010165",
     ),
     "0104010102011601016401010300000100010101000000",
+    "010401010201170101640101ac02010100",
+    "01040101020118010164",
+    "01040101020119010164020165016601ac020301650166016d010163020109",
+    "0104010102011a0101640001020103",
 ];
 
 #[test]

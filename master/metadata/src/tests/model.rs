@@ -7,6 +7,8 @@ use forebay_types::{EntryKind, ErrorKind};
 use crate::command::{ApplyListing, ListedEntry};
 use crate::testing::uri;
 
+mod own;
+
 type Outcome = Result<(), ErrorKind>;
 
 /// What the model has at a path.
@@ -20,6 +22,8 @@ pub(super) enum Seen {
 enum Origin {
     /// The root, and what only leads to mounts.
     Bare,
+    /// Somebody made it.
+    Made,
     Mount(&'static str),
     Loaded,
 }
@@ -79,6 +83,10 @@ impl Directory {
         }
     }
 
+    const fn is_own(&self) -> bool {
+        matches!(self.origin, Origin::Bare | Origin::Made)
+    }
+
     fn leads_to_mount(&self) -> bool {
         let mut found = Vec::new();
         self.mounts("", &mut found);
@@ -87,7 +95,7 @@ impl Directory {
 
     fn walk(&self, path: &str, see: &mut impl FnMut(&str, Seen)) {
         let children = self.children.keys().cloned().collect();
-        let loaded = self.loaded || self.origin == Origin::Bare;
+        let loaded = self.loaded || self.is_own();
         see(if path.is_empty() { "/" } else { path }, Seen::Directory { loaded, children, mode: self.mode });
         for (name, node) in &self.children {
             let path = format!("{path}/{name}");
@@ -117,7 +125,7 @@ impl Model {
         self.root.walk("", see);
     }
 
-    fn mounts(&self) -> Vec<(String, &'static str)> {
+    pub(super) fn mounts(&self) -> Vec<(String, &'static str)> {
         let mut found = Vec::new();
         self.root.mounts("", &mut found);
         found
@@ -175,12 +183,12 @@ impl Model {
         for end in (0..path.len()).rev() {
             let parent = self.root.at(&path[..end]).expect("the path exists");
             parent.children.remove(path[end]);
-            if parent.origin != Origin::Bare {
+            if !parent.is_own() {
                 parent.loaded = false;
                 parent.voided_at = index;
                 break;
             }
-            if !parent.children.is_empty() {
+            if !parent.children.is_empty() || parent.origin == Origin::Made {
                 break;
             }
         }
@@ -206,7 +214,7 @@ impl Model {
 
     pub(super) fn forget(&mut self, at: &str, index: u64) -> Outcome {
         let directory = self.root.at(&parts(at)).ok_or(ErrorKind::NotADirectory)?;
-        if directory.origin == Origin::Bare {
+        if directory.is_own() {
             return Err(ErrorKind::InvalidArgument);
         }
         directory.children.retain(|_, node| matches!(node.body, Body::Directory(_)));
@@ -243,7 +251,7 @@ impl Model {
         let fresh: Vec<u64> = listing.upserts.iter().map(|_| self.version()).collect();
         let begun_at = listing.begun_at.get();
         let directory = self.root.at(&parts(at)).ok_or(ErrorKind::NotADirectory)?;
-        if directory.origin == Origin::Bare {
+        if directory.is_own() {
             return Err(ErrorKind::InvalidArgument);
         }
         if begun_at < directory.voided_at {

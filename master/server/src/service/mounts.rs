@@ -244,9 +244,6 @@ fn mode_asked(request: &v1::MountRequest) -> Option<MountMode> {
 
 /// Refuses a mount whose path, URI and patterns would make the list of all mounts too long for one message.
 fn check_text(mount: &Mount, known: &[MountRecord]) -> Result<(), MasterError> {
-    let text = |path: &NamespacePath, uri: &UnderStoreUri, admission: &Admission| {
-        path.to_bytes().len() + uri.to_string().len() + admission_length(admission)
-    };
     let others = known.iter().filter(|known| known.path != mount.path);
     let known: usize = others.map(|other| text(&other.path, &other.uri, &other.options.admission)).sum();
     if known + text(&mount.path, &mount.uri, &mount.options.admission) > limits::MOUNTS_TEXT_MAX {
@@ -259,6 +256,27 @@ fn check_text(mount: &Mount, known: &[MountRecord]) -> Result<(), MasterError> {
         )));
     }
     Ok(())
+}
+
+/// The same for a rename of `from`, after which the mounts have these paths.
+pub(super) fn check_all_text<'m>(
+    from: &NamespacePath,
+    mounts: impl Iterator<Item = (NamespacePath, &'m MountRecord)>,
+) -> Result<(), MasterError> {
+    let length: usize = mounts.map(|(path, mount)| text(&path, &mount.uri, &mount.options.admission)).sum();
+    if length > limits::MOUNTS_TEXT_MAX {
+        return Err(MasterError::TooMany(format!(
+            "{from} cannot be moved there: the paths, URIs and patterns of all mounts together would be longer than {} \
+             bytes; choose a shorter path, or unmount what is not needed",
+            limits::MOUNTS_TEXT_MAX
+        )));
+    }
+    Ok(())
+}
+
+/// How long a mount is in a list of all.
+fn text(path: &NamespacePath, uri: &UnderStoreUri, admission: &Admission) -> usize {
+    path.to_bytes().len() + uri.to_string().len() + admission_length(admission)
 }
 
 /// How long the patterns of a mount are in a message, in bytes; each has a few around it.

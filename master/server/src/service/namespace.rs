@@ -9,7 +9,7 @@ use forebay_types::{EntryName, FileId, InodeId, ListingPosition, Timestamp, limi
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::{name, path};
+use super::{directories, name, path};
 use crate::error::MasterError;
 use crate::limits;
 use crate::listing::Deviation;
@@ -170,6 +170,34 @@ impl v1::namespace_server::Namespace for NamespaceService {
         let files: Vec<FileId> = files.into_iter().map(Into::into).collect();
         self.0.registry.lock().forget(&files);
         Ok(Response::new(v1::FreeResponse {}))
+    }
+
+    async fn make_directory(
+        &self,
+        request: Request<v1::MakeDirectoryRequest>,
+    ) -> Result<Response<v1::MakeDirectoryResponse>, Status> {
+        directories::make(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn remove_directory(
+        &self,
+        request: Request<v1::RemoveDirectoryRequest>,
+    ) -> Result<Response<v1::RemoveDirectoryResponse>, Status> {
+        directories::remove(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn rename(
+        &self,
+        request: Request<v1::RenameRequest>,
+    ) -> Result<Response<v1::RenameResponse>, Status> {
+        directories::rename(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn set_attributes(
+        &self,
+        request: Request<v1::SetAttributesRequest>,
+    ) -> Result<Response<v1::SetAttributesResponse>, Status> {
+        directories::set_attributes(&self.0, request.into_inner()).await.map(Response::new)
     }
 }
 

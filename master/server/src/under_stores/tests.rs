@@ -53,6 +53,25 @@ async fn serve(mut stream: TcpStream) {
 }
 
 #[test]
+fn secrets_of_a_mount_that_moves_are_sealed_for_its_new_path_and_nothing_else_is() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (stores, path, moved) =
+        (stores(dir.path()), "/a".parse().expect("legal"), "/b/a".parse().expect("legal"));
+    let given = BTreeMap::from([
+        ("secret_access_key".to_owned(), OptionSource::Plain("hush".to_owned())),
+        ("access_key_id".to_owned(), OptionSource::Reference("env:KEY".to_owned())),
+    ]);
+    let sealed = MountOptions { options: stores.seal(&path, given).expect("sealed"), ..Default::default() };
+    let resealed = stores.reseal(&path, &moved, &sealed).expect("ours");
+    assert_eq!(resealed.keys().collect::<Vec<_>>(), ["secret_access_key"]);
+    let mut after = sealed.clone();
+    after.options.extend(resealed);
+    let opened = stores.for_worker(&moved, &after).expect("for the new path");
+    assert_eq!(opened["secret_access_key"], OptionSource::Secret("hush".to_owned()));
+    assert!(stores.for_worker(&path, &after).is_err() && stores.for_worker(&moved, &sealed).is_err());
+}
+
+#[test]
 fn secrets_are_sealed_for_the_log_and_opened_for_a_worker() {
     let dir = tempfile::tempdir().expect("a folder");
     let (stores, path) = (stores(dir.path()), "/a".parse().expect("legal"));
