@@ -191,6 +191,13 @@ pub(crate) struct MasterArguments {
     /// Address to serve on, port 0 for any free one [default: 127.0.0.1:7411]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<String>,
+    /// All masters of the cluster, this one included, such as 1=10.0.0.1:7411,2=10.0.0.2:7411,3=10.0.0.3:7411; the same on
+    /// each of them [default: this master alone]
+    #[arg(long, value_name = "N=ADDR,...", value_delimiter = ',')]
+    pub(crate) peers: Vec<String>,
+    /// After how long without a leader the masters elect another one, at the latest; the same on each of them [default: 1s]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) election_timeout: Option<String>,
     #[command(flatten)]
     pub(crate) under_store: UnderStoreArguments,
     #[command(flatten)]
@@ -479,8 +486,34 @@ pub(crate) struct GetArguments {
 pub(crate) enum AdminCommand {
     /// Capacity, cache statistics, workers, masters and mounts
     Report(ReportArguments),
+    /// Who the masters are, who of them votes, and who leads
+    #[command(subcommand)]
+    Masters(MastersCommand),
     /// Write the cluster's state to a file, from which `forebay master --restore` begins again
     Backup(BackupArguments),
+}
+
+/// `forebay admin masters`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MastersCommand {
+    /// List the masters
+    List,
+    /// Give the master that joined in a new slot a vote; it is started before, with --id, --peers and an empty --dir
+    Add(SlotArgument),
+    /// Take the master of a slot out of the cluster; refused where those that are left could acknowledge nothing
+    Remove(SlotArgument),
+    /// Give the vote of a slot's earlier master to the one that joined in its place at another address
+    Replace(SlotArgument),
+    /// Have the master of a slot lead
+    TransferLeader(SlotArgument),
+}
+
+/// The slot of a master.
+#[derive(Debug, Args)]
+pub(crate) struct SlotArgument {
+    /// Its slot, as --id of `forebay master`
+    #[arg(value_name = "SLOT")]
+    pub(crate) slot: u32,
 }
 
 /// `forebay admin backup`.

@@ -21,8 +21,9 @@ use crate::failure::Failure;
 use crate::output;
 use crate::settings::Settings;
 
-/// What a process logs unless told otherwise. The log's library tells each step of an election at level info.
-const LOG_LEVEL: &str = "info,openraft=warn";
+/// What a process logs unless told otherwise. The log's library tells each step of an election at level info, and each
+/// message that did not reach another master at level warn.
+const LOG_LEVEL: &str = "info,openraft=error";
 
 /// Runs a process to its end: `begin` starts its parts and says that they serve, then it serves until it is told to
 /// stop.
@@ -32,11 +33,17 @@ fn run(
 ) -> Result<(), Failure> {
     begin_logging(settings)?;
     runtime()?.block_on(async {
-        let signals = signals()?;
+        let mut signals = signals()?;
         let shutdown = Shutdown::new();
-        match begin(settings, &shutdown).await {
-            Ok(()) => run_until_stopped(&shutdown, signals).await,
-            Err(failure) => Err(stop_after(failure, &shutdown).await),
+        let begun = tokio::select! {
+            begun = begin(settings, &shutdown) => Some(begun),
+            // A start may wait for other processes for as long as those take.
+            _ = signals.next() => None,
+        };
+        match begun {
+            Some(Ok(())) => run_until_stopped(&shutdown, signals).await,
+            Some(Err(failure)) => Err(stop_after(failure, &shutdown).await),
+            None => finish(&shutdown).await,
         }
     })
 }
@@ -145,6 +152,12 @@ async fn stop_after(failure: Failure, shutdown: &Shutdown) -> Failure {
         tracing::warn!(%error, "stopped before all was done");
     }
     failure
+}
+
+/// Stops a process that was told to before all of it had begun.
+async fn finish(shutdown: &Shutdown) -> Result<(), Failure> {
+    let finished = shutdown.finish(forebay_runtime::limits::SHUTDOWN_DEADLINE).await;
+    finished.map_err(|error| Failure::start("stopped before all was done", error))
 }
 
 /// Serves until a signal, then stops the stages in their order.

@@ -87,6 +87,9 @@ pub(crate) struct MasterConfig {
     pub(crate) dir: Option<PathBuf>,
     pub(crate) listen: Option<String>,
     pub(crate) advertise: Option<String>,
+    pub(crate) peers: Vec<String>,
+    #[serde(deserialize_with = "adapter::optional_positive_duration")]
+    pub(crate) election_timeout: Option<Duration>,
 }
 
 /// `[worker]`: `forebay worker`.
@@ -141,6 +144,8 @@ pub(crate) struct Settings {
     pub(crate) master: MasterConfig,
     pub(crate) worker: WorkerConfig,
     pub(crate) fuse: FuseConfig,
+    /// After how long without a leader the masters elect another one, at the latest.
+    pub(crate) election_timeout: Duration,
     /// How many requests a second a master sends to each under-store at most; 0 for as many as come.
     pub(crate) requests_per_second_max: u32,
     /// How many files and links are known of each mount at most; 0 for as many as there are.
@@ -152,6 +157,7 @@ pub(crate) struct Settings {
 /// Where a master is when nobody says otherwise.
 pub(crate) const MASTER_ADDRESS: &str = "127.0.0.1:7411";
 const TIMEOUT: Duration = Duration::from_secs(10);
+const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);
 /// Below what Amazon's S3 takes for one prefix, and above what listings of one master reach of a bucket that is far away.
 const REQUESTS_PER_SECOND: u32 = 2000;
 /// About 10 GB of the master's disk.
@@ -184,7 +190,9 @@ impl Settings {
             masters if masters.is_empty() => vec![MASTER_ADDRESS.to_owned()],
             masters => masters,
         };
+        let election_timeout = config.master.election_timeout.unwrap_or(ELECTION_TIMEOUT);
         Ok(Self {
+            election_timeout,
             log_level: config.log.level.unwrap_or_else(|| default_level.to_owned()),
             log_format,
             masters,

@@ -175,3 +175,6 @@ pub(crate) const DEPTH_MAX: usize = 2048;
 pub(crate) const BACKUP_BEGIN_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a master may take over the next piece of a backup.
 pub(crate) const BACKUP_PIECE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long a change of the masters may take: it waits for those that are to vote.
+pub(crate) const MASTERS_CHANGE_DEADLINE: Duration = Duration::from_secs(30);

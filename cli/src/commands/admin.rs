@@ -1,6 +1,7 @@
 //! `forebay admin`: what the cluster is and does, for people and scripts, and backups of it.
 
 mod backup;
+mod masters;
 
 use forebay_client::MountEntry;
 use forebay_proto::{Freshness, v1};
@@ -17,6 +18,7 @@ use crate::output::{self, hex, named, print_line, print_table, shown};
 pub(crate) async fn run(global: &GlobalArguments, command: AdminCommand) -> Result<(), Failure> {
     let arguments = match command {
         AdminCommand::Report(arguments) => arguments,
+        AdminCommand::Masters(command) => return masters::run(global, command).await,
         AdminCommand::Backup(arguments) => return backup::run(global, arguments).await,
     };
     let session = Session::begin(global).await?;
@@ -61,14 +63,7 @@ fn document(report: &v1::GetReportResponse) -> Value {
             "hit_ratio": hit_ratio(&reads),
         },
         "workers": report.workers.iter().map(worker_document).collect::<Vec<_>>(),
-        "masters": report.masters.iter().map(|master| json!({
-            "id": master.slot,
-            "node_id": master.node_id,
-            "address": master.address,
-            "role": master.role,
-            "term": master.term,
-            "last_applied": master.last_applied,
-        })).collect::<Vec<_>>(),
+        "masters": masters::document(&report.masters),
         "mounts": report.mounts.iter().map(mount_document).collect::<Vec<_>>(),
         "jobs": {
             "running": report.jobs_running,
@@ -130,7 +125,7 @@ fn print(report: &v1::GetReportResponse, section: ReportSection) -> Result<(), F
         }
         ReportSection::Capacity => print_capacity(report),
         ReportSection::Workers => print_workers(report),
-        ReportSection::Masters => print_masters(report),
+        ReportSection::Masters => masters::print(&report.masters),
         ReportSection::Mounts => print_mounts(report),
         ReportSection::Jobs => print_jobs(report),
         ReportSection::Metrics => print_reads(report),
@@ -197,16 +192,6 @@ fn print_workers(report: &v1::GetReportResponse) -> Result<(), Failure> {
         }
     }
     print_table(&["WORKER", "ADDRESS", "STATE", "TIER", "HEALTH", "USED", "CAPACITY", "DIRECTORY"], &rows)
-}
-
-fn print_masters(report: &v1::GetReportResponse) -> Result<(), Failure> {
-    let row = |master: &v1::MasterReport| {
-        let numbers = [u64::from(master.slot), master.node_id, master.term, master.last_applied];
-        let [slot, node, term, applied] = numbers.map(|number| number.to_string());
-        vec![slot, node, master.address.clone(), master.role.clone(), term, applied]
-    };
-    let rows: Vec<_> = report.masters.iter().map(row).collect();
-    print_table(&["MASTER", "NODE", "ADDRESS", "ROLE", "TERM", "APPLIED"], &rows)
 }
 
 fn print_mounts(report: &v1::GetReportResponse) -> Result<(), Failure> {

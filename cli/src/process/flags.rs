@@ -27,6 +27,8 @@ pub(super) fn master(arguments: MasterArguments) -> Result<(toml::Table, BeginAr
     set_some(&mut flags, "master", "id", arguments.id);
     set_some(&mut flags, "master", "dir", arguments.dir.map(path_text).transpose()?);
     set_some(&mut flags, "master", "listen", arguments.listen);
+    set_some(&mut flags, "master", "peers", list(arguments.peers));
+    set_some(&mut flags, "master", "election_timeout", arguments.election_timeout);
     add_under_store(&mut flags, &arguments.under_store);
     add_server(&mut flags, "master", arguments.server);
     Ok((flags, arguments.begin))

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use forebay_client::MountRequest;
+use forebay_master::PeerList;
 use forebay_runtime::Shutdown;
 use forebay_types::{InodeId, NamespacePath, UnderStoreUri};
 use forebay_worker::{Worker, WorkerSettings};
 
-use super::master::{self, advertised};
+use super::master::{MasterPlace, advertised, not_started};
 use super::mounted::{self, FuseMount};
 use super::tiers::{self, Tiers};
 use super::{Pages, flags};
@@ -54,10 +55,12 @@ async fn begin(settings: &Settings, shutdown: &Shutdown) -> Result<(), Failure> 
     let worker =
         Worker::start(worker).await.map_err(|error| Failure::start("the worker did not start", error))?;
     let private_folders = cache_directories.iter().cloned().chain([dir.clone()]).collect();
-    let master = dir.join("master");
-    let master = master::start(settings, &master, private_folders, 1, &advertised, &pages, shutdown).await?;
+    let (dir, peers) = (dir.join("master"), PeerList::default());
+    let place = MasterPlace { dir, private_folders, slot: 1, address: advertised, peers };
+    let master = place.master(settings, &pages)?;
     let routes = pages.begin(settings, &serving, shutdown).await?;
     super::serve(listener, worker.add_routes(master.add_routes(routes)), &serving, shutdown);
+    master.start(shutdown).await.map_err(not_started)?;
 
     worker.ready().await.map_err(|error| Failure::start("the worker did not get ready", error))?;
     let shown = config.fuse.is_some().then_some(&fuse_options);

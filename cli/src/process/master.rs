@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use forebay_master::{Master, MasterSettings, RestoreSettings, Restored};
+use forebay_master::{Master, MasterSettings, PeerList, RestoreSettings, Restored, StartError};
 use forebay_runtime::{Shutdown, SystemClock};
 
 use super::{Pages, flags};
@@ -35,23 +35,36 @@ async fn begin(settings: &Settings, once: &BeginArguments, shutdown: &Shutdown) 
     let serving = shutdown.stage("serving");
     let pages = Pages::default();
     let all = pages.readiness.add("master");
-    let advertised = advertised(config.advertise.as_ref(), address)?;
-    prepare(once, &dir, slot, &advertised).await?;
-    let master = start(settings, &dir, Vec::new(), slot, &advertised, &pages, shutdown).await?;
+    let peers = PeerList::parse(config.peers.iter().map(String::as_str))
+        .map_err(|error| Failure::usage(format!("--peers: {error}")))?;
+    // Where the others look for it is where they find it.
+    let configured = config.advertise.clone().or_else(|| peers.address(slot).map(str::to_owned));
+    let advertised = advertised(configured.as_ref(), address)?;
+    prepare(once, &dir, slot, &advertised, &peers).await?;
+    let place = MasterPlace { dir, private_folders: Vec::new(), slot, address: advertised, peers };
+    let master = place.master(settings, &pages)?;
     let routes = master.add_routes(pages.begin(settings, &serving, shutdown).await?);
     super::serve(listener, routes, &serving, shutdown);
+    master.start(shutdown).await.map_err(not_started)?;
     all.set(true);
     super::say_ready(&[("listen", address.to_string())])
 }
 
 /// Does what is done once, before the start.
-async fn prepare(once: &BeginArguments, dir: &Path, slot: u32, address: &str) -> Result<(), Failure> {
+async fn prepare(
+    once: &BeginArguments,
+    dir: &Path,
+    slot: u32,
+    address: &str,
+    peers: &PeerList,
+) -> Result<(), Failure> {
     if let Some(file) = &once.restore {
         let settings = RestoreSettings {
             file: file.clone(),
             dir: dir.to_owned(),
             slot,
             address: address.to_owned(),
+            peers: peers.clone(),
             clock: Arc::new(SystemClock),
             without_credentials: once.without_credentials,
         };
@@ -70,28 +83,43 @@ async fn prepare(once: &BeginArguments, dir: &Path, slot: u32, address: &str) ->
     Ok(())
 }
 
-/// Starts the master of a process that keeps its own files in `dir` and `private_folders`.
-pub(super) async fn start(
-    settings: &Settings,
-    dir: &Path,
-    private_folders: Vec<PathBuf>,
-    slot: u32,
-    address: &str,
-    pages: &Pages,
-    shutdown: &Shutdown,
-) -> Result<Master, Failure> {
-    let master = MasterSettings {
-        dir: dir.to_owned(),
-        private_folders,
-        slot,
-        address: address.to_owned(),
-        clock: Arc::new(SystemClock),
-        environment: settings.environment.clone(),
-        requests_per_second_max: settings.requests_per_second_max,
-        loaded_entries_max: settings.loaded_entries_max.into(),
-        registry: pages.registry.clone(),
-    };
-    Master::start(master, shutdown).await.map_err(|error| Failure::start("the master did not start", error))
+/// Where a master is, among which others.
+pub(super) struct MasterPlace {
+    pub(super) dir: PathBuf,
+    /// Other folders in which the process keeps its own files.
+    pub(super) private_folders: Vec<PathBuf>,
+    pub(super) slot: u32,
+    pub(super) address: String,
+    pub(super) peers: PeerList,
+}
+
+impl MasterPlace {
+    /// The master, which has not started yet.
+    pub(super) fn master(self, settings: &Settings, pages: &Pages) -> Result<Master, Failure> {
+        let Self { dir, private_folders, slot, address, peers } = self;
+        let master = MasterSettings {
+            dir,
+            private_folders,
+            slot,
+            address,
+            peers,
+            election_timeout: settings.election_timeout,
+            clock: Arc::new(SystemClock),
+            environment: settings.environment.clone(),
+            requests_per_second_max: settings.requests_per_second_max,
+            loaded_entries_max: settings.loaded_entries_max.into(),
+            registry: pages.registry.clone(),
+        };
+        Master::new(master).map_err(not_started)
+    }
+}
+
+/// A start that failed.
+pub(super) fn not_started(error: StartError) -> Failure {
+    match error {
+        StartError::NotAmongPeers { .. } => Failure::usage(error.to_string()),
+        _ => Failure::start("the master did not start", error),
+    }
 }
 
 /// What others are told of a port: an unspecified address reaches nobody.

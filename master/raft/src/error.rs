@@ -32,6 +32,12 @@ pub enum RaftError {
     /// The entry was in the log when this master ceased to lead. Another leader may commit it or not.
     #[error("the leader changed: whether the proposal was carried out is not known")]
     OutcomeUnknown,
+    /// The masters of the cluster cannot be changed like this, or not now.
+    #[error("the masters cannot be changed: {reason}")]
+    MembershipInTransit {
+        /// Why.
+        reason: String,
+    },
     /// The deadline passed. Whether a proposal will be carried out is not known.
     #[error("{operation} was not done before its deadline")]
     TimedOut {
@@ -117,6 +123,7 @@ impl RaftError {
         match self {
             Self::NotLeader { .. } => ErrorKind::NotLeader,
             Self::Unavailable { .. } | Self::OutcomeUnknown => ErrorKind::Unavailable,
+            Self::MembershipInTransit { .. } => ErrorKind::Busy,
             Self::TimedOut { .. } => ErrorKind::TimedOut,
             Self::Proposal(error) => error.kind(),
             Self::AlreadyFormed { .. } => ErrorKind::AlreadyExists,

@@ -1,8 +1,8 @@
 //! The replicated log: what is proposed here is synced on a majority of the masters, applied on each, then answered.
 //!
 //! Only here is openraft named. The state machine is `forebay-metadata`, the disks are `forebay-storage`; this room
-//! owns what lies between: batching, snapshots, reads that see what was acknowledged, and who leads. This version runs
-//! clusters of one voter; formats, ids and borders are those of more.
+//! owns what lies between: batching, what masters say to each other, snapshots, reads that see what was acknowledged, who
+//! leads and who votes.
 
 #![deny(missing_docs)]
 
@@ -15,8 +15,8 @@ mod effects;
 mod error;
 mod log;
 mod machine;
-mod network;
 mod node;
+mod peers;
 mod restore;
 mod settings;
 mod snapshot;
@@ -31,8 +31,11 @@ mod testing;
 pub use clock::{Clock, SystemClock};
 pub use effects::{Effects, Wake};
 pub use error::RaftError;
+pub use node::membership::Member;
 pub use node::proposer::Committed;
 pub use node::{RaftNode, RaftStatus, Role};
+pub use peers::ClusterMark;
+pub use peers::service::RaftService;
 pub use restore::{RestoreError, RestoredNode, erase, has_state, restore};
 pub use settings::{FIRST_NODE, RaftSettings, Tuning};
 pub use state::{ReadView, StateMoment};

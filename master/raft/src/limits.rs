@@ -58,10 +58,33 @@ pub const BACKUP_BLOCK_LENGTH_MAX: usize = 16 << 20;
 /// Bytes of rows that a restore writes at once.
 pub const RESTORE_BATCH_LENGTH: usize = 4 << 20;
 
-/// How often a leader tells its followers that it lives.
-pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(250);
-/// After how long without a leader a follower stands for election, at least. With [`ELECTION_TIMEOUT_MAX`] chosen so
-/// that a fail-over, with one election that failed, ends within three seconds.
-pub const ELECTION_TIMEOUT_MIN: Duration = Duration::from_millis(1000);
-/// After how long without a leader a follower stands for election, at most.
-pub const ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(1500);
+/// Longest message between masters, in bytes: a proposal that travels alone, and what an entry adds to it.
+pub const PEER_MESSAGE_LENGTH_MAX: usize = 16 << 20;
+/// Longest wait for a connection to another master.
+pub const PEER_CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// How often a connection to another master is tried, and how long that may take: one that was cut off without a word is
+/// made anew well before the system would try it again.
+pub const PEER_KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// How long another master may take to answer a short question, such as one for its vote.
+pub const PEER_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long another master that did not answer is left alone.
+pub const PEER_RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// How long the answer to entries may take, about: a disk may be slow for a moment.
+pub const PEER_STALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of a snapshot that are sent at once.
+pub const SNAPSHOT_PIECE_LENGTH: usize = 1 << 20;
+/// Pieces of a snapshot that are read ahead of the network, or taken in ahead of the disk.
+pub const SNAPSHOT_PIECES_AHEAD_MAX: usize = 4;
+/// How long the next piece of a snapshot may take to come.
+pub const SNAPSHOT_STALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long sending a snapshot and installing it may take.
+pub const SNAPSHOT_INSTALL_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// After how long without a leader a follower stands for election at the latest; see
+/// [`RaftSettings::election_timeout`](crate::RaftSettings::election_timeout). A fail-over, with one election that failed,
+/// then ends within three seconds.
+pub const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);
+/// The shortest election timeout that is taken: below it a busy machine loses its leader without a fault.
+pub const ELECTION_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// The longest.
+pub const ELECTION_TIMEOUT_MAX: Duration = Duration::from_secs(60);

@@ -21,6 +21,7 @@ use crate::limits::{QUEUED_WRITES_MAX, READ_ENTRIES_MAX, READ_LENGTH_MAX};
 use crate::log::tail::Tail;
 use crate::log::writer::{Write, Writer};
 use crate::node::growth::Growth;
+use crate::settings::FIRST_NODE;
 use crate::types::{LogId, RaftEntry, RaftVote, TypeConfig};
 
 mod tail;
@@ -60,23 +61,28 @@ struct Shared {
 pub(crate) type WriterThread = std::thread::JoinHandle<()>;
 
 impl NodeLog {
-    /// Opens the log in `dir` for the node `node`, and starts its writer.
+    /// Opens the log in `dir` for the node `asked`, or whichever it keeps, and starts its writer. Gives the node, too.
     ///
     /// A log of another node is refused.
     pub(crate) fn open(
         dir: &Path,
-        node: u64,
+        asked: Option<u64>,
         growth: Growth,
         failure: FirstFailure,
-    ) -> Result<(Self, WriterThread), RaftError> {
+    ) -> Result<(Self, WriterThread, u64), RaftError> {
         let store = LogStore::open(dir)?;
-        match store.meta(NODE_KEY)?.map(|bytes| codec::decode_node(&bytes)).transpose()? {
-            Some(found) if found != node => {
-                return Err(RaftError::OtherNode { dir: dir.to_owned(), found, asked: node });
+        let kept = store.meta(NODE_KEY)?.map(|bytes| codec::decode_node(&bytes)).transpose()?;
+        let node = match (kept, asked) {
+            (Some(found), Some(asked)) if found != asked => {
+                return Err(RaftError::OtherNode { dir: dir.to_owned(), found, asked });
             }
-            Some(_) => {}
-            None => store.put_meta(NODE_KEY, &codec::encode_node(node))?,
-        }
+            (Some(found), _) => found,
+            (None, asked) => {
+                let node = asked.unwrap_or(FIRST_NODE);
+                store.put_meta(NODE_KEY, &codec::encode_node(node))?;
+                node
+            }
+        };
         let vote = store.meta(VOTE_KEY)?.map(|bytes| codec::decode_vote(&bytes)).transpose()?;
         let purged = store.meta(PURGED_KEY)?;
         let purged =
@@ -105,7 +111,7 @@ impl NodeLog {
         let reader = LogReader(Arc::new(shared));
         let (writes, queue) = mpsc::channel(QUEUED_WRITES_MAX);
         let thread = Writer::start(reader.clone(), queue, growth)?;
-        Ok((Self { reader, writes }, thread))
+        Ok((Self { reader, writes }, thread, node))
     }
 
     /// The last log id that is no longer in the log.

@@ -208,13 +208,15 @@ impl Applier {
         meta: &SnapshotMeta,
         snapshot: SnapshotSource,
     ) -> Result<(), RaftError> {
-        let kept = shelf.make(|dir| {
-            let found = archive::unpack(snapshot.0, dir)?;
-            if found != *meta {
-                return Err(RaftError::corrupt("a snapshot", "it is not the one that was announced"));
-            }
-            Ok(found)
-        })?;
+        let other = || RaftError::corrupt("a snapshot", "it is not the one that was announced");
+        let kept = match snapshot {
+            SnapshotSource::Received(received) if received.meta() == meta => shelf.adopt(&received)?,
+            SnapshotSource::Received(_) => return Err(other()),
+            SnapshotSource::Stream(stream) => shelf.make(|dir| {
+                let found = archive::unpack(stream, dir)?;
+                if found == *meta { Ok(found) } else { Err(other()) }
+            })?,
+        };
         self.state.replace(&kept.state(), meta)?;
         self.last = meta.last_log_id;
         self.membership = meta.last_membership.clone();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 
 use forebay_metadata::{Command, Format, Proposal, Rejection, SessionStamp, query};
+use forebay_proto::v1::raft_server::RaftServer;
 use forebay_types::{ClusterId, Incarnation, LogIndex};
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{Fatal, ForwardToLeader, InitializeError};
@@ -25,16 +26,18 @@ use crate::error::{FirstFailure, RaftError};
 use crate::limits::{QUEUED_PROPOSALS_MAX, QUEUED_READS_MAX};
 use crate::log::NodeLog;
 use crate::machine::Machine;
-use crate::network::NoPeers;
 use crate::node::growth::Growth;
 use crate::node::proposer::{Committed, Proposer, Waiting};
 use crate::node::read_rounds::{ReadAnswer, ReadRounds};
+use crate::peers::service::RaftService;
+use crate::peers::{ClusterMark, Peers};
 use crate::settings::RaftSettings;
 use crate::snapshot::SnapshotShelf;
 use crate::state::{NodeState, ReadView};
 use crate::types::{EncodedProposal, LeaderHint, NodeInfo, TypeConfig};
 
 pub(crate) mod growth;
+pub(crate) mod membership;
 pub(crate) mod proposer;
 mod read_rounds;
 
@@ -44,7 +47,7 @@ mod tests;
 /// What a proposal that came too late is called.
 const PROPOSAL: &str = "a proposal";
 
-type NodeRaft = Raft<TypeConfig, Machine>;
+pub(crate) type NodeRaft = Raft<TypeConfig, Machine>;
 
 /// One running master. Dropping it stops it without waiting for anything, as a crash would.
 #[derive(Debug)]
@@ -54,6 +57,8 @@ pub struct RaftNode {
     failure: FirstFailure,
     clock: Arc<dyn Clock>,
     this: NodeInfo,
+    peers: Peers,
+    shelf: Arc<SnapshotShelf>,
     proposals: mpsc::Sender<Waiting>,
     reads: mpsc::Sender<ReadAnswer>,
     settling: Settling,
@@ -125,9 +130,14 @@ impl RaftNode {
         let growth = Growth::new(settings.tuning.snapshot_every_length);
         let opened =
             open_stores(settings.dir.clone(), settings.node, growth.clone(), failure.clone()).await?;
-        let Opened { log, writer, state, shelf } = opened;
-        let (machine, applier) = Machine::start(Arc::clone(&state), shelf, sender, failure.clone())?;
-        let raft = Raft::new(settings.node, config, NoPeers, log, machine).await;
+        let Opened { node, log, writer, state, shelf } = opened;
+        let (machine, applier) =
+            Machine::start(Arc::clone(&state), Arc::clone(&shelf), sender, failure.clone())?;
+        let peers = Peers::new(node);
+        if let Some(mark) = mark_of(&state)?.or(settings.mark) {
+            peers.belongs_to(mark);
+        }
+        let raft = Raft::new(node, config, peers.clone(), log, machine).await;
         let raft = raft.map_err(|error| failure.explain(|| fatal(&error)))?;
 
         let stop = CancellationToken::new();
@@ -141,8 +151,11 @@ impl RaftNode {
             tokio::spawn(rounds.run(stop.clone())),
             tokio::spawn(growth.watch(raft.clone(), stop.clone())),
         ];
+        let id = node;
         let node = Self {
             raft,
+            peers,
+            shelf,
             state,
             failure,
             clock: settings.clock,
@@ -156,7 +169,7 @@ impl RaftNode {
         let voters =
             node.raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect());
         let voters: Vec<u64> = voters.await.map_err(|_| node.stopped())?;
-        if voters == [settings.node] {
+        if voters == [id] {
             node.elected().await?;
         }
         Ok((node, effects))
@@ -191,7 +204,10 @@ impl RaftNode {
         voter.await.map_err(|_| timed_out("the forming of the cluster"))??;
         let format = Command::Format(Format { cluster, incarnation, capability_secret });
         match self.propose(None, format, deadline).await?.reply {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.peers.belongs_to(ClusterMark { cluster, incarnation });
+                Ok(())
+            }
             Err(Rejection::AlreadyFormatted) => {
                 let identity = query::identity(&self.read(deadline).await?.moment())?;
                 Err(RaftError::AlreadyFormed {
@@ -200,6 +216,18 @@ impl RaftNode {
             }
             Err(rejection) => Err(RaftError::FormationRefused { reason: rejection.to_string() }),
         }
+    }
+
+    /// What the other masters call. To be served at the address that this node was given.
+    #[must_use]
+    pub fn service(&self) -> RaftServer<RaftService> {
+        RaftService::new(self.raft.clone(), self.peers.clone(), Arc::clone(&self.shelf))
+    }
+
+    /// The cluster that this node belongs to; `None` before it has formed or joined one.
+    #[must_use]
+    pub fn mark(&self) -> Option<ClusterMark> {
+        self.peers.mark()
     }
 
     /// Proposes `command`, stamped with the time of this master's clock, and answers when it was applied.
@@ -393,6 +421,7 @@ impl Drop for RaftNode {
 
 /// What a node's directory holds.
 struct Opened {
+    node: u64,
     log: NodeLog,
     writer: thread::JoinHandle<()>,
     state: Arc<NodeState>,
@@ -402,12 +431,12 @@ struct Opened {
 /// Opens what lies in `dir`, away from the async threads.
 async fn open_stores(
     dir: PathBuf,
-    node: u64,
+    asked: Option<u64>,
     growth: Growth,
     failure: FirstFailure,
 ) -> Result<Opened, RaftError> {
     let open = move |dir: &Path| {
-        let (log, writer) = NodeLog::open(&dir.join("log"), node, growth, failure)?;
+        let (log, writer, node) = NodeLog::open(&dir.join("log"), asked, growth, failure)?;
         let state = Arc::new(NodeState::open(dir.join("state"))?);
         let shelf = Arc::new(SnapshotShelf::open(dir.join("snapshots"))?);
         let snapshot = shelf.newest().and_then(|newest| newest.meta().last_log_id);
@@ -416,10 +445,16 @@ async fn open_stores(
             let problem = "the log was purged up to it, but neither the state nor a snapshot has it";
             return Err(RaftError::corrupt(format_args!("the entry {}", purged.index), problem));
         }
-        Ok(Opened { log, writer, state, shelf })
+        Ok(Opened { node, log, writer, state, shelf })
     };
     let opened = tokio::task::spawn_blocking(move || open(&dir)).await;
     opened.unwrap_or_else(|error| Err(RaftError::Unavailable { reason: error.to_string() }))
+}
+
+/// The cluster that the state is of.
+fn mark_of(state: &NodeState) -> Result<Option<ClusterMark>, RaftError> {
+    let identity = query::identity(&state.view()?.moment())?;
+    Ok(identity.map(|found| ClusterMark { cluster: found.cluster, incarnation: found.incarnation }))
 }
 
 fn fatal(error: &Fatal<TypeConfig>) -> RaftError {

@@ -9,6 +9,7 @@ use openraft::{Config, SnapshotPolicy};
 use crate::clock::{Clock, SystemClock};
 use crate::error::RaftError;
 use crate::limits;
+use crate::peers::ClusterMark;
 
 /// The node id of the master that forms a cluster. Later nodes get theirs from the log.
 pub const FIRST_NODE: u64 = 1;
@@ -18,12 +19,18 @@ pub const FIRST_NODE: u64 = 1;
 pub struct RaftSettings {
     /// Where log, state and snapshots lie. One master's alone.
     pub dir: PathBuf,
-    /// The id that this node votes under. Never that of another node, also not of one whose directory was lost.
-    pub node: u64,
+    /// The id that this node votes under. Never that of another node, also not of one whose directory was lost. `None`:
+    /// the one that the directory keeps, or that of a first node where it keeps none.
+    pub node: Option<u64>,
+    /// The cluster that this node belongs to, where it is known before the state tells it.
+    pub mark: Option<ClusterMark>,
     /// Host and port at which the others and the clients find this master.
     pub address: String,
     /// This master's place in the configuration. Only a name.
     pub slot: u32,
+    /// After how long without a leader a follower stands for election, at the latest. From seven tenths of it on it may,
+    /// and a leader says five times as often that it lives. All masters of a cluster should have the same.
+    pub election_timeout: Duration,
     /// Where the leader's time comes from.
     pub clock: Arc<dyn Clock>,
     /// What is worth measuring, with defaults that were.
@@ -55,9 +62,11 @@ impl RaftSettings {
     pub fn new(dir: impl Into<PathBuf>, address: impl Into<String>) -> Self {
         Self {
             dir: dir.into(),
-            node: FIRST_NODE,
+            node: None,
+            mark: None,
             address: address.into(),
             slot: 0,
+            election_timeout: limits::ELECTION_TIMEOUT,
             clock: Arc::new(SystemClock),
             tuning: Tuning::default(),
         }
@@ -71,11 +80,19 @@ impl RaftSettings {
         {
             return Err(RaftError::Settings("a limit of 0 would let nothing through".to_owned()));
         }
+        let (least, most) = (limits::ELECTION_TIMEOUT_MIN, limits::ELECTION_TIMEOUT_MAX);
+        if !(least..=most).contains(&self.election_timeout) {
+            return Err(RaftError::Settings(format!(
+                "an election timeout of {:?} is not between {least:?} and {most:?}",
+                self.election_timeout
+            )));
+        }
         let config = Config {
             cluster_name: "forebay".to_owned(),
-            heartbeat_interval: millis(limits::HEARTBEAT_INTERVAL),
-            election_timeout_min: millis(limits::ELECTION_TIMEOUT_MIN),
-            election_timeout_max: millis(limits::ELECTION_TIMEOUT_MAX),
+            heartbeat_interval: millis(self.election_timeout / 5),
+            election_timeout_min: millis(self.election_timeout * 7 / 10),
+            election_timeout_max: millis(self.election_timeout),
+            install_snapshot_timeout: millis(limits::SNAPSHOT_INSTALL_TIMEOUT),
             snapshot_policy: SnapshotPolicy::LogsSinceLast(tuning.snapshot_every_entries),
             max_in_snapshot_log_to_keep: tuning.kept_entries,
             purge_batch_size: tuning.purged_entries_min,

@@ -25,9 +25,23 @@ mod tests;
 const META_FILE: &str = "meta";
 const STATE_DIR: &str = "state";
 const UNFINISHED: &str = "unfinished";
+/// Where one that a peer sends is taken in.
+const INCOMING: &str = "incoming";
 
-/// A snapshot as a stream of bytes, from this master's disk or from a peer.
-pub(crate) struct SnapshotSource(pub(crate) Box<dyn Read + Send>);
+/// Where the state of a snapshot comes from.
+pub(crate) enum SnapshotSource {
+    /// A stream of bytes, as [`archive`] says.
+    Stream(Box<dyn Read + Send>),
+    /// A peer has sent it.
+    Received(ReceivedSnapshot),
+}
+
+/// A snapshot that a peer sent, complete and checked. Goes from the disk unless it is installed.
+#[derive(Debug)]
+pub(crate) struct ReceivedSnapshot {
+    path: PathBuf,
+    meta: SnapshotMeta,
+}
 
 impl fmt::Debug for SnapshotSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,6 +109,30 @@ impl SnapshotShelf {
         self.put(&unfinished, meta)
     }
 
+    /// Takes in what a peer sends. One at a time.
+    pub(crate) fn receive(&self, stream: impl Read) -> Result<ReceivedSnapshot, RaftError> {
+        let path = self.dir.join(INCOMING);
+        remove(&path)?;
+        fs::create_dir(&path).map_err(|error| RaftError::io("create", &path, error))?;
+        let meta = match archive::unpack(stream, &path.join(STATE_DIR)) {
+            Ok(meta) => meta,
+            Err(error) => {
+                // A disk that refuses this too has said so before, and the next start clears it.
+                let _ = remove(&path);
+                return Err(error);
+            }
+        };
+        let received = ReceivedSnapshot { path, meta };
+        write_synced(&received.path.join(META_FILE), &codec::encode_snapshot_meta(&received.meta))?;
+        sync_dirs(&received.path)?;
+        Ok(received)
+    }
+
+    /// Makes one that was received the newest.
+    pub(crate) fn adopt(&self, received: &ReceivedSnapshot) -> Result<Arc<SnapshotDir>, RaftError> {
+        self.put(&received.path, received.meta.clone())
+    }
+
     /// Gives the finished directory its name and makes it the newest.
     fn put(&self, unfinished: &Path, meta: SnapshotMeta) -> Result<Arc<SnapshotDir>, RaftError> {
         let path = self.dir.join(name_of(&meta));
@@ -112,6 +150,21 @@ impl SnapshotShelf {
             old.retired.store(true, Ordering::Release);
         }
         Ok(made)
+    }
+}
+
+impl ReceivedSnapshot {
+    /// What it covers.
+    pub(crate) fn meta(&self) -> &SnapshotMeta {
+        &self.meta
+    }
+}
+
+impl Drop for ReceivedSnapshot {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "a snapshot that was not installed stays");
+        }
     }
 }
 
@@ -135,7 +188,7 @@ impl SnapshotDir {
     /// It as openraft takes it.
     pub(crate) fn to_openraft(self: &Arc<Self>) -> Result<Snapshot<SnapshotSource>, RaftError> {
         let stream = archive::ArchiveReader::new(Arc::clone(self))?;
-        Ok(Snapshot { meta: self.meta.clone(), snapshot: SnapshotSource(Box::new(stream)) })
+        Ok(Snapshot { meta: self.meta.clone(), snapshot: SnapshotSource::Stream(Box::new(stream)) })
     }
 }
 

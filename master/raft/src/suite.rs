@@ -24,8 +24,8 @@ impl StoreBuilder<TypeConfig, NodeLog, Machine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, NodeLog, Machine), StorageError<TypeConfig>> {
         let dir = tempfile::tempdir().unwrap();
         let failure = FirstFailure::default();
-        let (log, writer) =
-            NodeLog::open(&dir.path().join("log"), 0, Growth::new(u64::MAX), failure.clone()).unwrap();
+        let (log, writer, _) =
+            NodeLog::open(&dir.path().join("log"), Some(0), Growth::new(u64::MAX), failure.clone()).unwrap();
         let state = Arc::new(NodeState::open(dir.path().join("state")).unwrap());
         let shelf = Arc::new(SnapshotShelf::open(dir.path().join("snapshots")).unwrap());
         let (sender, ..) = effects::channel(1);

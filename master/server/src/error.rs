@@ -7,6 +7,7 @@ use forebay_types::{EntryName, ErrorKind, InodeId, MountId, NamespacePath, Times
 use forebay_under_store::UnderStoreError;
 use thiserror::Error;
 
+use crate::membership::MembershipError;
 use crate::sealing::SealingError;
 use crate::under_stores::ConnectError;
 
@@ -16,6 +17,9 @@ pub enum MasterError {
     /// The log did not take the change.
     #[error(transparent)]
     Raft(#[from] RaftError),
+    /// The masters cannot be changed as was asked.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
     /// The state machine refused it.
     #[error(transparent)]
     Rejected(#[from] Rejection),
@@ -155,6 +159,7 @@ impl MasterError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Raft(error) => error.kind(),
+            Self::Membership(error) => error.kind(),
             Self::Rejected(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Connect(error) => error.kind(),

@@ -7,14 +7,17 @@ mod answer_room;
 mod budget;
 mod capabilities;
 mod difference;
+mod door;
 mod error;
 mod feed;
 mod freshness;
+mod hello;
 mod jobs;
 mod limits;
 mod listing;
 mod listings;
 mod live_jobs;
+mod membership;
 mod metrics;
 mod mount_states;
 mod outbox;
@@ -37,9 +40,11 @@ mod tests;
 pub use error::MasterError;
 pub use forebay_raft::backup;
 pub use limits::REQUESTS_PER_SECOND_MAX;
+pub use membership::MembershipError;
 pub use sealing::SealingError;
 pub use server::{
-    BeginError, Master, MasterSettings, RestoreSettings, Restored, StartError, format, restore,
+    BeginError, Master, MasterSettings, PeerList, PeerListError, RestoreSettings, Restored, StartError,
+    format, restore,
 };
 pub use under_stores::ConnectError;
 /// Pure parts, for the simulator that drives them.

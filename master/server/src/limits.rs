@@ -203,3 +203,21 @@ pub(crate) const BACKUPS_MAX: usize = 2;
 pub(crate) const BACKUP_PIECES_AHEAD_MAX: usize = 4;
 /// How long whoever takes a backup may take over a piece.
 pub(crate) const BACKUP_PATIENCE: Duration = Duration::from_secs(60);
+/// Most masters of a cluster, those that do not vote included.
+pub(crate) const MASTERS_MAX: usize = 9;
+/// How long another master may take to say who it is.
+pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often a master without a cluster asks the others for theirs.
+pub(crate) const HELLO_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a change of the masters may take.
+pub(crate) const MEMBERSHIP_DEADLINE: Duration = Duration::from_secs(10);
+/// How often a leader looks whether a master that joined has the log, and may vote.
+pub(crate) const MEMBERSHIP_LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// How many entries a master that joined may be behind when it gets its vote.
+pub(crate) const VOTER_BEHIND_MAX: u64 = 1_000;
+/// A session that was not used for this long is ended: a client that goes on after it begins another one.
+pub(crate) const SESSION_IDLE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How often a leader looks for such sessions.
+pub(crate) const SESSIONS_LOOK_INTERVAL: Duration = Duration::from_secs(600);
+/// Sessions that are looked at at once.
+pub(crate) const SESSIONS_PAGE: usize = 1_000;

@@ -95,6 +95,12 @@ impl Registry {
         }
     }
 
+    /// This master leads from now on. `seed` is above that of each earlier leader: the map of before may have been another
+    /// master's, and whoever has that must see that this one is newer.
+    pub(crate) fn lead(&mut self, seed: u64) {
+        self.epoch = self.epoch.next().max(Epoch::new(seed << 12));
+    }
+
     /// Makes sure that a worker can be taken in, `None` for one without an id yet. Lost ones make room where that is
     /// needed, the longest lost first.
     pub(crate) fn make_room(

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use forebay_metadata::{StateReader, query};
 use forebay_proto::v1;
-use forebay_raft::Role;
 use forebay_types::WorkerState;
 
 use crate::error::MasterError;
+use crate::membership;
 use crate::registry::Sums;
 use crate::service::mount_entry;
 use crate::shared::Shared;
@@ -27,6 +27,7 @@ pub(crate) async fn report(shared: &Arc<Shared>) -> Result<v1::GetReportResponse
         Ok((query::identity(state)?, query::totals(state)?, mounts, query::job_counts(state)?))
     };
     let (identity, totals, mounts, jobs) = shared.query(replicated).await?;
+    let masters = membership::report(&shared.raft, &shared.door.peers).await;
     Ok(v1::GetReportResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         cluster_id: identity.map(|identity| identity.cluster.bytes().to_vec()).unwrap_or_default().into(),
@@ -35,14 +36,7 @@ pub(crate) async fn report(shared: &Arc<Shared>) -> Result<v1::GetReportResponse
         directories: totals.directories,
         reads: Some(sums.reads()),
         workers,
-        masters: vec![v1::MasterReport {
-            slot: shared.slot,
-            node_id: status.node,
-            address: shared.address.clone(),
-            role: role(status.role).to_owned(),
-            term: status.term,
-            last_applied: status.last_applied.map_or(0, forebay_types::LogIndex::get),
-        }],
+        masters,
         mounts,
         jobs_running: jobs.active,
         jobs_succeeded: jobs.succeeded,
@@ -77,13 +71,4 @@ fn soft_state(shared: &Shared) -> (Sums, Vec<v1::WorkerReport>) {
         }
     }
     (sums, workers)
-}
-
-const fn role(role: Role) -> &'static str {
-    match role {
-        Role::Leader => "LEADER",
-        Role::Follower | Role::Candidate => "FOLLOWER",
-        Role::Learner => "LEARNER",
-        Role::Stopped => "UNREACHABLE",
-    }
 }

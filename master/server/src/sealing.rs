@@ -15,10 +15,13 @@ use thiserror::Error;
 
 const MAGIC: &[u8; 8] = b"FBSEALK1";
 const NONCE_LENGTH: usize = 12;
+/// Bytes of the key.
+pub(crate) const SEALING_SECRET_LENGTH: usize = 32;
 
 /// The cluster's key.
 pub(crate) struct SealingKey {
     cipher: ChaCha20Poly1305,
+    secret: [u8; SEALING_SECRET_LENGTH],
 }
 
 /// Why a value could not be sealed or opened.
@@ -40,6 +43,12 @@ pub enum SealingError {
     /// A sealed value that this key does not open.
     #[error("a credential of {0} was sealed with another cluster key: mount it again")]
     WrongKey(NamespacePath),
+    /// The folder of a master that joins has the key of another cluster.
+    #[error(
+        "{0} is the key of another cluster than the one that this master is to join: keep it elsewhere if backups of that \
+         cluster need it, and remove it here"
+    )]
+    OtherKey(PathBuf),
     /// The system has no random numbers.
     #[error("no random numbers: {0}")]
     Random(getrandom::Error),
@@ -66,7 +75,26 @@ impl SealingKey {
             .strip_prefix(MAGIC)
             .and_then(|secret| secret.try_into().ok())
             .ok_or_else(|| SealingError::NoKey(path.to_owned()))?;
-        Ok(Self { cipher: ChaCha20Poly1305::new(&Key::from(secret)) })
+        Ok(Self { cipher: ChaCha20Poly1305::new(&Key::from(secret)), secret })
+    }
+
+    /// Puts the key of the cluster that this master joined into `path`, unless it is there.
+    pub(crate) fn keep(path: &Path, secret: &[u8; SEALING_SECRET_LENGTH]) -> Result<(), SealingError> {
+        let failed = |source| SealingError::KeyFile { path: path.to_owned(), source };
+        let bytes = [&MAGIC[..], secret].concat();
+        match std::fs::read(path) {
+            Ok(kept) if kept == bytes => Ok(()),
+            Ok(_) => Err(SealingError::OtherKey(path.to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                write_durably(path, &bytes).map_err(failed)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// The key itself, for a master that joins.
+    pub(crate) fn secret(&self) -> &[u8; SEALING_SECRET_LENGTH] {
+        &self.secret
     }
 
     /// Seals `value`, an option of the mount at `mount`.
@@ -97,7 +125,7 @@ impl SealingError {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::KeyFile { .. } | Self::Random(_) => ErrorKind::Io,
-            Self::NoKey(_) | Self::WrongKey(_) => ErrorKind::Corrupt,
+            Self::NoKey(_) | Self::WrongKey(_) | Self::OtherKey(_) => ErrorKind::Corrupt,
         }
     }
 }

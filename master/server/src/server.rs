@@ -1,48 +1,50 @@
 //! Starts a master: opens its folder, forms the cluster where there is none, and gives the routes to serve.
 
 mod beginning;
+mod joining;
+mod log;
+mod member;
+mod peers;
+mod reign;
 mod slot;
 
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_metadata::query;
-use forebay_metadata::snapshot::next_incarnation;
 use forebay_proto::v1;
-use forebay_raft::{Effects, RaftError, RaftNode, RaftSettings, Wake};
+use forebay_proto::v1::raft_server::RaftServer;
+use forebay_raft::{Effects, RaftError, RaftService, Wake};
 use forebay_runtime::{Clock, Shutdown};
-use forebay_types::ClusterId;
 use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::time::Instant;
 use tonic::service::Routes;
 
-use crate::budget;
 use crate::capabilities::Capabilities;
+use crate::door::{Door, Late};
 use crate::error::MasterError;
 use crate::feed::Feed;
 use crate::freshness::Checks;
-use crate::jobs;
 use crate::limits;
-use crate::listing;
 use crate::listings::Listings;
 use crate::live_jobs::Jobs;
 use crate::metrics::Metrics;
 use crate::mount_states;
-use crate::outbox;
 use crate::registry::Registry;
-use crate::renewal;
-use crate::sealing::{SealingError, SealingKey};
-use crate::service::{AdminService, ClusterService, JobsService, MountsService, NamespaceService};
+use crate::sealing::SealingError;
+use crate::service::{
+    AdminService, ClusterService, JobsService, MastersService, MountsService, NamespaceService,
+};
 use crate::shared::Shared;
 use crate::single_names::SingleNames;
 use crate::under_stores::UnderStores;
+use log::Begun;
 
 pub use beginning::{BeginError, RestoreSettings, Restored, format, restore};
+pub use peers::{PeerList, PeerListError};
 
 /// What a master needs to start.
 #[derive(Debug)]
@@ -55,6 +57,10 @@ pub struct MasterSettings {
     pub slot: u32,
     /// Host and port at which others find it.
     pub address: String,
+    /// The masters of the cluster; none or one for a cluster of this master alone.
+    pub peers: PeerList,
+    /// After how long without a leader another one is elected, at the latest.
+    pub election_timeout: Duration,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// What `env:NAME` in a mount's options refers to.
@@ -67,10 +73,25 @@ pub struct MasterSettings {
     pub registry: prometheus::Registry,
 }
 
-/// A running master.
+/// A master. It can be served from the first moment on, and answers once it has started.
 #[derive(Debug)]
 pub struct Master {
-    shared: Arc<Shared>,
+    settings: MasterSettings,
+    door: Arc<Door>,
+    services: Services,
+    #[cfg(test)]
+    started: std::sync::OnceLock<Arc<Shared>>,
+}
+
+/// What it serves, each in its time.
+#[derive(Debug, Default)]
+struct Services {
+    raft: Late<RaftServer<RaftService>>,
+    namespace: Late<v1::namespace_server::NamespaceServer<NamespaceService>>,
+    mounts: Late<v1::mounts_server::MountsServer<MountsService>>,
+    cluster: Late<v1::cluster_server::ClusterServer<ClusterService>>,
+    jobs: Late<v1::jobs_server::JobsServer<JobsService>>,
+    admin: Late<v1::admin_server::AdminServer<AdminService>>,
 }
 
 /// Why a master did not start.
@@ -104,6 +125,69 @@ pub enum StartError {
         /// The file.
         path: PathBuf,
     },
+    /// The file in which the folder keeps which cluster it joined is not ours, or damaged.
+    #[error(
+        "{path} does not say which cluster this master joined: if it is damaged, start with an empty --dir, and the master \
+         joins anew"
+    )]
+    NoMember {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The list of masters does not have this one, or has it elsewhere.
+    #[error(
+        "--peers {peers} does not have slot {slot} at {address}, where this master is: correct the list, or --id, --listen or \
+         --advertise"
+    )]
+    NotAmongPeers {
+        /// The list.
+        peers: PeerList,
+        /// This master's slot.
+        slot: u32,
+        /// Where it is.
+        address: String,
+    },
+    /// Another master has another list.
+    #[error(
+        "the master in slot {slot} at {address} was started with --peers {theirs}, this one with --peers {ours}: give all \
+         masters the same list"
+    )]
+    OtherPeers {
+        /// The other master's slot.
+        slot: u32,
+        /// Where it is.
+        address: String,
+        /// Its list.
+        theirs: PeerList,
+        /// This master's list.
+        ours: PeerList,
+    },
+    /// Who answers at an address is not the master that the list has there.
+    #[error(
+        "at {address}, where --peers has slot {slot}, {}: give each master a slot and an address of its own",
+        if *.is_itself { "this master itself answers".to_owned() } else { format!("the master in slot {} answers", .found) }
+    )]
+    OtherSlot {
+        /// The slot that the list has there.
+        slot: u32,
+        /// The address.
+        address: String,
+        /// The slot of whoever answers.
+        found: u32,
+        /// Whether it is this very master.
+        is_itself: bool,
+    },
+    /// The cluster does not take this master in.
+    #[error("the cluster's master at {leader} does not take this one in: {reason}")]
+    NotTakenIn {
+        /// Who leads.
+        leader: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The process is stopping.
+    #[error("the process is stopping")]
+    Stopping,
     /// The log or the state.
     #[error(transparent)]
     Raft(#[from] RaftError),
@@ -123,52 +207,74 @@ pub enum StartError {
 
 /// The cluster's key in the folder.
 const KEY_FILE: &str = "cluster.key";
-/// How long opening the folder, electing and forming may take together: a long log is replayed in this time.
-const START_DEADLINE: Duration = Duration::from_secs(120);
-/// How long the log may take to close.
-const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 impl Master {
-    /// Starts a master whose tasks belong to stages of `shutdown`; the log closes last.
+    /// A master that has not started.
+    ///
+    /// # Errors
+    /// [`StartError::NotAmongPeers`], [`StartError::Random`].
+    pub fn new(settings: MasterSettings) -> Result<Self, StartError> {
+        let MasterSettings { slot, address, peers, .. } = &settings;
+        if !peers.is_one() && peers.address(*slot) != Some(address) {
+            let (peers, address) = (peers.clone(), address.clone());
+            return Err(StartError::NotAmongPeers { peers, slot: *slot, address });
+        }
+        let mut process = [0; 8];
+        getrandom::fill(&mut process).map_err(StartError::Random)?;
+        let door = Door::new(*slot, address.clone(), peers.clone(), u64::from_le_bytes(process));
+        Ok(Self {
+            door: Arc::new(door),
+            services: Services::default(),
+            settings,
+            #[cfg(test)]
+            started: std::sync::OnceLock::new(),
+        })
+    }
+
+    /// The services to serve, from now on: until they are there they say so.
+    #[must_use]
+    pub fn add_routes(&self, routes: Routes) -> Routes {
+        let Services { raft, namespace, mounts, cluster, jobs, admin } = &self.services;
+        let masters = MastersService(Arc::clone(&self.door));
+        routes
+            .add_service(v1::masters_server::MastersServer::new(masters))
+            .add_service(raft.clone())
+            .add_service(admin.clone())
+            .add_service(namespace.clone())
+            .add_service(jobs.clone())
+            .add_service(mounts.clone())
+            .add_service(cluster.clone())
+    }
+
+    /// Starts the master, whose tasks belong to stages of `shutdown`; the log closes last. With several masters it waits
+    /// for the others, as long as it takes.
     ///
     /// # Errors
     /// [`StartError`], with the way out.
-    pub async fn start(settings: MasterSettings, shutdown: &Shutdown) -> Result<Self, StartError> {
-        let MasterSettings {
-            dir,
-            private_folders,
-            slot,
-            address,
-            clock,
-            environment,
-            requests_per_second_max,
-            loaded_entries_max,
-            registry,
-        } = settings;
+    pub async fn start(&self, shutdown: &Shutdown) -> Result<(), StartError> {
+        let settings = &self.settings;
+        let dir = &settings.dir;
         let failed = |source| StartError::Dir { path: dir.clone(), source };
         // State, log and key are the owner's alone: whoever reads them can read everything.
-        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
-        let own_folders = private_folders.into_iter().chain([dir.clone()]).collect();
-        let kept = slot::check(&dir, slot)?;
-        let sealing = SealingKey::open_or_create(&dir.join(KEY_FILE))?;
-        let (raft, effects) = start_raft(&dir, slot, &address, &clock).await?;
-        if kept.is_none() {
-            slot::keep(&dir, slot).map_err(failed)?;
-        }
-        let view = raft.read(Instant::now() + START_DEADLINE).await?;
-        let (applied, identity) = {
-            let moment = view.moment();
-            (moment.applied(), query::identity(&moment).map_err(MasterError::from)?)
-        };
-        let identity = identity.ok_or(MasterError::Rejected(forebay_metadata::Rejection::NotFormatted))?;
-        drop(view);
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+        let own_folders = settings.private_folders.iter().cloned().chain([dir.clone()]).collect();
+        let kept = slot::check(dir, settings.slot)?;
         let background = shutdown.stage("master");
+        let stopping = background.token();
+        let begun = log::begin(settings, &self.door, &self.services.raft, &stopping, shutdown);
+        let Begun { raft, effects, sealing } = begun.await?;
+        if kept.is_none() {
+            slot::keep(dir, settings.slot).map_err(failed)?;
+        }
+        let (applied, identity) = log::identity(&raft, &stopping).await?;
+        let clock = Arc::clone(&settings.clock);
         let seed = u64::try_from(clock.now().nanos() / 1_000_000).unwrap_or(0);
+        let requests_max = settings.requests_per_second_max;
+        let environment = settings.environment.clone();
         let shared = Arc::new(Shared {
             raft,
-            slot,
-            address,
-            under_stores: UnderStores::new(sealing, environment, own_folders, requests_per_second_max),
+            door: Arc::clone(&self.door),
+            under_stores: UnderStores::new(sealing, environment, own_folders, requests_max),
             capabilities: Capabilities::new(identity.capability_secret),
             registry: Mutex::new(Registry::new(seed)),
             checks: Mutex::new(Checks::default()),
@@ -178,100 +284,42 @@ impl Master {
             feed: Feed::new(identity.incarnation, applied),
             jobs: Jobs::default(),
             clock,
-            loaded_entries_max,
-            metrics: Metrics::new(&registry)?,
+            loaded_entries_max: settings.loaded_entries_max,
+            metrics: Metrics::new(&settings.registry)?,
             background: background.clone(),
         });
         background.spawn(work_effects(Arc::clone(&shared), effects, background.token()));
-        background.spawn(listing::reap(Arc::clone(&shared), background.token()));
-        background.spawn(renewal::renew(Arc::clone(&shared), background.token()));
-        background.spawn(budget::keep(Arc::clone(&shared), background.token()));
-        background.spawn(outbox::work(Arc::clone(&shared), background.token()));
-        background.spawn(jobs::work(Arc::clone(&shared), background.token()));
+        background.spawn(reign::follow(Arc::clone(&shared), background.token()));
         background.spawn(follow_references(Arc::clone(&shared), background.token()));
         background.spawn(watch_workers(Arc::clone(&shared), background.token()));
         background.spawn(mount_states::watch(Arc::clone(&shared), background.token()));
-        close_last(&shared, shutdown);
+        self.serve(&shared);
         tracing::info!(cluster = %identity.cluster, incarnation = %identity.incarnation, "master started");
-        Ok(Self { shared })
+        Ok(())
+    }
+
+    fn serve(&self, shared: &Arc<Shared>) {
+        let limit = forebay_types::limits::RPC_LENGTH_MAX;
+        let Services { raft: _, namespace, mounts, cluster, jobs, admin } = &self.services;
+        let service = NamespaceService(Arc::clone(shared));
+        let service = v1::namespace_server::NamespaceServer::new(service);
+        namespace.set(service.max_decoding_message_size(limit).max_encoding_message_size(limit));
+        let service = v1::jobs_server::JobsServer::new(JobsService(Arc::clone(shared)));
+        jobs.set(service.max_decoding_message_size(limit).max_encoding_message_size(limit));
+        let service = v1::mounts_server::MountsServer::new(MountsService(Arc::clone(shared)));
+        mounts.set(service.max_decoding_message_size(limit));
+        let service = v1::admin_server::AdminServer::new(AdminService::new(Arc::clone(shared)));
+        admin.set(service.max_decoding_message_size(limit));
+        let service = v1::cluster_server::ClusterServer::new(ClusterService(Arc::clone(shared)));
+        cluster.set(service.max_decoding_message_size(limit));
+        #[cfg(test)]
+        self.started.set(Arc::clone(shared)).expect("a master starts once");
     }
 
     #[cfg(test)]
     pub(crate) fn shared(&self) -> Arc<Shared> {
-        Arc::clone(&self.shared)
+        Arc::clone(self.started.get().expect("it has started"))
     }
-
-    /// The services to serve.
-    #[must_use]
-    pub fn add_routes(&self, routes: Routes) -> Routes {
-        let limit = forebay_types::limits::RPC_LENGTH_MAX;
-        let namespace = NamespaceService(Arc::clone(&self.shared));
-        let mounts = MountsService(Arc::clone(&self.shared));
-        let cluster = ClusterService(Arc::clone(&self.shared));
-        let jobs = JobsService(Arc::clone(&self.shared));
-        let admin = AdminService::new(Arc::clone(&self.shared));
-        routes
-            .add_service(v1::admin_server::AdminServer::new(admin).max_decoding_message_size(limit))
-            .add_service(
-                v1::namespace_server::NamespaceServer::new(namespace)
-                    .max_decoding_message_size(limit)
-                    .max_encoding_message_size(limit),
-            )
-            .add_service(
-                v1::jobs_server::JobsServer::new(jobs)
-                    .max_decoding_message_size(limit)
-                    .max_encoding_message_size(limit),
-            )
-            .add_service(v1::mounts_server::MountsServer::new(mounts).max_decoding_message_size(limit))
-            .add_service(v1::cluster_server::ClusterServer::new(cluster).max_decoding_message_size(limit))
-    }
-}
-
-async fn start_raft(
-    dir: &Path,
-    slot: u32,
-    address: &str,
-    clock: &Arc<dyn Clock>,
-) -> Result<(RaftNode, Effects), StartError> {
-    let deadline = Instant::now() + START_DEADLINE;
-    let mut settings = RaftSettings::new(dir, address);
-    settings.slot = slot;
-    settings.clock = Arc::new(LeaderClock(Arc::clone(clock)));
-    let (raft, effects) = RaftNode::start(settings, deadline).await?;
-    let is_formatted = raft.has_cluster(deadline).await? && {
-        let view = raft.read(deadline).await?;
-        query::identity(&view.moment()).map_err(MasterError::from)?.is_some()
-    };
-    if !is_formatted {
-        let (mut cluster, mut secret) = ([0; 16], [0; 32]);
-        getrandom::fill(&mut cluster).map_err(StartError::Random)?;
-        getrandom::fill(&mut secret).map_err(StartError::Random)?;
-        let incarnation = next_incarnation(clock.now(), None);
-        raft.form(ClusterId::new(cluster), incarnation, secret, deadline).await?;
-    }
-    Ok((raft, effects))
-}
-
-/// The log's clock is the process's.
-#[derive(Debug)]
-struct LeaderClock(Arc<dyn Clock>);
-
-impl forebay_raft::Clock for LeaderClock {
-    fn now(&self) -> forebay_types::Timestamp {
-        self.0.now()
-    }
-}
-
-/// The log closes after all who use it have ended.
-fn close_last(shared: &Arc<Shared>, shutdown: &Shutdown) {
-    let log = shutdown.stage("log");
-    let (shared, token) = (Arc::clone(shared), log.token());
-    log.spawn(async move {
-        token.cancelled().await;
-        if let Err(error) = shared.raft.shutdown(Instant::now() + STOP_DEADLINE).await {
-            tracing::warn!(%error, "the log did not close in time; it is recovered at the next start");
-        }
-    });
 }
 
 async fn work_effects(

@@ -4,12 +4,14 @@ mod admin;
 mod cluster;
 mod directories;
 mod jobs;
+mod masters;
 mod mounts;
 mod namespace;
 
 pub(crate) use admin::AdminService;
 pub(crate) use cluster::ClusterService;
 pub(crate) use jobs::JobsService;
+pub(crate) use masters::MastersService;
 pub(crate) use mounts::{
     MountsService, admission_length, entry as mount_entry, revision as mounts_revision, wire_mode,
 };

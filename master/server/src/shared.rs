@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use forebay_metadata::{Command, Effect, MountRecord, SessionStamp, StateReader, Success, query};
-use forebay_raft::RaftNode;
+use forebay_raft::{RaftNode, Role};
 use forebay_runtime::{Clock, Stage};
 use forebay_types::{InodeId, LogIndex, MountId};
 use forebay_under_store::UnderStore;
@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::capabilities::Capabilities;
+use crate::door::Door;
 use crate::error::MasterError;
 use crate::feed::Feed;
 use crate::freshness::Checks;
@@ -26,9 +27,8 @@ use crate::under_stores::{TooLate, UnderStores};
 /// The parts of one master. Locks are short, never held over an await, and never taken inside one another.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) raft: RaftNode,
-    pub(crate) slot: u32,
-    pub(crate) address: String,
+    pub(crate) raft: Arc<RaftNode>,
+    pub(crate) door: Arc<Door>,
     pub(crate) under_stores: UnderStores,
     pub(crate) capabilities: Capabilities,
     pub(crate) registry: Mutex<Registry>,
@@ -66,6 +66,11 @@ impl Shared {
         let view = self.raft.read(Instant::now() + limits::READ_DEADLINE).await?;
         let moment = view.moment();
         Ok((moment.applied(), question(&moment)?))
+    }
+
+    /// Whether this master leads, as far as it knows.
+    pub(crate) fn leads(&self) -> bool {
+        self.raft.status().role == Role::Leader
     }
 
     /// Changes the namespace. Ends by a deadline; then the outcome is unknown.

@@ -92,13 +92,17 @@ impl World {
             private_folders: Vec::new(),
             slot: 1,
             address: "127.0.0.1:1".to_owned(),
+            peers: crate::PeerList::default(),
+            election_timeout: std::time::Duration::from_secs(1),
             clock: Arc::clone(&clock) as _,
             environment: BTreeMap::new(),
             requests_per_second_max,
             loaded_entries_max,
             registry: prometheus::Registry::new(),
         };
-        let shared = Master::start(settings, &shutdown).await.expect("started").shared();
+        let master = Master::new(settings).expect("settings");
+        master.start(&shutdown).await.expect("started");
+        let shared = master.shared();
         let mount = Mount { path: path("/data"), uri: uri.parse().expect("legal"), options };
         shared.propose(None, Command::Mount(mount)).await.expect("mounted");
         Self { shared, clock, source, _dir: dir, shutdown }

@@ -28,7 +28,7 @@ pub(crate) use turns::{TooLate, Turns};
 /// The under-stores that were asked.
 #[derive(Debug)]
 pub(crate) struct UnderStores {
-    sealing: SealingKey,
+    sealing: Arc<SealingKey>,
     references: Arc<References>,
     /// Told when one of them refuses what its references lead to.
     refusals: Arc<Notify>,
@@ -79,7 +79,7 @@ pub enum ConnectError {
 
 impl UnderStores {
     pub(crate) fn new(
-        sealing: SealingKey,
+        sealing: Arc<SealingKey>,
         environment: BTreeMap<String, String>,
         own_folders: Vec<PathBuf>,
         requests_per_second_max: u32,

@@ -118,6 +118,7 @@ pub(crate) async fn register(
             local_socket: presentation.local_socket.clone(),
             group: presentation.group.clone(),
             tiers: presentation.tiers.clone(),
+            to_any_master: false,
         };
         let master = link.address().to_owned();
         let asked = link.call(request, async |mut client, request| client.register(request).await);
@@ -278,6 +279,7 @@ impl<F: FnOnce() + Send> Reporter<F> {
             forget_taken: Some(self.forgetting.taken()),
             mounts_place: asked.place,
             usable_bytes,
+            to_any_master: false,
         };
         let answer =
             self.link.call(request, async |mut client, request| client.heartbeat(request).await).await?;

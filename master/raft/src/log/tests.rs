@@ -23,7 +23,8 @@ fn blank(index: u64) -> RaftEntry {
 
 /// A log and its writer, in the order in which they must not go: what is bound last is dropped first.
 fn open(dir: &TempDir) -> (Joined, NodeLog) {
-    let (log, writer) = NodeLog::open(dir.path(), 1, Growth::new(u64::MAX), FirstFailure::default()).unwrap();
+    let (log, writer, _) =
+        NodeLog::open(dir.path(), Some(1), Growth::new(u64::MAX), FirstFailure::default()).unwrap();
     (Joined::new(writer), log)
 }
 
@@ -69,7 +70,8 @@ async fn entries_votes_and_ends_survive_a_restart() {
 async fn a_log_of_another_node_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     close(open(&dir));
-    let error = NodeLog::open(dir.path(), 2, Growth::new(u64::MAX), FirstFailure::default()).unwrap_err();
+    let error =
+        NodeLog::open(dir.path(), Some(2), Growth::new(u64::MAX), FirstFailure::default()).unwrap_err();
     assert!(matches!(error, RaftError::OtherNode { found: 1, asked: 2, .. }), "{error}");
 }
 
@@ -109,7 +111,8 @@ async fn a_torn_last_entry_is_an_error_at_the_start() {
     let store = LogStore::open(dir.path()).unwrap();
     store.append(vec![(5, b"\x01torn".to_vec())]).unwrap();
     drop(store);
-    let error = NodeLog::open(dir.path(), 1, Growth::new(u64::MAX), FirstFailure::default()).unwrap_err();
+    let error =
+        NodeLog::open(dir.path(), Some(1), Growth::new(u64::MAX), FirstFailure::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
 }
 

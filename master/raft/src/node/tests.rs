@@ -279,7 +279,7 @@ async fn a_directory_of_another_node_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (node, _) = formed(settings(dir.path())).await;
     node.shutdown(soon()).await.unwrap();
-    let other = RaftSettings { node: 2, ..settings(dir.path()) };
+    let other = RaftSettings { node: Some(2), ..settings(dir.path()) };
     let error = RaftNode::start(other, soon()).await.unwrap_err();
     assert!(matches!(error, RaftError::OtherNode { found: 1, asked: 2, .. }), "{error}");
 }

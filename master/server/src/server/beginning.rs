@@ -16,7 +16,7 @@ use forebay_runtime::Clock;
 use forebay_types::{ClusterId, Incarnation, Timestamp};
 use thiserror::Error;
 
-use super::KEY_FILE;
+use super::{KEY_FILE, PeerList};
 use crate::sealing::{SealingError, SealingKey};
 
 /// From what, and where, a master's state is restored.
@@ -30,6 +30,8 @@ pub struct RestoreSettings {
     pub slot: u32,
     /// Host and port at which others find it.
     pub address: String,
+    /// The masters of the cluster. With several the others join this one, before anything is acknowledged.
+    pub peers: PeerList,
     /// The clock that the number of the new life comes from.
     pub clock: Arc<dyn Clock>,
     /// Whether mounts whose credentials cannot be opened go on without them.
@@ -157,6 +159,9 @@ fn restore_now(settings: &RestoreSettings) -> Result<Restored, BeginError> {
     wait_for_the_next_second();
     let before = backup.description().incarnation;
     let life = Life { incarnation: next_incarnation(settings.clock.now(), Some(before)), capability_secret };
+    if !settings.peers.is_one() {
+        super::log::begin_forming(dir).map_err(failed)?;
+    }
     let node = RestoredNode { address: settings.address.clone(), slot: settings.slot };
     let done = forebay_raft::restore(dir, backup, &life, node, |state| settings.credentials(state));
     let description = done.map_err(|error| match error {

@@ -127,13 +127,16 @@ mod tests {
             private_folders: Vec::new(),
             slot: 1,
             address: "127.0.0.1:1".to_owned(),
+            peers: crate::PeerList::default(),
+            election_timeout: std::time::Duration::from_secs(1),
             clock: Arc::new(SystemClock),
             environment: BTreeMap::new(),
             requests_per_second_max: 0,
             loaded_entries_max: 0,
             registry: prometheus::Registry::new(),
         };
-        let master = Master::start(settings, &shutdown).await.expect("started");
+        let master = Master::new(settings).expect("settings");
+        master.start(&shutdown).await.expect("started");
         let service = AdminService::new(master.shared());
         // What a slow taker keeps: places that are not given back before the last piece.
         let places = service.places.clone().acquire_many_owned(1).await.expect("free");

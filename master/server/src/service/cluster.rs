@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status};
 
 use crate::error::MasterError;
 use crate::limits;
+use crate::membership;
 use crate::registry::{Full, Heartbeat, Holding, Registration};
 use crate::report::report;
 use crate::service::{admission_length, mounts_revision, wire_mode};
@@ -27,8 +28,13 @@ impl v1::cluster_server::Cluster for ClusterService {
     ) -> Result<Response<v1::RegisterResponse>, Status> {
         let request = request.into_inner();
         check_tiers(&request.tiers)?;
-        let identity =
-            self.0.query(|state| Ok(query::identity(state)?.ok_or(Rejection::NotFormatted)?)).await?;
+        let identity = |state: &dyn StateReader| Ok(query::identity(state)?.ok_or(Rejection::NotFormatted)?);
+        // A master that follows can tell who the cluster is, and takes in whoever has an id.
+        let identity = if request.to_any_master && request.worker != 0 && !self.0.leads() {
+            identity(&self.0.raft.local_view().map_err(MasterError::from)?.moment())?
+        } else {
+            self.0.query(identity).await?
+        };
         // An id of another cluster means nothing here. What such a worker holds is told apart by its identity.
         let is_of_here =
             request.cluster_id.is_empty() || request.cluster_id[..] == identity.cluster.bytes()[..];
@@ -44,7 +50,10 @@ impl v1::cluster_server::Cluster for ClusterService {
         self.0.registry.lock().make_room(known, &registration).map_err(full)?;
         let worker = match known {
             Some(id) => id,
-            None => self.admit().await?,
+            None => {
+                membership::must_lead(&self.0.raft)?;
+                self.admit().await?
+            }
         };
         let address = registration.address.clone();
         let now = self.0.clock.boot_instant();
@@ -90,12 +99,19 @@ impl v1::cluster_server::Cluster for ClusterService {
             mounts_revision: request.mounts_revision,
         };
         let (known, place) = (request.mounts_revision, request.mounts_place.unwrap_or_default());
-        let page = self.0.query(|state| self.mounts_unless_known(state, known, place)).await?;
+        let page = if request.to_any_master && !self.0.leads() {
+            None
+        } else {
+            Some(self.0.query(|state| self.mounts_unless_known(state, known, place)).await?)
+        };
         let now = self.0.clock.boot_instant();
         let mut registry = self.0.registry.lock();
         if !registry.heartbeat(now, worker, request.registration, beat, &versions) {
             return Ok(Response::new(v1::HeartbeatResponse { register_again: true, ..Default::default() }));
         }
+        let Some(page) = page else {
+            return Ok(Response::new(v1::HeartbeatResponse { follows: true, ..Default::default() }));
+        };
         let forget = registry.forget_list(worker, request.forget_taken);
         let map_epoch = registry.epoch().get();
         drop(registry);
@@ -109,6 +125,7 @@ impl v1::cluster_server::Cluster for ClusterService {
             mounts_revision: page.revision,
             forget_sequence: forget.sequence,
             mounts_end_at: page.end_at,
+            follows: false,
         }))
     }
 
@@ -119,6 +136,7 @@ impl v1::cluster_server::Cluster for ClusterService {
         let request = request.into_inner();
         let reads = request.reads.ok_or(WireDefect::Missing("reads"))?;
         check_mounts(&request.mounts)?;
+        membership::must_lead(&self.0.raft)?;
         let now = self.0.clock.boot_instant();
         self.0.registry.lock().clients.record(now, request.client, reads, request.mounts);
         Ok(Response::new(v1::ReportClientResponse {}))
@@ -128,6 +146,8 @@ impl v1::cluster_server::Cluster for ClusterService {
         &self,
         _request: Request<v1::GetClusterMapRequest>,
     ) -> Result<Response<v1::GetClusterMapResponse>, Status> {
+        // The map of one that does not lead has another epoch.
+        membership::must_lead(&self.0.raft)?;
         let map = self.0.registry.lock().map();
         Ok(Response::new(v1::GetClusterMapResponse { map: Some((&map).into()) }))
     }

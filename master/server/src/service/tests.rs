@@ -40,13 +40,16 @@ impl Served {
             private_folders: Vec::new(),
             slot: 1,
             address: "127.0.0.1:1".to_owned(),
+            peers: crate::PeerList::default(),
+            election_timeout: std::time::Duration::from_secs(1),
             clock: Arc::new(SystemClock),
             environment: BTreeMap::new(),
             requests_per_second_max: 0,
             loaded_entries_max: 0,
             registry: prometheus::Registry::new(),
         };
-        let master = Master::start(settings, &shutdown).await.expect("started");
+        let master = Master::new(settings).expect("settings");
+        master.start(&shutdown).await.expect("started");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound").to_string();
         let (routes, served) = (master.add_routes(Routes::default()), CancellationToken::new());

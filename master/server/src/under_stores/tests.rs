@@ -12,7 +12,7 @@ use super::*;
 const MOUNT: MountId = MountId::new(1);
 
 fn stores(dir: &Path) -> UnderStores {
-    let sealing = SealingKey::open_or_create(&dir.join("key")).expect("a key");
+    let sealing = Arc::new(SealingKey::open_or_create(&dir.join("key")).expect("a key"));
     UnderStores::new(sealing, BTreeMap::new(), vec![dir.join("own")], 0)
 }
 

@@ -22,13 +22,17 @@ async fn start(dir: &Path, shutdown: &Shutdown) -> Master {
         private_folders: Vec::new(),
         slot: 1,
         address: "127.0.0.1:1".to_owned(),
+        peers: crate::PeerList::default(),
+        election_timeout: Duration::from_secs(1),
         clock: clock(NOW),
         environment: BTreeMap::new(),
         requests_per_second_max: 0,
         loaded_entries_max: 0,
         registry: prometheus::Registry::new(),
     };
-    Master::start(settings, shutdown).await.expect("started")
+    let master = Master::new(settings).expect("settings");
+    master.start(shutdown).await.expect("started");
+    master
 }
 
 async fn stop(master: Master, shutdown: Shutdown) {
@@ -76,6 +80,7 @@ impl Old {
             dir: self.dir.path().join(dir),
             slot: 1,
             address: "127.0.0.1:1".to_owned(),
+            peers: crate::PeerList::default(),
             clock: clock(seconds),
             without_credentials: false,
         }

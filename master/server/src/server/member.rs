@@ -1,0 +1,91 @@
+//! Keeps in the folder of a master that joined a cluster which one it is, and under which id: from before its log begins,
+//! so that no crash makes it forget that it was taken in.
+//!
+//! A text file of one line: cluster, incarnation and node id. A master that formed its cluster, or was restored, has
+//! none; its log and its state say the same.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use forebay_raft::ClusterMark;
+use forebay_types::{ClusterId, Incarnation};
+
+use super::StartError;
+
+const FILE: &str = "member";
+
+/// Which cluster this master joined, and its id there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    pub(super) mark: ClusterMark,
+    pub(super) node: u64,
+}
+
+/// What the folder has kept.
+///
+/// # Errors
+/// [`StartError::NoMember`] if it cannot be read.
+pub(super) fn kept(dir: &Path) -> Result<Option<Member>, StartError> {
+    let path = dir.join(FILE);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Err(StartError::NoMember { path });
+        }
+        Err(source) => return Err(StartError::Dir { path, source }),
+    };
+    parse(&text).map(Some).ok_or(StartError::NoMember { path })
+}
+
+fn parse(text: &str) -> Option<Member> {
+    let mut words = text.split_whitespace();
+    let (cluster, incarnation, node) = (words.next()?, words.next()?, words.next()?);
+    let mut bytes = [0_u8; 16];
+    if cluster.len() != 2 * bytes.len() || words.next().is_some() {
+        return None;
+    }
+    for (byte, digits) in bytes.iter_mut().zip(cluster.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    let mark = ClusterMark {
+        cluster: ClusterId::new(bytes),
+        incarnation: Incarnation::new(incarnation.parse().ok()?),
+    };
+    Some(Member { mark, node: node.parse().ok()? })
+}
+
+/// Keeps it, whole or not at all, also after the power went.
+pub(super) fn keep(dir: &Path, member: Member) -> io::Result<()> {
+    let new = dir.join("member.new");
+    let mut file = File::create(&new)?;
+    for byte in member.mark.cluster.bytes() {
+        write!(file, "{byte:02x}")?;
+    }
+    writeln!(file, " {} {}", member.mark.incarnation.get(), member.node)?;
+    file.sync_all()?;
+    fs::rename(&new, dir.join(FILE))?;
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_read_again_and_what_is_damaged_is_named() {
+        let dir = tempfile::tempdir().expect("a folder");
+        assert_eq!(kept(dir.path()).expect("nothing yet"), None);
+        let mark = ClusterMark { cluster: ClusterId::new([0xa7; 16]), incarnation: Incarnation::new(12) };
+        let member = Member { mark, node: 77 };
+        keep(dir.path(), member).expect("kept");
+        assert_eq!(kept(dir.path()).expect("the same"), Some(member));
+        for damaged in ["", "a7 1 2", &format!("{} 1", "a7".repeat(16)), &format!("{} x 1", "a7".repeat(16))]
+        {
+            fs::write(dir.path().join(FILE), damaged).expect("written");
+            let refused = kept(dir.path()).expect_err("damaged");
+            assert!(matches!(&refused, StartError::NoMember { path } if path.ends_with(FILE)), "{refused}");
+        }
+    }
+}
