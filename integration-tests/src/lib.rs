@@ -5,16 +5,20 @@
 
 mod binary;
 mod cache_files;
+mod chaos;
 mod cluster;
 mod data;
+mod dice;
 mod fault_proxy;
 mod fleet;
 mod held_mapping;
+mod hosts;
 mod http;
 mod http_message;
 mod loaders;
 mod mapped_reader;
 mod mapping;
+mod masters;
 mod memory;
 mod modes;
 mod nobody;
@@ -33,20 +37,26 @@ mod wait;
 
 pub use binary::{Output, forebay, run, run_with};
 pub use cache_files::cache_files;
+pub use chaos::{
+    Asker, Clients, Ended, Kind, Patience, Plan, Planned, Recorder, Round, RoundSettings, Target, Watched,
+    run_round,
+};
 pub use cluster::{Cluster, ClusterBuilder};
 pub use data::{content, random_offsets, sha256, write_file};
 pub use fault_proxy::{Exchange, Fault, FaultProxy};
 pub use fleet::Fleet;
 pub use held_mapping::HeldMapping;
+pub use hosts::{Hosts, Namespace};
 pub use http::http_get;
 pub use loaders::{LOADERS, LoaderEpoch, Loaders};
 pub use mapped_reader::{MappedReads, read_mapped_until};
 pub use mapping::{map, map_pages};
+pub use masters::{Clocks, CutOff, Direction, Masters};
 pub use memory::{own_memory, own_memory_during};
 pub use modes::{READ_MODES, in_both_modes};
 pub use nobody::{Nobody, by_nobody};
 pub use page_cache::drop_page_cache;
-pub use process::{Process, ReadyLine};
+pub use process::{Process, ReadyLine, Starting};
 pub use radosgw::Radosgw;
 pub use rclone::Rclone;
 pub use reading::{Different, compare_many_readers, compare_random_and_mapped, write_for_many_readers};

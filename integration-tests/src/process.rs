@@ -27,6 +27,23 @@ pub struct Process {
     log: PathBuf,
 }
 
+/// What a process that has been started prints.
+#[derive(Debug)]
+pub struct Starting(mpsc::Receiver<String>);
+
+impl Starting {
+    /// Its line `ready ...`; `None` when it ends without, or has none by `end`.
+    #[must_use]
+    pub fn ready_by(&self, end: Instant) -> Option<ReadyLine> {
+        loop {
+            let line = self.0.recv_timeout(end.saturating_duration_since(Instant::now())).ok()?;
+            if line.starts_with("ready ") {
+                return Some(ReadyLine(line));
+            }
+        }
+    }
+}
+
 impl ReadyLine {
     /// The value of one part.
     ///
@@ -62,7 +79,21 @@ impl Process {
     /// # Panics
     /// When it ends, or says nothing in time; with its log.
     #[must_use]
-    pub fn start_command(name: &str, mut command: Command, logs: &Path) -> (Self, ReadyLine) {
+    pub fn start_command(name: &str, command: Command, logs: &Path) -> (Self, ReadyLine) {
+        let (mut process, starting) = Self::spawn(name, command, logs);
+        let Some(ready) = starting.ready_by(Instant::now() + READY_WITHIN) else {
+            process.kill();
+            panic!("{name} did not get ready; its log:\n{}", process.log_text());
+        };
+        (process, ready)
+    }
+
+    /// The same without waiting for the line.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn spawn(name: &str, mut command: Command, logs: &Path) -> (Self, Starting) {
         let log = logs.join(format!("{name}-{}.log", std::process::id()));
         let stderr = File::options().create(true).append(true).open(&log).expect("a log");
         let mut child = command
@@ -72,22 +103,11 @@ impl Process {
             .spawn()
             .expect("the binary starts");
         let stdout = child.stdout.take().expect("piped");
-        let mut process = Self { child, log };
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
             BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
         });
-        let end = Instant::now() + READY_WITHIN;
-        loop {
-            match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(line) if line.starts_with("ready ") => return (process, ReadyLine(line)),
-                Ok(_) => {}
-                Err(_) => {
-                    process.kill();
-                    panic!("{name} did not get ready; its log:\n{}", process.log_text());
-                }
-            }
-        }
+        (Self { child, log }, Starting(lines))
     }
 
     /// Asks it to stop, and gives its exit code.
@@ -115,6 +135,14 @@ impl Process {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Whether it has not ended by itself.
+    ///
+    /// # Panics
+    /// When the kernel does not tell.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("our own child").is_none()
     }
 
     /// Ends it as a crash would.

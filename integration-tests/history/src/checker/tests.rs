@@ -264,7 +264,11 @@ fn clusters_that_break_a_promise_now_and_then_are_found_out() {
     for fault in Fault::ALL {
         let checked: Vec<_> = (0..50).map(|seed| check(&executed(seed, 400, 300, Some(fault)))).collect();
         let found = checked.iter().filter(|checked| matches!(checked, Checked::Violated(_))).count();
-        let undecided = checked.iter().filter(|checked| matches!(checked, Checked::NotDecided { .. })).count();
-        assert!(found >= 40 && undecided == 0, "{fault:?}: {found} of 50 were found, {undecided} not decided");
+        let undecided =
+            checked.iter().filter(|checked| matches!(checked, Checked::NotDecided { .. })).count();
+        assert!(
+            found >= 40 && undecided == 0,
+            "{fault:?}: {found} of 50 were found, {undecided} not decided"
+        );
     }
 }
