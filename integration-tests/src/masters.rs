@@ -153,6 +153,7 @@ impl Masters {
         let Some((mut process, _)) = self.masters[master].process.take() else { return false };
         let ran = process.is_running();
         process.kill();
+        faults::forget_clock(process.pid());
         ran
     }
 
@@ -194,6 +195,7 @@ impl Masters {
             std::thread::sleep(Duration::from_millis(20));
         }
         process.kill();
+        faults::forget_clock(process.pid());
     }
 
     /// Sends a master a signal, if it was started.
@@ -288,7 +290,7 @@ impl Masters {
         command.env("FAKETIME_TIMESTAMP_FILE", &self.masters[master].clock);
         // Only the time of day is set: the other clocks of a machine do not jump.
         command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
-        command.env("FAKETIME_CACHE_DURATION", "1").env("FAKETIME_DISABLE_SHM", "1");
+        command.env("FAKETIME_CACHE_DURATION", "1");
     }
 }
 

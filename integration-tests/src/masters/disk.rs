@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-/// Room for a master that is used for a minute.
-const SIZE: &str = "size=256m";
+/// Room for a master that is used for a few minutes, which takes some 140 MiB at its start.
+const SIZE: &str = "size=512m";
 /// What takes all of the room.
 const FOREIGN: &str = "foreign";
 

@@ -1,6 +1,6 @@
 //! What can be made to happen to a master beside its death, and how it is mended.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -119,4 +119,11 @@ pub(super) fn clock_library() -> PathBuf {
     libraries
         .find(|library| library.exists())
         .expect("libfaketime is missing: run scripts/install-test-deps.sh")
+}
+
+/// Removes what the library leaves behind of a process that was killed.
+pub(super) fn forget_clock(pid: u32) {
+    for name in [format!("faketime_shm_{pid}"), format!("sem.faketime_sem_{pid}")] {
+        let _ = std::fs::remove_file(Path::new("/dev/shm").join(name));
+    }
 }
