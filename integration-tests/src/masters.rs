@@ -55,6 +55,8 @@ struct Master {
     disk: Disk,
     /// What the library that sets its clock reads.
     clock: PathBuf,
+    /// The id under which it voted when it lost its disk, and never may again.
+    lost: Option<u64>,
     /// What makes its syncs slow.
     slow: Option<std::process::Child>,
 }
@@ -71,6 +73,7 @@ impl Masters {
             process: None,
             disk: Disk::mount(dir.path().join(format!("master-{}", number + 1))),
             clock: dir.path().join(format!("clock-{}", number + 1)),
+            lost: None,
             slow: None,
         });
         let mut started = Self { masters: masters.collect(), clocks, hosts: Hosts::new(count + 1), dir };
@@ -241,10 +244,20 @@ impl Masters {
         usize::try_from(slot).ok()?.checked_sub(1)
     }
 
-    /// How many masters vote; `None` while nobody answers.
+    /// The id that a master has in the cluster; `None` while nobody answers.
+    #[must_use]
+    pub fn node_id(&self, master: usize) -> Option<u64> {
+        let (report, slot) = (self.report()?, u64::try_from(master + 1).ok()?);
+        report["masters"].as_array()?.iter().find(|of| of["id"] == slot)?["node_id"].as_u64()
+    }
+
+    /// How many masters vote, those that lost their disks under other ids; `None` while nobody answers.
     #[must_use]
     pub fn voters(&self) -> Option<usize> {
-        let votes = |master: &&Value| master["votes"] == true;
+        let is_lost = |master: &Value| {
+            self.masters.iter().any(|of| of.lost.is_some() && of.lost == master["node_id"].as_u64())
+        };
+        let votes = |master: &&Value| master["votes"] == true && !is_lost(master);
         Some(self.report()?["masters"].as_array()?.iter().filter(votes).count())
     }
 

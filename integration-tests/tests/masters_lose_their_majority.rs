@@ -12,7 +12,8 @@ fn without_a_majority_commands_exit_with_3_and_clients_that_wait_see_no_error() 
     for master in others {
         watched.masters.kill(master);
     }
-    for arguments in [["fs", "mkdir", "/never"], ["fs", "ls", "/"]] {
+    // A removal that is carried out late is refused then, since nothing is there.
+    for arguments in [["fs", "rmdir", "/never"], ["fs", "ls", "/"]] {
         let output = watched.masters.run(&[&arguments[..], &["--timeout", "2s"]].concat());
         assert_eq!(output.code, 3, "{arguments:?}: {}", output.stderr);
         assert!(output.stderr.starts_with("error: "), "{}", output.stderr);

@@ -40,10 +40,7 @@ fn strike(kind: Kind, master: usize, masters: &mut Masters) {
         }
         Kind::Restart => masters.end(master),
         Kind::Pause => masters.signal(master, Signal::STOP),
-        Kind::Wipe => {
-            masters.kill(master);
-            masters.wipe(master);
-        }
+        Kind::Wipe => masters.wipe(master),
         Kind::FullDisk => masters.fill_disk(master),
         Kind::SlowSyncs(by) => masters.make_syncs_slow(master, by),
         Kind::CutOff(from, direction) => masters.cut_off(master, from, direction),
