@@ -33,10 +33,11 @@ test: ## install what the tests need, and run all checks and tests
 	scripts/install-test-deps.sh
 	cargo xtask verify
 
-soak: ## simulated clusters with fresh seeds for SOAK_MINUTES, and the long variants of other tests
+soak: ## simulated clusters with fresh seeds for SOAK_MINUTES, trouble for real masters as long, and the long variants of other tests
 	scripts/install-test-deps.sh
 	cargo run --locked --release --package forebay-sim -- --minutes $(SOAK_MINUTES)
 	cargo build --locked --release --package forebay
+	cargo xtask chaos --minutes $(SOAK_MINUTES)
 	FOREBAY_TRUTH_OPERATIONS=10000 cargo test --locked --package forebay-integration-tests --test s3_truth_under_random_changes
 	FOREBAY_READ_OPERATIONS=100000 cargo test --locked --package forebay-integration-tests --test reads_of_any_kind
 	FOREBAY_TROUBLE_SECONDS=600 cargo test --locked --package forebay-integration-tests --test readers_among_troublemakers -- --nocapture

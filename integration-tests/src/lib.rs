@@ -5,17 +5,21 @@
 
 mod binary;
 mod cache_files;
+mod chaos;
 mod cluster;
 mod data;
+mod dice;
 mod fault_proxy;
 mod fleet;
 mod held_mapping;
+mod hosts;
 mod http;
 mod http_message;
 mod loaders;
 mod mapped_reader;
 mod mapping;
 mod master_cluster;
+mod masters;
 mod memory;
 mod modes;
 mod nobody;
@@ -34,16 +38,22 @@ mod wait;
 
 pub use binary::{Output, forebay, run, run_with};
 pub use cache_files::cache_files;
+pub use chaos::{
+    Asker, Clients, Ended, Kind, Patience, Plan, Planned, Recorder, Round, RoundSettings, Target, Watched,
+    run_round,
+};
 pub use cluster::{Cluster, ClusterBuilder};
 pub use data::{content, random_offsets, sha256, write_file};
 pub use fault_proxy::{Exchange, Fault, FaultProxy};
 pub use fleet::Fleet;
 pub use held_mapping::HeldMapping;
+pub use hosts::{Hosts, Namespace};
 pub use http::http_get;
 pub use loaders::{LOADERS, LoaderEpoch, Loaders};
 pub use mapped_reader::{MappedReads, read_mapped_until};
 pub use mapping::{map, map_pages};
 pub use master_cluster::{Listed, MasterCluster, Syncs};
+pub use masters::{Clocks, CutOff, Direction, Masters};
 pub use memory::{own_memory, own_memory_during};
 pub use modes::{READ_MODES, in_both_modes};
 pub use nobody::{Nobody, by_nobody};

@@ -6,7 +6,6 @@
 
 mod checker;
 mod contents;
-mod dice;
 mod names;
 mod reader;
 mod requests;

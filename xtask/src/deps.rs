@@ -18,7 +18,7 @@ enum Below {
 }
 
 /// From the bottom to the top.
-const ALLOWED: [(&str, Below); 18] = [
+const ALLOWED: [(&str, Below); 19] = [
     ("forebay-types", Below::Only(&[])),
     ("forebay-proto", Below::Only(&["forebay-types"])),
     ("forebay-local", Below::Only(&["forebay-types"])),
@@ -55,6 +55,7 @@ const ALLOWED: [(&str, Below); 18] = [
     ("forebay-client", Below::Only(&["forebay-proto", "forebay-local", "forebay-types"])),
     ("forebay-fuse", Below::Only(&["forebay-client", "forebay-runtime", "forebay-types"])),
     ("forebay", Below::All),
+    ("forebay-history", Below::Only(&[])),
     ("forebay-integration-tests", Below::All),
     ("forebay-sim", Below::All),
     ("xtask", Below::Only(&[])),

@@ -1,9 +1,9 @@
 //! The project's own tools, called as `cargo xtask COMMAND`: what CI runs, and our taste as a test.
 
-mod bench;
 mod deps;
 mod lexer;
 mod tidy;
+mod tools;
 mod tree;
 mod verify;
 
@@ -21,6 +21,8 @@ usage: cargo xtask COMMAND
   deps                   which crate may lean on which
   bench SUITE [--quick] [--json FILE]
                          speed beside a baseline, measured in turns; the suites are read and all
+  chaos [--seed N] [--minutes M] [--rounds N] [--masters N] | chaos check FILE
+                         trouble for a cluster of masters, and whether what its clients were told makes sense
   help                   this text
 ";
 
@@ -33,7 +35,8 @@ fn main() -> ExitCode {
         ["fix"] => fix(),
         ["tidy"] => tidy::check(),
         ["deps"] => deps::check(),
-        ["bench", ref suite @ ..] if !suite.is_empty() => bench::bench(suite),
+        ["bench", ref suite @ ..] if !suite.is_empty() => tools::start("bench", suite),
+        ["chaos", ref rest @ ..] => tools::start("chaos", rest),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

@@ -9,9 +9,9 @@ mod place;
 use std::fs::File;
 
 use super::checker::{Moment, Observation, Seen};
-use super::dice::Dice;
 use super::names::Key;
 use super::witness::Witness;
+use crate::dice::Dice;
 
 use looks::{Looked, opened, rest_of, start_of};
 use mapper::Mapper;

@@ -1,8 +1,8 @@
 //! What is done to the bucket, decided by a seed alone: no moment and no answer has a say.
 
 use super::checker::State;
-use super::dice::Dice;
 use super::names::{Key, Names};
+use crate::dice::Dice;
 
 /// Directories of the scenario, and how many keys lie in each. One of few keys comes and goes.
 const DIRECTORIES: [(&str, usize); 5] = [("", 6), ("a/", 8), ("a/b/", 8), ("come/and/go/", 2), ("many/", 16)];
