@@ -185,7 +185,7 @@ impl Client {
     }
 }
 
-/// Tells the master the counters while they change.
+/// Tells the master the counters while they change, and another master once: one that leads knows what it was told itself.
 #[derive(Debug)]
 struct Report {
     master: Arc<MasterChannel>,
@@ -197,7 +197,8 @@ struct Report {
 
 impl Report {
     async fn run(self, token: CancellationToken) {
-        let mut reported = CountersSnapshot::default();
+        let nothing = CountersSnapshot::default();
+        let (mut reported, mut told) = (CountersSnapshot::default(), String::new());
         let mut ticks = tokio::time::interval(REPORT_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -206,10 +207,11 @@ impl Report {
                 _ = ticks.tick() => false,
             };
             let now = self.counters.snapshot();
-            if now.is_news_after(&reported) {
+            let is_told = told == self.master.address() || !now.is_news_after(&nothing);
+            if now.is_news_after(&reported) || !is_told {
                 let send = self.send(&now);
                 match tokio::time::timeout(REPORT_DEADLINE, send).await {
-                    Ok(Ok(())) => reported = now,
+                    Ok(Ok(())) => (reported, told) = (now, self.master.address()),
                     Ok(Err(error)) => tracing::debug!(%error, "counters could not be reported"),
                     Err(_) => tracing::debug!("counters could not be reported in time"),
                 }

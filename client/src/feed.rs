@@ -22,9 +22,9 @@ use crate::cache::Grants;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::limits::{
-    CHANGES_PENDING_MAX, FOLLOW_PAUSE, FOLLOW_UNSUPPORTED_PAUSE, FOLLOW_VOUCHES, FOLLOW_WAIT,
+    CHANGES_PENDING_MAX, FOLLOW_PAUSE, FOLLOW_SILENCE, FOLLOW_UNSUPPORTED_PAUSE, FOLLOW_VOUCHES, FOLLOW_WAIT,
 };
-use crate::master_channel::MasterChannel;
+use crate::master_channel::{Call, MasterChannel};
 
 /// What changed in the namespace since it was last asked for. When it is dropped, nothing is granted any more.
 #[derive(Debug)]
@@ -232,7 +232,14 @@ impl Follower {
             let mut names = NamespaceClient::new(channel).max_decoding_message_size(RPC_LENGTH_MAX);
             names.follow_changes(request).await
         };
-        let answer = self.master.call("FollowChanges", FOLLOW_VOUCHES, request, send).await.outcome()?;
+        let call = Call {
+            rpc: "FollowChanges",
+            answer_within: FOLLOW_VOUCHES,
+            silence: FOLLOW_SILENCE,
+            message: request,
+            send,
+        };
+        let answer = self.master.call_of(call).await.outcome()?;
         answer.try_into().map_err(defect("FollowChanges"))
     }
 }

@@ -30,7 +30,11 @@ pub(crate) const SESSION_WINDOW: u64 = 64;
 
 /// First pause between two attempts of the same request.
 pub(crate) const RETRY_PAUSE_MIN: Duration = Duration::from_millis(20);
-/// Longest pause between two attempts of the same request.
+/// Longest pause between two attempts at the masters: a new leader is found soon after it was elected.
+pub(crate) const MASTER_PAUSE_MAX: Duration = Duration::from_millis(250);
+/// A master that says nothing for so long is waited for on, and others are asked beside it.
+pub(crate) const MASTER_SILENCE: Duration = Duration::from_secs(1);
+/// Longest pause between two attempts of the same request at workers.
 pub(crate) const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How often all workers are asked for bytes that each of them has failed to give in a way that may be theirs for
 /// good: damaged bytes, an under-store that answers with errors.
@@ -149,6 +153,8 @@ pub(crate) const WALK_PROBE_OPENS: u32 = 16;
 
 /// How long the master may keep a question for changes while there are none.
 pub(crate) const FOLLOW_WAIT: Duration = Duration::from_secs(1);
+/// How long it may be silent then: it gathers changes for half a second at most.
+pub(crate) const FOLLOW_SILENCE: Duration = Duration::from_secs(2);
 /// For how long an answer about changes vouches for what is granted, from the moment of the question on. With the time
 /// that it takes to tell the kernel it is below the 5 s that answers may be used without a grant.
 pub(crate) const FOLLOW_VOUCHES: Duration = Duration::from_secs(4);

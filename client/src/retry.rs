@@ -7,7 +7,7 @@ use std::time::Duration;
 use forebay_types::ErrorKind;
 use tokio::time::Instant;
 
-use crate::limits::{FUTILE_PASSES_MAX, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
+use crate::limits::{FUTILE_PASSES_MAX, MASTER_PAUSE_MAX, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use crate::session::random_number;
 
 /// What one kind of request does about failures.
@@ -54,7 +54,11 @@ pub(crate) fn retry(policy: Policy, kind: ErrorKind, failed: u32) -> Option<Dura
         return None;
     }
     let Some(paused) = failed.checked_sub(policy.eager_attempts.max(1)) else { return Some(Duration::ZERO) };
-    Some(RETRY_PAUSE_MIN.saturating_mul(1 << paused.min(16)).min(RETRY_PAUSE_MAX))
+    let longest = match policy.asked {
+        Asked::Masters => MASTER_PAUSE_MAX,
+        Asked::Workers => RETRY_PAUSE_MAX,
+    };
+    Some(RETRY_PAUSE_MIN.saturating_mul(1 << paused.min(16)).min(longest))
 }
 
 /// Whether a first failure of this kind is worth another attempt.
@@ -66,11 +70,6 @@ impl Attempts {
     /// The attempts of a request that must be over at `deadline`.
     pub(crate) const fn new(policy: Policy, deadline: Instant) -> Self {
         Self { policy, deadline, failed: 0 }
-    }
-
-    /// How many attempts have failed.
-    pub(crate) const fn failed(&self) -> u32 {
-        self.failed
     }
 
     /// Progress was made: the next failure is a first one.
@@ -112,7 +111,10 @@ mod tests {
         let pauses: Vec<_> = (1..12)
             .map(|failed| retry(MASTERS, ErrorKind::Unavailable, failed).expect("worth it").as_millis())
             .collect();
-        assert_eq!(pauses, [0, 0, 20, 40, 80, 160, 320, 640, 1000, 1000, 1000]);
+        assert_eq!(pauses, [0, 0, 20, 40, 80, 160, 250, 250, 250, 250, 250]);
+        let workers = Policy { asked: Asked::Workers, ..MASTERS };
+        let longest = retry(workers, ErrorKind::Unavailable, 12).expect("worth it");
+        assert_eq!(longest, RETRY_PAUSE_MAX);
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! A cluster of separate processes: one master, some workers, FUSE mounts, each on a "host" of its own name.
+//! A cluster of separate processes: one master or several, some workers, FUSE mounts, each on a "host" of its own name.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -13,14 +15,17 @@ use crate::process::{Process, ReadyLine};
 /// The processes, their folders and mounts. All go when it is dropped.
 #[derive(Debug)]
 pub struct Fleet {
-    /// The master.
+    /// The master, the first of several.
     pub master: Process,
+    /// The other masters, in the order of their slots.
+    pub further_masters: Vec<Process>,
     /// The workers, in the order of their start.
     pub workers: Vec<Process>,
     /// The FUSE mounts.
     pub mounts: Vec<Process>,
     /// Where each of them has its pages.
     pages: Vec<String>,
+    /// Where the masters are, as `--masters` takes it.
     address: String,
     /// Where each process listens: at a port that nobody has.
     listen: &'static str,
@@ -46,13 +51,81 @@ impl Fleet {
         let dir = TempDir::new().expect("a folder");
         let (master, ready) = start_master(dir.path(), "master", listen, &[]);
         let address = ready.value("listen").to_owned();
+        Self::with(vec![master], workers, address, listen, dir)
+    }
+
+    /// The same with this many masters, 2 or more, that form a cluster.
+    ///
+    /// # Panics
+    /// When one does not get ready.
+    #[must_use]
+    pub fn start_with_masters(masters: usize, workers: usize) -> Self {
+        let dir = TempDir::new().expect("a folder");
+        // All at once, so that no two are the same.
+        let free = |_| TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let listeners: Vec<_> = (0..masters).map(free).collect();
+        let address = |of: &TcpListener| of.local_addr().expect("bound").to_string();
+        let addresses: Vec<_> = listeners.iter().map(address).collect();
+        drop(listeners);
+        let started = std::thread::scope(|scope| {
+            // None is ready before all are there.
+            let start = |number| {
+                let (dir, addresses) = (dir.path(), &addresses);
+                scope.spawn(move || start_one_of(dir, addresses, number))
+            };
+            let starting: Vec<_> = (0..masters).map(start).collect();
+            starting.into_iter().map(|one| one.join().expect("it starts")).collect()
+        });
+        Self::with(started, workers, addresses.join(","), "127.0.0.1:0", dir)
+    }
+
+    fn with(
+        mut masters: Vec<Process>,
+        workers: usize,
+        address: String,
+        listen: &'static str,
+        dir: TempDir,
+    ) -> Self {
+        let further_masters = masters.split_off(1);
+        let master = masters.remove(0);
         let (mounts, pages) = (Vec::new(), Vec::new());
-        let mut fleet = Self { master, workers: Vec::new(), mounts, pages, address, listen, dir };
+        let mut fleet =
+            Self { master, further_masters, workers: Vec::new(), mounts, pages, address, listen, dir };
         (0..workers).for_each(|number| {
             let worker = fleet.start_worker(number);
             fleet.workers.push(worker);
         });
         fleet
+    }
+
+    /// Sends the master of this number a signal.
+    pub fn signal_master(&self, number: usize, signal: Signal) {
+        let masters = std::iter::once(&self.master).chain(&self.further_masters);
+        masters.skip(number).take(1).for_each(|master| master.signal(signal));
+    }
+
+    /// The number of the master that leads, as the cluster says.
+    ///
+    /// # Panics
+    /// When none does.
+    #[must_use]
+    pub fn leader(&self) -> usize {
+        let report = self.json(&["admin", "report"]);
+        let leader = report["leader"].as_str().expect("one leads");
+        self.address.split(',').position(|address| address == leader).expect("one of ours")
+    }
+
+    /// Starts the master of this number again.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn restart_master_of(&mut self, number: usize) {
+        let addresses: Vec<_> = self.address.split(',').map(str::to_owned).collect();
+        let master = start_one_of(self.dir.path(), &addresses, number);
+        match number {
+            0 => self.master = master,
+            further => self.further_masters[further - 1] = master,
+        }
     }
 
     /// Starts worker `number`, in the folder that it had before if it lived before.
@@ -170,16 +243,29 @@ fn start_master(dir: &Path, folder: &str, listen: &str, further: &[&str]) -> (Pr
     Process::start("master", &arguments, &[], dir)
 }
 
+/// Starts one of several masters.
+fn start_one_of(dir: &Path, addresses: &[String], number: usize) -> Process {
+    let slot = number + 1;
+    let peers: Vec<_> = (1..).zip(addresses).map(|(slot, address)| format!("{slot}={address}")).collect();
+    let folder = dir.join(format!("master-{slot}")).display().to_string();
+    let (id, peers) = (slot.to_string(), peers.join(","));
+    let arguments =
+        ["master", "--id", &id, "--dir", &folder, "--listen", &addresses[number], "--peers", &peers];
+    let arguments = arguments.map(str::to_owned);
+    Process::start(&format!("master-{slot}"), &arguments, &[], dir).0
+}
+
 impl Drop for Fleet {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("log of the master:\n{}", self.master.log_text());
-            for process in self.workers.iter().chain(&self.mounts) {
+            for process in self.further_masters.iter().chain(&self.workers).chain(&self.mounts) {
                 eprintln!("log of another process:\n{}", process.log_text());
             }
         }
         self.mounts.iter_mut().chain(&mut self.workers).for_each(Process::kill);
         self.master.kill();
+        self.further_masters.iter_mut().for_each(Process::kill);
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         let inside = |line: &str| {
             line.split(' ').nth(1).map(PathBuf::from).filter(|at| at.starts_with(self.dir.path()))

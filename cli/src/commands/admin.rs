@@ -62,6 +62,7 @@ fn document(report: &v1::GetReportResponse) -> Value {
             "miss_bytes": reads.miss_bytes,
             "hit_ratio": hit_ratio(&reads),
         },
+        "safe_mode": safe_mode_document(report.safe_mode.unwrap_or_default()),
         "workers": report.workers.iter().map(worker_document).collect::<Vec<_>>(),
         "masters": masters::document(&report.masters),
         "mounts": report.mounts.iter().map(mount_document).collect::<Vec<_>>(),
@@ -70,6 +71,14 @@ fn document(report: &v1::GetReportResponse) -> Value {
             "succeeded": report.jobs_succeeded,
             "failed": report.jobs_failed,
         },
+    })
+}
+
+fn safe_mode_document(safe_mode: v1::SafeMode) -> Value {
+    json!({
+        "active": safe_mode.active,
+        "workers_expected": safe_mode.workers_expected,
+        "workers_live": safe_mode.workers_live,
     })
 }
 
@@ -135,6 +144,10 @@ fn print(report: &v1::GetReportResponse, section: ReportSection) -> Result<(), F
 fn print_summary(report: &v1::GetReportResponse) -> Result<(), Failure> {
     print_line(&format!("cluster    {} (forebay {})", hex(&report.cluster_id), report.version))?;
     print_line(&format!("leader     {}", report.leader))?;
+    if let Some(v1::SafeMode { active: true, workers_expected, workers_live }) = report.safe_mode {
+        let lacks = format!("{workers_live} of {workers_expected} workers have reported to this leader");
+        print_line(&format!("safe mode  {lacks}; reads that need another one wait for it"))?;
+    }
     print_line(&format!("namespace  {} files, {} directories", report.files, report.directories))?;
     print_capacity(report)?;
     print_jobs(report)?;

@@ -89,6 +89,49 @@ async fn a_master_that_dies_under_a_call_is_replaced_by_the_next_one() {
 }
 
 #[tokio::test]
+async fn while_a_master_is_silent_another_one_that_leads_answers_and_is_asked_from_then_on() {
+    let (stopped, leader) = (Arc::new(Master::default()), Arc::new(Master::default()));
+    let (at_stopped, at_leader) = (stopped.serve(), leader.serve());
+    let client = connect(&[at_stopped.address, at_leader.address]).await;
+    stopped.turns.lock().push(Turn::Silent);
+    let begun = Instant::now();
+    look_up(&client).await.unwrap();
+    assert!(begun.elapsed() >= MASTER_SILENCE, "it is waited for first");
+    look_up(&client).await.unwrap();
+    assert_eq!(stopped.lookups.load(Ordering::Relaxed), 1);
+    assert_eq!(leader.lookups.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_mutation_that_two_masters_get_has_one_stamp() {
+    let (stopped, leader) = (Arc::new(Master::default()), Arc::new(Master::default()));
+    let (at_stopped, at_leader) = (stopped.serve(), leader.serve());
+    let client = connect(&[at_stopped.address, at_leader.address]).await;
+    stopped.turns.lock().push(Turn::Silent);
+    client.mount(mount_request()).await.unwrap();
+    assert_eq!(stamps(&leader).len(), 1);
+    assert_eq!(stamps(&stopped), stamps(&leader));
+}
+
+#[tokio::test]
+async fn a_slow_leader_is_waited_for_while_the_others_name_it() {
+    let (leader, follower) = (Arc::new(Master::default()), Arc::new(Master::default()));
+    let (at_leader, at_follower) = (leader.serve(), follower.serve());
+    let timeout = Duration::from_millis(2200);
+    let settings = crate::ClientSettings { timeout, ..settings(&[at_leader.address, at_follower.address]) };
+    let client = Client::connect(settings).await.unwrap();
+    leader.turns.lock().push(Turn::Silent);
+    let hint = || not_leader(Some(at_leader.address));
+    follower.turns.lock().extend([hint(), hint(), hint(), hint()]);
+    let error = look_up(&client).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(error.to_string().contains(&at_leader.address.to_string()), "{error}");
+    assert_eq!(leader.lookups.load(Ordering::Relaxed), 1, "it is not asked twice");
+    let asked = follower.lookups.load(Ordering::Relaxed);
+    assert!((1..=3).contains(&asked), "now and then: {asked}");
+}
+
+#[tokio::test]
 async fn a_cluster_without_masters_is_named_after_the_timeout() {
     let nobody = Nobody::new();
     let settings =

@@ -18,6 +18,7 @@ pub(crate) struct Metrics {
     pub(crate) outbox: OutboxMetrics,
     pub(crate) workers_live: IntGauge,
     pub(crate) workers_lost: IntGauge,
+    pub(crate) safe_mode: IntGauge,
     pub(crate) mounts_unreachable: IntGauge,
     pub(crate) mounts_maintenance: IntGauge,
     pub(crate) jobs_running: IntGauge,
@@ -119,6 +120,7 @@ impl Metrics {
                 "forebay_master_workers_lost_count",
                 "Workers that were not heard of for a while",
             )?,
+            safe_mode: gauge("forebay_master_safe_mode", "1 while this master leads and lacks workers")?,
         })
     }
 

@@ -1,7 +1,8 @@
 //! Who works for the cluster now: workers by their heartbeats, and the cluster map made from them. Soft and pure.
 //!
-//! Nothing here is replicated: a new master learns it from the next heartbeats. Time comes as an argument, so tests
-//! move it. Invariant: the map's epoch grows with each change of an owner, an address or a state.
+//! Nothing here is replicated: workers tell it to all masters, so that one that follows has it when it takes over, and a
+//! new one learns it from the next heartbeats. What workers are told is the business of the one that leads. Time comes
+//! as an argument, so tests move it. Invariant: the map's epoch grows with each change of an owner, an address or a state.
 
 mod counters;
 mod forgetting;
@@ -72,10 +73,21 @@ pub(crate) struct Registered {
     outbox: OutboxProgress,
 }
 
+/// Whether a leader has the workers that it knows of. One that was silent for too long is lost and not expected any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SafeMode {
+    /// Those that are not lost, and one at least: without any no byte can be read.
+    pub(crate) workers_expected: usize,
+    /// Those of them that were heard of since this master leads.
+    pub(crate) workers_live: usize,
+}
+
 /// All workers, and where what is cached.
 #[derive(Debug)]
 pub(crate) struct Registry {
     epoch: Epoch,
+    /// Since when this master leads; `None` while it follows.
+    leads_since: Option<BootInstant>,
     next_registration: u64,
     workers: BTreeMap<WorkerId, Registered>,
     pub(crate) locations: Locations,
@@ -88,6 +100,7 @@ impl Registry {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             epoch: Epoch::new(seed << 12),
+            leads_since: None,
             next_registration: seed << 12,
             workers: BTreeMap::new(),
             locations: Locations::default(),
@@ -97,8 +110,32 @@ impl Registry {
 
     /// This master leads from now on. `seed` is above that of each earlier leader: the map of before may have been another
     /// master's, and whoever has that must see that this one is newer.
-    pub(crate) fn lead(&mut self, seed: u64) {
+    ///
+    /// What an earlier leader told workers to forget is not known here, so all of them are compared with the whole outbox
+    /// anew, and none of its rows is done before that.
+    pub(crate) fn lead(&mut self, now: BootInstant, seed: u64) {
         self.epoch = self.epoch.next().max(Epoch::new(seed << 12));
+        self.leads_since = Some(now);
+        self.workers.values_mut().for_each(Registered::tell_anew);
+    }
+
+    /// This master does not lead any more: another one tells workers what to forget.
+    pub(crate) fn follow(&mut self) {
+        self.leads_since = None;
+        self.workers.values_mut().for_each(Registered::tell_anew);
+    }
+
+    /// Whether this master has taken over.
+    pub(crate) const fn leads(&self) -> bool {
+        self.leads_since.is_some()
+    }
+
+    /// How far workers have made themselves known to this master since it leads.
+    pub(crate) fn safe_mode(&self) -> SafeMode {
+        let live = || self.workers.values().filter(|worker| worker.entry.state == WorkerState::Live);
+        let is_heard =
+            |worker: &&Registered| self.leads_since.is_some_and(|since| worker.last_contact >= since);
+        SafeMode { workers_expected: live().count().max(1), workers_live: live().filter(is_heard).count() }
     }
 
     /// Makes sure that a worker can be taken in, `None` for one without an id yet. Lost ones make room where that is
@@ -221,8 +258,12 @@ impl Registry {
         list
     }
 
-    /// Tells the workers that hold one of `files` to forget it.
+    /// Tells the workers that hold one of `files` to forget it, if this master leads: nobody asks one that follows, and
+    /// when it takes over it finds in the outbox what is left.
     pub(crate) fn forget(&mut self, files: &[FileId]) {
+        if self.leads_since.is_none() {
+            return;
+        }
         for file in files {
             for id in self.locations.holders(*file) {
                 if let Some(worker) = self.workers.get_mut(&id) {
@@ -232,8 +273,11 @@ impl Registry {
         }
     }
 
-    /// Tells the workers that hold one of `files` that it is not known under this id any more.
+    /// Tells the workers that hold one of `files` that it is not known under this id any more, if this master leads.
     pub(crate) fn disown(&mut self, files: &[FileId]) {
+        if self.leads_since.is_none() {
+            return;
+        }
         for file in files {
             for id in self.locations.holders(*file) {
                 if let Some(worker) = self.workers.get_mut(&id) {
@@ -320,6 +364,21 @@ impl Registry {
             .fold((0_u64, 0_u64), |(total, used), tier| {
                 (total.saturating_add(tier.capacity_bytes), used.saturating_add(tier.used_bytes))
             })
+    }
+}
+
+impl Registered {
+    /// What is left of what it was told is void; what it holds is not.
+    fn tell_anew(&mut self) {
+        self.forgetting.clear();
+        self.outbox = OutboxProgress::default();
+    }
+}
+
+impl SafeMode {
+    /// Whether it lacks some of them.
+    pub(crate) const fn is_active(&self) -> bool {
+        self.workers_live < self.workers_expected
     }
 }
 

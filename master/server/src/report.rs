@@ -8,14 +8,14 @@ use forebay_types::WorkerState;
 
 use crate::error::MasterError;
 use crate::membership;
-use crate::registry::Sums;
+use crate::registry::{SafeMode, Sums};
 use crate::service::mount_entry;
 use crate::shared::Shared;
 
 /// All of it. Changes nothing.
 pub(crate) async fn report(shared: &Arc<Shared>) -> Result<v1::GetReportResponse, MasterError> {
     let status = shared.raft.status();
-    let (sums, workers) = soft_state(shared);
+    let (sums, workers, safe_mode) = soft_state(shared);
     let replicated = |state: &dyn StateReader| {
         let mounts = query::mounts(state)?.into_iter().map(|mount| {
             let mut own = sums.of_mount(mount.id.get());
@@ -41,14 +41,19 @@ pub(crate) async fn report(shared: &Arc<Shared>) -> Result<v1::GetReportResponse
         jobs_running: jobs.active,
         jobs_succeeded: jobs.succeeded,
         jobs_failed: jobs.failed,
+        safe_mode: Some(v1::SafeMode {
+            active: safe_mode.is_active(),
+            workers_expected: u32::try_from(safe_mode.workers_expected).unwrap_or(u32::MAX),
+            workers_live: u32::try_from(safe_mode.workers_live).unwrap_or(u32::MAX),
+        }),
     })
 }
 
 /// What workers and clients say, in one look at the registry. The sums are made after that look.
-fn soft_state(shared: &Shared) -> (Sums, Vec<v1::WorkerReport>) {
+fn soft_state(shared: &Shared) -> (Sums, Vec<v1::WorkerReport>, SafeMode) {
     let now = shared.clock.boot_instant();
     let registry = shared.registry.lock();
-    let mut sums = registry.clients.sums();
+    let (mut sums, safe_mode) = (registry.clients.sums(), registry.safe_mode());
     let (mut reported, mut workers) = (Vec::new(), Vec::new());
     for worker in registry.workers() {
         let is_lost = worker.entry.state == WorkerState::Lost;
@@ -70,5 +75,5 @@ fn soft_state(shared: &Shared) -> (Sums, Vec<v1::WorkerReport>) {
             sums.add(&reads, &mounts);
         }
     }
-    (sums, workers)
+    (sums, workers, safe_mode)
 }

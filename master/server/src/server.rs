@@ -401,5 +401,7 @@ async fn watch_workers(shared: Arc<Shared>, cancelled: tokio_util::sync::Cancell
         let (live, lost) = (live(forebay_types::WorkerState::Live), live(forebay_types::WorkerState::Lost));
         shared.metrics.workers_live.set(i64::try_from(live).unwrap_or(i64::MAX));
         shared.metrics.workers_lost.set(i64::try_from(lost).unwrap_or(i64::MAX));
+        let lacks_workers = registry.leads() && registry.safe_mode().is_active();
+        shared.metrics.safe_mode.set(lacks_workers.into());
     }
 }

@@ -1,22 +1,35 @@
-//! What the worker has, as the master is told of it: everything once, then what changed.
+//! What the worker has, as somebody is told of it: everything once, then what changed. Each master has a place of its
+//! own in this, and so has the worker's own account of its mounts.
 //!
 //! A message that was not acknowledged is made again from the state at that time, so nothing is lost and the master
 //! may hear the same twice.
 
-use forebay_block_store::{CachedVersion, ChangeCursor, Changes};
+use forebay_block_store::{BlockStore, CachedVersion, ChangeCursor, Changes};
 use forebay_proto::v1;
 use forebay_types::FileId;
 
-use crate::core::WorkerCore;
+use crate::accounting::MountShares;
 use crate::limits::REPORTS_PER_HEARTBEAT_MAX;
 
-/// How far the master was told.
+/// How far somebody was told.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Contents(Place);
 
-/// Where the master will be once it acknowledges a message.
+/// Where they will be once they acknowledge a message.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark(Place);
+pub(crate) struct Mark {
+    place: Place,
+    /// What they were told before is void: changes that they were not told of are forgotten.
+    begins_anew: bool,
+}
+
+/// Keeps the mounts' shares in what is cached: follows the contents as a master does.
+#[derive(Debug)]
+pub(crate) struct ShareIntake {
+    contents: Contents,
+    /// Whether not all versions have been listed yet.
+    is_listing: bool,
+}
 
 #[derive(Clone, Copy, Debug)]
 enum Place {
@@ -28,17 +41,15 @@ enum Place {
 
 impl Contents {
     /// Nothing was told yet.
-    pub(crate) fn new(core: &WorkerCore) -> Self {
-        core.shares.begin_anew();
+    pub(crate) fn new(store: &BlockStore) -> Self {
         // Taken before the listing, so that what changes meanwhile is told again and not missed.
-        Self(Place::Listing(None, core.path.cache.store().cursor()))
+        Self(Place::Listing(None, store.cursor()))
     }
 
-    /// The next reports, at most [`REPORTS_PER_HEARTBEAT_MAX`].
-    pub(crate) fn next(&mut self, core: &WorkerCore) -> (Vec<v1::VersionReport>, Mark) {
-        let store = core.path.cache.store();
+    /// The next versions to tell of, at most [`REPORTS_PER_HEARTBEAT_MAX`].
+    pub(crate) fn next(&self, store: &BlockStore) -> (Vec<CachedVersion>, Mark) {
         let mut versions = Vec::new();
-        let mut place = self.0;
+        let (mut place, mut begins_anew) = (self.0, false);
         while let Place::Following(cursor) = place {
             match store.changes_since(cursor) {
                 Changes::Since { versions: changed, next, more } => {
@@ -52,48 +63,64 @@ impl Contents {
                     }
                 }
                 Changes::TooOld => {
-                    *self = Self::new(core);
-                    place = self.0;
+                    (place, begins_anew) = (Self::new(store).0, true);
                     versions.clear();
                 }
             }
         }
         if let Place::Listing(after, cursor) = place {
-            versions = list(core, after);
+            versions = list(store, after);
             place = match versions.last() {
                 Some(last) => Place::Listing(Some(last.file), cursor),
                 None => Place::Following(cursor),
             };
         }
-        for version in &versions {
-            core.shares.changed(version.file, version.cached.get(), is_gone(version));
-        }
-        (versions.iter().map(report).collect(), Mark(place))
+        (versions, Mark { place, begins_anew })
     }
 
-    /// The master has taken the message that came with `mark`.
-    pub(crate) fn acknowledged(&mut self, core: &WorkerCore, mark: Mark) {
-        if let (Place::Listing(..), Place::Following(_)) = (self.0, mark.0) {
-            core.shares.end_anew();
-        }
-        self.0 = mark.0;
+    /// Whoever is told has taken the message that came with `mark`.
+    pub(crate) const fn acknowledged(&mut self, mark: Mark) {
+        self.0 = mark.place;
     }
 
     /// Whether the next message should follow at once.
-    pub(crate) fn has_more(&self, core: &WorkerCore) -> bool {
+    pub(crate) fn has_more(&self, store: &BlockStore) -> bool {
         match self.0 {
             Place::Listing(..) => true,
             Place::Following(cursor) => {
-                matches!(core.path.cache.store().changes_since(cursor), Changes::Since { more: true, .. })
+                matches!(store.changes_since(cursor), Changes::Since { more: true, .. })
             }
         }
     }
 }
 
-fn list(core: &WorkerCore, mut after: Option<FileId>) -> Vec<CachedVersion> {
+impl ShareIntake {
+    /// Nothing was taken in yet.
+    pub(crate) fn new(store: &BlockStore) -> Self {
+        Self { contents: Contents::new(store), is_listing: true }
+    }
+
+    /// Takes in as much as one heartbeat tells of.
+    pub(crate) fn go_on(&mut self, store: &BlockStore, shares: &MountShares) {
+        let (versions, mark) = self.contents.next(store);
+        if mark.begins_anew {
+            shares.begin_anew();
+            self.is_listing = true;
+        }
+        for version in &versions {
+            shares.changed(version.file, version.cached.get(), is_gone(version));
+        }
+        if matches!(mark.place, Place::Following(_)) && std::mem::take(&mut self.is_listing) {
+            shares.end_anew();
+        }
+        self.contents.acknowledged(mark);
+    }
+}
+
+fn list(store: &BlockStore, mut after: Option<FileId>) -> Vec<CachedVersion> {
     let mut versions = Vec::new();
     loop {
-        let listed = core.path.cache.store().list(after, REPORTS_PER_HEARTBEAT_MAX - versions.len());
+        let listed = store.list(after, REPORTS_PER_HEARTBEAT_MAX - versions.len());
         let Some(last) = listed.last() else { return versions };
         after = Some(last.file);
         versions.extend(listed);
@@ -107,7 +134,8 @@ const fn is_gone(version: &CachedVersion) -> bool {
     version.cached.get() == 0 && !version.is_complete
 }
 
-fn report(version: &CachedVersion) -> v1::VersionReport {
+/// What a master is told of a version.
+pub(crate) fn report(version: &CachedVersion) -> v1::VersionReport {
     v1::VersionReport {
         file: Some(version.file.into()),
         cached_bytes: version.cached.get(),

@@ -33,6 +33,7 @@ mod past_cache;
 mod read_path;
 mod reading_order;
 mod registration;
+mod reports;
 mod retry;
 mod scrubbing;
 mod service;

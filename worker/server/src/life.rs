@@ -31,7 +31,8 @@ use crate::moving;
 use crate::past_cache::PastCache;
 use crate::read_path::ReadPath;
 use crate::reading_order::ReadingOrder;
-use crate::registration::{Presentation, Registered, Reporter, register, say_moved};
+use crate::registration::{Presentation, Registered, register, say_moved};
+use crate::reports::{Joined, Reports};
 use crate::scrubbing;
 use crate::settings::WorkerSettings;
 use crate::working_memory::WorkingMemory;
@@ -101,12 +102,25 @@ impl Life {
             }
         });
         tracing::info!(%worker, address = %self.address, "the worker serves");
-        let Self { progress, conditions: (_, master), folder, .. } = self;
+        let Self { settings, progress, conditions: (_, master), folder, .. } = self;
         let announce = move || {
             progress.send_replace(Progress::Serving(worker));
         };
-        let identified = (folder, identity);
-        Reporter::new(link, core, presentation, identified, registered, master, announce).run(&cancel).await
+        let joined = Joined {
+            presentation,
+            folder,
+            identity,
+            masters: settings.masters,
+            registered: (link.address().to_owned(), registered),
+            condition: master,
+            announce,
+        };
+        let reports = Reports::new(core, joined).map_err(|error| WorkerError::Refused {
+            master: link.address().to_owned(),
+            kind: error.kind,
+            message: error.message,
+        })?;
+        reports.run(&cancel).await
     }
 
     /// The tiers, with the RAM tier's directory made.

@@ -109,6 +109,10 @@ pub const CATALOGUE_PATIENCE: Duration = Duration::from_secs(5);
 pub const MASTER_DEADLINE: Duration = Duration::from_secs(5);
 /// Masters of one cluster.
 pub const MASTERS_MAX: usize = 9;
+/// When none of the masters that were reported to has answered for so long, those of the settings are asked too.
+pub const MASTERS_SOUGHT_AFTER: Duration = Duration::from_secs(3);
+/// A master of another cluster, or of another life of it, is not listened to for so long after the word of one that leads.
+pub const DIRECTOR_PATIENCE: Duration = Duration::from_secs(10);
 /// The shortest and the longest pause between heartbeats that a master may ask for.
 pub const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// See [`HEARTBEAT_INTERVAL_MIN`].

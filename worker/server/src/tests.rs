@@ -15,4 +15,5 @@ mod past_the_cache;
 mod reading;
 mod registering;
 mod rotated_secrets;
+mod several_masters;
 mod trickster;

@@ -48,6 +48,13 @@ impl Forgetting {
         self.push(file, Fate::Disowned);
     }
 
+    /// Forgets all that waits. The list that was told last is not told again, and the next one has another number.
+    pub fn clear(&mut self) {
+        self.taken += self.files.len() as u64;
+        self.files.clear();
+        self.told = 0;
+    }
+
     /// How many wait.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -134,6 +141,21 @@ mod tests {
         forgetting.add(file(2));
         let list = forgetting.next(Some(1));
         assert_eq!(forgetting.next(Some(0)), list);
+    }
+
+    #[test]
+    fn a_list_after_one_that_was_given_up_has_another_number() {
+        let mut forgetting = Forgetting::default();
+        forgetting.add(file(1));
+        let first = forgetting.next(Some(0));
+        forgetting.clear();
+        assert_eq!(forgetting.taken_place(), forgetting.last_place());
+        forgetting.add(file(2));
+        for taken in [0, first.sequence] {
+            let second = forgetting.next(Some(taken));
+            assert_eq!((second.files, second.sequence), (vec![file(2)], first.sequence + 1), "{taken}");
+        }
+        assert_eq!(forgetting.next(Some(first.sequence + 1)).files, []);
     }
 
     #[test]

@@ -7,6 +7,13 @@ pub(super) fn at(seconds: u64) -> BootInstant {
     BootInstant::from_boot(Duration::from_secs(seconds))
 }
 
+/// The registry of a master that leads.
+pub(super) fn leading() -> Registry {
+    let mut registry = Registry::new(1);
+    registry.lead(at(0), 1);
+    registry
+}
+
 pub(super) fn registration(address: &str) -> Registration {
     Registration {
         address: address.to_owned(),
@@ -27,7 +34,7 @@ pub(super) fn file(counter: u64) -> FileId {
 
 #[test]
 fn a_silent_worker_is_lost_and_comes_back_with_a_heartbeat() {
-    let mut registry = Registry::new(1);
+    let mut registry = leading();
     let id = WorkerId::new(1);
     let life = register(&mut registry, at(0), id, "a:1");
     let before = registry.epoch();
@@ -40,7 +47,7 @@ fn a_silent_worker_is_lost_and_comes_back_with_a_heartbeat() {
 
 #[test]
 fn an_earlier_life_is_not_heard_and_its_reports_are_void() {
-    let mut registry = Registry::new(1);
+    let mut registry = leading();
     let id = WorkerId::new(1);
     let old = register(&mut registry, at(0), id, "a:1");
     let holding = Holding { cached: ByteCount::new(3), complete: true };
@@ -53,7 +60,7 @@ fn an_earlier_life_is_not_heard_and_its_reports_are_void() {
 
 #[test]
 fn only_a_worker_that_holds_a_version_is_told_to_forget_it() {
-    let mut registry = Registry::new(1);
+    let mut registry = leading();
     let (one, two) = (WorkerId::new(1), WorkerId::new(2));
     let life = register(&mut registry, at(0), one, "a:1");
     register(&mut registry, at(0), two, "a:2");
@@ -68,7 +75,7 @@ fn only_a_worker_that_holds_a_version_is_told_to_forget_it() {
 
 #[test]
 fn a_worker_that_registers_again_is_still_to_forget_what_it_was_told_and_did_not_take() {
-    let mut registry = Registry::new(1);
+    let mut registry = leading();
     let id = WorkerId::new(1);
     let life = register(&mut registry, at(0), id, "a:1");
     let holding = Holding { cached: ByteCount::new(3), complete: true };
@@ -81,7 +88,7 @@ fn a_worker_that_registers_again_is_still_to_forget_what_it_was_told_and_did_not
 
 #[test]
 fn registering_again_unchanged_moves_no_block() {
-    let mut registry = Registry::new(1);
+    let mut registry = leading();
     register(&mut registry, at(0), WorkerId::new(1), "a:1");
     let epoch = registry.epoch();
     register(&mut registry, at(1), WorkerId::new(1), "a:1");
@@ -92,7 +99,7 @@ fn registering_again_unchanged_moves_no_block() {
 
 #[test]
 fn the_room_is_what_live_workers_can_hold_as_far_as_they_say() {
-    let mut registry = Registry::new(1);
+    let mut registry = leading();
     let (one, two) = (WorkerId::new(1), WorkerId::new(2));
     let life = register(&mut registry, at(0), one, "a:1");
     register(&mut registry, at(5), two, "a:2");
@@ -139,7 +146,7 @@ pub(super) const LOST_AFTER: Duration = Duration::from_secs(10);
 
 /// A registry with one worker that holds one version of three bytes.
 fn with_one_holder() -> (Registry, WorkerId, u64) {
-    let (mut registry, id) = (Registry::new(1), WorkerId::new(1));
+    let (mut registry, id) = (leading(), WorkerId::new(1));
     let life = register(&mut registry, at(0), id, "a:1");
     let holding = Holding { cached: ByteCount::new(3), complete: true };
     assert!(registry.heartbeat(at(0), id, life, Heartbeat::default(), &[(file(1), holding)]));
@@ -184,7 +191,7 @@ fn a_lost_worker_that_held_nothing_is_dropped_and_later_any_lost_one() {
 
 #[test]
 fn a_thousand_and_one_workers_still_make_a_map_that_clients_take() {
-    let mut registry = Registry::new(1);
+    let mut registry = leading();
     for id in 1..=1000 {
         register(&mut registry, at(u64::from(id)), WorkerId::new(id), "a:1");
     }
@@ -202,7 +209,7 @@ fn a_thousand_and_one_workers_still_make_a_map_that_clients_take() {
 
 #[test]
 fn workers_that_say_too_much_of_themselves_are_refused() {
-    let mut registry = Registry::new(1);
+    let mut registry = leading();
     let long = |length| Registration { group: "g".repeat(length), ..registration("a:1") };
     let half = limits::WORKERS_TEXT_MAX / 2;
     registry.register(at(0), WorkerId::new(1), long(half)).expect("there is room");
@@ -213,4 +220,50 @@ fn workers_that_say_too_much_of_themselves_are_refused() {
     let life = registry.next_registration;
     assert!(!registry.heartbeat(at(0), WorkerId::new(1), life, beat, &[]), "it must register again");
     assert!(registry.heartbeat(at(0), WorkerId::new(1), life, Heartbeat::default(), &[]));
+}
+
+#[test]
+fn a_master_that_takes_over_knows_the_workers_and_what_they_hold_and_its_map_is_newer() {
+    let (mut registry, id) = (Registry::new(1), WorkerId::new(1));
+    let life = register(&mut registry, at(0), id, "a:1");
+    let holding = Holding { cached: ByteCount::new(3), complete: true };
+    assert!(registry.heartbeat(at(0), id, life, Heartbeat::default(), &[(file(1), holding)]));
+    let before = registry.map();
+    registry.lead(at(2), 9);
+    assert_eq!(registry.map().workers, before.workers);
+    assert!(registry.epoch() > before.epoch && registry.epoch() >= Epoch::new(9 << 12));
+    assert_eq!(registry.locations.of(file(1)).count(), 1);
+    assert!(registry.heartbeat(at(2), id, life, Heartbeat::default(), &[]), "it need not register again");
+}
+
+#[test]
+fn on_a_master_that_follows_nothing_waits_to_be_forgotten() {
+    let (mut registry, id) = (Registry::new(1), WorkerId::new(1));
+    let life = register(&mut registry, at(0), id, "a:1");
+    let holding = Holding { cached: ByteCount::new(3), complete: true };
+    assert!(registry.heartbeat(at(0), id, life, Heartbeat::default(), &[(file(1), holding)]));
+    registry.forget(&[file(1)]);
+    registry.disown(&[file(1)]);
+    assert!(registry.workers[&id].forgetting.is_empty(), "nobody would ever take it");
+}
+
+#[test]
+fn a_leader_lacks_the_workers_that_it_knows_until_they_report_or_are_lost() {
+    let mode = |expected, live| SafeMode { workers_expected: expected, workers_live: live };
+    let mut registry = Registry::new(1);
+    registry.lead(at(0), 1);
+    assert_eq!(registry.safe_mode(), mode(1, 0));
+    assert!(registry.safe_mode().is_active(), "no byte can be read");
+    registry.follow();
+    let lives = [1, 2, 3].map(|id| register(&mut registry, at(1), WorkerId::new(id), "a:1"));
+    registry.lead(at(2), 1);
+    assert_eq!(registry.safe_mode(), mode(3, 0));
+    for (id, life) in (1..).zip(&lives[..2]) {
+        assert!(registry.heartbeat(at(2), WorkerId::new(id), *life, Heartbeat::default(), &[]));
+    }
+    assert_eq!(registry.safe_mode(), mode(3, 2));
+    assert!(registry.safe_mode().is_active());
+    assert_eq!(registry.tick(at(12), LOST_AFTER), [WorkerId::new(3)]);
+    assert_eq!(registry.safe_mode(), mode(2, 2));
+    assert!(!registry.safe_mode().is_active());
 }

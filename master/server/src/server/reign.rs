@@ -63,8 +63,11 @@ async fn take_over(shared: &Shared) -> Result<(), MasterError> {
     let now = shared.query(|state| Ok(query::clock(state)?)).await?;
     *shared.checks.lock() = Checks::default();
     let seed = u64::try_from(now.nanos() / 1_000_000).unwrap_or(0);
-    shared.registry.lock().lead(seed.saturating_add(1));
-    shared.look_for_work();
+    let since = shared.clock.boot_instant();
+    shared.registry.lock().lead(since, seed.saturating_add(1));
+    // What the feed of changes has it has of the log, like that of the leader before: clients go on where they were.
+    shared.listings.wake_reaper();
+    shared.jobs.wake();
     Ok(())
 }
 
@@ -92,6 +95,7 @@ async fn reign(shared: &Arc<Shared>, cancelled: &CancellationToken) {
         let _ = task.await;
     }
     shared.jobs.stop_all();
+    shared.registry.lock().follow();
 }
 
 /// Has sessions end that nobody used for long.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use forebay_metadata::{AdmitWorker, Command, Rejection, StateReader, Success, query};
 use forebay_proto::{OptionSource, WireDefect, v1};
 use forebay_types::limits::{MOUNTS_MAX, WORKERS_MAX};
-use forebay_types::{ByteCount, HostId, WorkerId};
+use forebay_types::{ByteCount, ErrorKind, HostId, WorkerId};
 use tonic::{Request, Response, Status};
 
 use crate::error::MasterError;
@@ -98,20 +98,16 @@ impl v1::cluster_server::Cluster for ClusterService {
             mounts: Arc::new(request.mounts),
             mounts_revision: request.mounts_revision,
         };
-        let (known, place) = (request.mounts_revision, request.mounts_place.unwrap_or_default());
-        let page = if request.to_any_master && !self.0.leads() {
-            None
-        } else {
-            Some(self.0.query(|state| self.mounts_unless_known(state, known, place)).await?)
-        };
+        // One that leads and is not sure of it takes in what it hears, too: it may be the one that goes on.
         let now = self.0.clock.boot_instant();
-        let mut registry = self.0.registry.lock();
-        if !registry.heartbeat(now, worker, request.registration, beat, &versions) {
+        if !self.0.registry.lock().heartbeat(now, worker, request.registration, beat, &versions) {
             return Ok(Response::new(v1::HeartbeatResponse { register_again: true, ..Default::default() }));
         }
-        let Some(page) = page else {
+        let (known, place) = (request.mounts_revision, request.mounts_place.unwrap_or_default());
+        let Some(page) = self.told_of_mounts(request.to_any_master, known, place).await? else {
             return Ok(Response::new(v1::HeartbeatResponse { follows: true, ..Default::default() }));
         };
+        let mut registry = self.0.registry.lock();
         let forget = registry.forget_list(worker, request.forget_taken);
         let map_epoch = registry.epoch().get();
         drop(registry);
@@ -126,6 +122,7 @@ impl v1::cluster_server::Cluster for ClusterService {
             forget_sequence: forget.sequence,
             mounts_end_at: page.end_at,
             follows: false,
+            others: Some(v1::OtherMasters { addresses: self.other_masters() }),
         }))
     }
 
@@ -146,8 +143,8 @@ impl v1::cluster_server::Cluster for ClusterService {
         &self,
         _request: Request<v1::GetClusterMapRequest>,
     ) -> Result<Response<v1::GetClusterMapResponse>, Status> {
-        // The map of one that does not lead has another epoch.
-        membership::must_lead(&self.0.raft)?;
+        // The map of one that does not lead has another epoch; it may have lost the lead and not know it yet.
+        self.0.query(|_| Ok(())).await?;
         let map = self.0.registry.lock().map();
         Ok(Response::new(v1::GetClusterMapResponse { map: Some((&map).into()) }))
     }
@@ -167,6 +164,30 @@ impl ClusterService {
         match self.0.propose(None, command).await? {
             Success::WorkerAdmitted { worker } => Ok(worker),
             _ => Err(MasterError::WrongAnswer("admit worker")),
+        }
+    }
+
+    /// Whom a worker reports to beside this master.
+    fn other_masters(&self) -> Vec<String> {
+        let (raft, own) = (&self.0.raft, self.0.raft.node());
+        let others = raft.members().into_iter().filter(|member| member.node != own);
+        others.map(|member| member.address).collect()
+    }
+
+    /// See [`mounts_unless_known`](Self::mounts_unless_known); `None` where this master does not lead and need not.
+    async fn told_of_mounts(
+        &self,
+        to_any_master: bool,
+        known: u64,
+        place: v1::MountsPlace,
+    ) -> Result<Option<MountsPage>, MasterError> {
+        if to_any_master && !self.0.leads() {
+            return Ok(None);
+        }
+        match self.0.query(|state| self.mounts_unless_known(state, known, place)).await {
+            // It has just lost the lead.
+            Err(error) if to_any_master && error.kind() == ErrorKind::NotLeader => Ok(None),
+            page => page.map(Some),
         }
     }
 

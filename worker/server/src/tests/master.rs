@@ -31,6 +31,12 @@ pub(super) struct Script {
     /// How many more answers to heartbeats are lost on their way.
     pub(super) answers_to_lose: u64,
     pub(super) register_again: bool,
+    /// It does not lead: it takes in what it hears of workers that tell all masters, and tells nothing.
+    pub(super) follows: bool,
+    /// It takes requests and answers none.
+    pub(super) is_stopped: bool,
+    /// The other masters, where it says so.
+    pub(super) others: Option<Vec<String>>,
     /// Which life of its state it tells of.
     pub(super) incarnation: u32,
     pub(super) registrations: Vec<v1::RegisterRequest>,
@@ -80,6 +86,9 @@ impl TestMaster {
             lost_lists: 0,
             answers_to_lose: 0,
             register_again: false,
+            follows: false,
+            is_stopped: false,
+            others: None,
             incarnation: 1,
             registrations: Vec::new(),
             reports: Vec::new(),
@@ -111,6 +120,16 @@ impl TestMaster {
     }
 }
 
+impl Service {
+    /// Ends at once, or never for a request to a master that is stopped now.
+    async fn may_answer(&self) {
+        let is_stopped = self.script.lock().is_stopped;
+        if is_stopped {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 #[tonic::async_trait]
 impl Cluster for Service {
     async fn register(
@@ -118,7 +137,11 @@ impl Cluster for Service {
         request: Request<v1::RegisterRequest>,
     ) -> Result<Response<v1::RegisterResponse>, Status> {
         let request = request.into_inner();
+        self.may_answer().await;
         let mut script = self.script.lock();
+        if script.follows && !(request.to_any_master && request.worker != 0) {
+            return Err(to_status(ErrorKind::NotLeader, "this master does not lead"));
+        }
         script.registrations.push(request.clone());
         // The id of another cluster's worker means nothing here.
         let is_other = !request.cluster_id.is_empty() && request.cluster_id[..] != script.cluster.bytes()[..];
@@ -142,12 +165,18 @@ impl Cluster for Service {
         request: Request<v1::HeartbeatRequest>,
     ) -> Result<Response<v1::HeartbeatResponse>, Status> {
         let request = request.into_inner();
+        self.may_answer().await;
         let mut script = self.script.lock();
         let is_known = request.registration == script.registrations.len() as u64;
         if script.register_again || !is_known {
             return Ok(Response::new(v1::HeartbeatResponse { register_again: true, ..Default::default() }));
         }
         script.reports.extend(&request.versions);
+        if script.follows {
+            script.latest = request;
+            self.beats.send_modify(|count| *count += 1);
+            return Ok(Response::new(v1::HeartbeatResponse { follows: true, ..Default::default() }));
+        }
         let mounts = if request.mounts_revision == script.mounts_revision {
             Vec::new()
         } else {
@@ -173,6 +202,8 @@ impl Cluster for Service {
             mounts_revision: script.mounts_revision,
             forget_sequence: script.forget.0,
             mounts_end_at: 0,
+            follows: false,
+            others: script.others.clone().map(|addresses| v1::OtherMasters { addresses }),
         };
         self.beats.send_modify(|count| *count += 1);
         Ok(Response::new(answer))

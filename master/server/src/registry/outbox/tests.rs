@@ -1,6 +1,6 @@
 //! What each worker is told of the rows of the outbox, and when they are done.
 
-use super::super::tests::{LOST_AFTER, at, file, register};
+use super::super::tests::{LOST_AFTER, at, file, leading, register};
 use super::super::{Heartbeat, Holding};
 use super::*;
 use forebay_types::{ByteCount, FileId};
@@ -27,7 +27,7 @@ impl Scene {
     fn new(rows: u64) -> Self {
         let free = |number| OutboxRow { task: Task::FreeVersions(vec![file(number)]) };
         Self {
-            registry: Registry::new(1),
+            registry: leading(),
             rows: (1..=rows).map(|number| (row(number), free(number))).collect(),
             now: 0,
             lives: Default::default(),
@@ -245,4 +245,43 @@ fn a_worker_that_can_be_told_again_meanwhile_misses_no_row_before_the_page() {
 #[test]
 fn without_workers_all_rows_are_done() {
     assert_eq!(Scene::new(3).done(), row(3));
+}
+
+#[test]
+fn a_master_that_takes_over_tells_what_workers_hold_of_all_rows_whoever_told_it_before() {
+    let mut scene = Scene::new(3);
+    scene.registry.follow();
+    scene.register(ONE);
+    scene.beat(ONE, &[file(1), file(3)]);
+    // The wake-ups came here, too, and the leader of before may have told it or not.
+    scene.registry.forget(&[file(1), file(3)]);
+    (0..4).for_each(|_| assert_eq!(scene.beat(ONE, &[]), []));
+    scene.registry.lead(at(scene.now), 2);
+    scene.look();
+    assert_eq!(scene.done(), BEGIN, "nothing is done that was not compared");
+    let told: Vec<_> = (0..4).flat_map(|_| scene.pass(ONE)).collect();
+    assert_eq!(told, [file(1), file(3)]);
+    scene.beat(ONE, &[]);
+    assert_eq!(scene.done(), row(3));
+}
+
+#[test]
+fn what_was_told_in_an_earlier_reign_and_not_taken_is_told_again_before_its_row_is_done() {
+    let mut scene = Scene::new(1);
+    scene.register(ONE);
+    scene.beat(ONE, &[file(1)]);
+    let mut told = Vec::new();
+    while told.is_empty() {
+        told = scene.pass(ONE);
+    }
+    // It was told, and never says that it took it.
+    scene.taken.insert(ONE, 0);
+    scene.registry.follow();
+    scene.registry.lead(at(scene.now), 2);
+    scene.look();
+    assert_eq!(scene.done(), BEGIN);
+    let told: Vec<_> = (0..4).flat_map(|_| scene.pass(ONE)).collect();
+    assert_eq!(told, [file(1)]);
+    scene.beat(ONE, &[]);
+    assert_eq!(scene.done(), row(1));
 }
