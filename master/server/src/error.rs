@@ -187,6 +187,29 @@ impl MasterError {
 
 impl From<MasterError> for tonic::Status {
     fn from(error: MasterError) -> Self {
-        WireError::new(error.kind(), error.to_string()).into()
+        let leader = match &error {
+            MasterError::Raft(RaftError::NotLeader { leader: Some(leader) }) => Some(leader.address.clone()),
+            _ => None,
+        };
+        let leader = leader.filter(|address| !address.is_empty());
+        WireError { leader, ..WireError::new(error.kind(), error.to_string()) }.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forebay_raft::LeaderHint;
+
+    use super::*;
+
+    #[test]
+    fn who_does_not_lead_says_in_its_status_who_does() {
+        let of = |leader| {
+            let error = MasterError::from(RaftError::NotLeader { leader });
+            WireError::from(tonic::Status::from(error)).leader
+        };
+        let hint = |address: &str| Some(LeaderHint { node: 5, address: address.to_owned() });
+        assert_eq!(of(hint("10.0.0.3:7411")), Some("10.0.0.3:7411".to_owned()));
+        assert_eq!((of(hint("")), of(None)), (None, None));
     }
 }
