@@ -473,6 +473,46 @@ impl Namespace for Master {
     async fn free(&self, _: Request<v1::FreeRequest>) -> Result<Response<v1::FreeResponse>, Status> {
         unused()
     }
+
+    async fn make_directory(
+        &self,
+        _: Request<v1::MakeDirectoryRequest>,
+    ) -> Result<Response<v1::MakeDirectoryResponse>, Status> {
+        unused()
+    }
+
+    async fn remove_directory(
+        &self,
+        _: Request<v1::RemoveDirectoryRequest>,
+    ) -> Result<Response<v1::RemoveDirectoryResponse>, Status> {
+        unused()
+    }
+
+    async fn rename(&self, _: Request<v1::RenameRequest>) -> Result<Response<v1::RenameResponse>, Status> {
+        unused()
+    }
+
+    async fn set_attributes(
+        &self,
+        _: Request<v1::SetAttributesRequest>,
+    ) -> Result<Response<v1::SetAttributesResponse>, Status> {
+        unused()
+    }
+
+    async fn pin(&self, _: Request<v1::PinRequest>) -> Result<Response<v1::PinResponse>, Status> {
+        unused()
+    }
+
+    async fn unpin(&self, _: Request<v1::UnpinRequest>) -> Result<Response<v1::UnpinResponse>, Status> {
+        unused()
+    }
+
+    async fn list_pins(
+        &self,
+        _: Request<v1::ListPinsRequest>,
+    ) -> Result<Response<v1::ListPinsResponse>, Status> {
+        unused()
+    }
 }
 
 #[tonic::async_trait]

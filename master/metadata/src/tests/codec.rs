@@ -71,6 +71,10 @@ fn description() -> DescribeMount {
 
 /// One of each command, in the order of their numbers.
 fn commands() -> Vec<Command> {
+    [commands_of_the_master(), commands_of_people()].concat()
+}
+
+fn commands_of_the_master() -> Vec<Command> {
     let path = || crate::testing::path("/d");
     let directory = InodeId::new(300);
     let listing = ApplyListing {
@@ -140,6 +144,12 @@ fn commands() -> Vec<Command> {
             mode: Some(MountMode::NoAccess),
             admission: Some(Admission::default()),
         }),
+    ]
+}
+
+fn commands_of_people() -> Vec<Command> {
+    let path = || crate::testing::path("/d");
+    vec![
         Command::MakeDirectory(MakeDirectory {
             path: path(),
             parents: true,
