@@ -26,12 +26,14 @@ struct Scene {
 }
 
 impl Scene {
+    /// In `source` there is also a folder that is not mounted.
     fn new(source: &Path) -> Self {
-        write_file(&source.join("cached"), 1, CACHED);
-        (0..COLD.0).for_each(|file| drop(write_file(&source.join(cold(file)), seed(file), COLD.1)));
+        let data = source.join("data");
+        write_file(&data.join("cached"), 1, CACHED);
+        (0..COLD.0).for_each(|file| drop(write_file(&data.join(cold(file)), seed(file), COLD.1)));
         fs::create_dir(source.join("other")).expect("made");
         let mut fleet = Fleet::start_with_masters(3, 2);
-        succeeds(&fleet.run(&["mount", &uri(source), "/data"]));
+        succeeds(&fleet.run(&["mount", &uri(&data), "/data"]));
         let root = fleet.mount("host-0", "").join("data");
         assert!(fs::read(root.join("cached")).expect("read") == content(1, CACHED));
         wait_until("it is known to be cached", WITHIN, || {
