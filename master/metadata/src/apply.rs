@@ -121,6 +121,7 @@ fn run(command: &Command, state: &mut Transition<'_, '_>) -> Result<Result<Succe
         Command::EndMetadataLoad(command) => command.apply(state),
         Command::DescribeMount(command) => command.apply(state),
         Command::TrimOutbox(command) => command.apply(state),
+        Command::SetFeatureLevel(command) => command.apply(state),
     }
 }
 

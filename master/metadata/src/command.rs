@@ -18,6 +18,8 @@ mod format;
 mod metadata_load;
 mod mount;
 mod reap;
+mod set_feature_level;
+mod summary;
 mod supersede_version;
 mod trim_outbox;
 mod unmount;
@@ -38,6 +40,7 @@ pub(crate) use format::first_entry;
 pub use metadata_load::{AdvanceMetadataLoad, BeginMetadataLoad, EndMetadataLoad};
 pub use mount::{Mount, check_mount};
 pub use reap::Reap;
+pub use set_feature_level::SetFeatureLevel;
 pub use supersede_version::SupersedeVersion;
 pub use trim_outbox::TrimOutbox;
 pub use unmount::Unmount;
@@ -95,9 +98,14 @@ pub enum Command {
     Mount(Mount),
     /// Number 22.
     ChangeMount(ChangeMount),
+    /// Number 23.
+    SetFeatureLevel(SetFeatureLevel),
 }
 
 impl Command {
+    /// The highest number that this version knows.
+    pub const NUMBER_MAX: u32 = 23;
+
     /// Its name for logs and metrics.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -123,6 +131,7 @@ impl Command {
             Self::EndMetadataLoad(_) => "end_metadata_load",
             Self::DescribeMount(_) => "describe_mount",
             Self::TrimOutbox(_) => "trim_outbox",
+            Self::SetFeatureLevel(_) => "set_feature_level",
         }
     }
 }

@@ -114,6 +114,13 @@ pub enum Success {
         /// Whether more are left to go: send the command again.
         more: bool,
     },
+    /// Commands up to this level may be logged.
+    FeatureLevelSet {
+        /// The level now.
+        level: u32,
+        /// The level before.
+        before: u32,
+    },
 }
 
 /// Why nothing was done. Its variants are kept small, since each reply carries room for the largest.
@@ -329,6 +336,16 @@ pub enum Rejection {
         /// The directory.
         directory: InodeId,
     },
+    /// A level below the one that the state has.
+    #[error(
+        "the feature level is {current} and is never lowered, so not to {level}: versions that know less cannot read the log"
+    )]
+    FeatureLevelLower {
+        /// The level of the state.
+        current: u32,
+        /// The level that was asked for.
+        level: u32,
+    },
 }
 
 /// Why bytes are no proposal or reply, or cannot become one.
@@ -344,6 +361,16 @@ pub enum CodecError {
         found: u8,
         /// The newest format that is known.
         known: u8,
+    },
+    /// It is a proposal of a command that a later version brought.
+    #[error(
+        "the command number {number} is not known; this version knows up to {known}: upgrade this master"
+    )]
+    UnknownCommand {
+        /// The command's number.
+        number: u32,
+        /// The highest number that is known.
+        known: u32,
     },
     /// It is not what its format says.
     #[error("an encoded value is malformed: {0}")]
@@ -372,6 +399,7 @@ impl Rejection {
             | Self::InvalidOption { .. }
             | Self::NotInAMount { .. }
             | Self::NotAMountPoint { .. }
+            | Self::FeatureLevelLower { .. }
             | Self::InvalidEntry { .. }
             | Self::JobNotOpen { .. }
             | Self::PathsOutOfOrder { .. } => ErrorKind::InvalidArgument,
@@ -394,6 +422,7 @@ impl CodecError {
         match self {
             Self::TooLong(_) => ErrorKind::LimitExceeded,
             Self::Empty | Self::NewerFormat { .. } | Self::Malformed(_) => ErrorKind::Corrupt,
+            Self::UnknownCommand { .. } => ErrorKind::Unsupported,
         }
     }
 }
