@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 pub mod backup;
+pub mod journal;
 pub mod limits;
 
 mod clock;
@@ -36,4 +37,4 @@ pub use node::{RaftNode, RaftStatus, Role};
 pub use restore::{RestoreError, RestoredNode, erase, has_state, restore};
 pub use settings::{FIRST_NODE, RaftSettings, Tuning};
 pub use state::{ReadView, StateMoment};
-pub use types::LeaderHint;
+pub use types::{LeaderHint, Member};

@@ -30,6 +30,17 @@ pub struct LeaderHint {
     pub address: String,
 }
 
+/// A master of the cluster, whether it votes or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The node id.
+    pub node: u64,
+    /// Its place in the configuration.
+    pub slot: u32,
+    /// Host and port of its gRPC service.
+    pub address: String,
+}
+
 /// A proposal with the bytes that the log keeps of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EncodedProposal {

@@ -17,12 +17,12 @@ use crate::settings::{Durability, StoreSettings};
 use crate::state_snapshot::StateSnapshot;
 
 /// 1: without the table of the outbox. 2: with it, so that an earlier version says that it cannot open this.
-const FORMAT: Format = Format { magic: "forebay-state", version: 2 };
+pub(crate) const FORMAT: Format = Format { magic: "forebay-state", version: 2 };
 
 /// The state of one master on disk. Calls block on the disk.
 pub struct StateStore {
-    db: DB,
-    dir: PathBuf,
+    pub(crate) db: DB,
+    pub(crate) dir: PathBuf,
 }
 
 impl StateStore {
