@@ -434,6 +434,51 @@ pub(crate) enum AdminCommand {
     Report(ReportArguments),
     /// Write the cluster's state to a file, from which `forebay master --restore` begins again
     Backup(BackupArguments),
+    /// Look at the masters, and at what all of them know
+    #[command(subcommand)]
+    Masters(MastersCommand),
+    /// Look at the replicated log of a master
+    #[command(subcommand)]
+    Journal(JournalCommand),
+}
+
+/// `forebay admin masters`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MastersCommand {
+    /// Show the feature level of the cluster, or raise it once all masters run a new version
+    Level(LevelArguments),
+}
+
+/// `forebay admin masters level`.
+#[derive(Debug, Args)]
+pub(crate) struct LevelArguments {
+    /// Raise it to what the leading master knows; there is no way back to versions that know less
+    #[arg(long)]
+    pub(crate) raise: bool,
+}
+
+/// `forebay admin journal`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum JournalCommand {
+    /// Show the log in a master's folder, entry by entry; the master may run, and nothing is changed
+    Inspect(InspectArguments),
+}
+
+/// `forebay admin journal inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArguments {
+    /// The master's folder [default: the one that `forebay master` would use]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The first entry to show [default: the first that is there]
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) from: Option<u64>,
+    /// The last entry to show [default: the last that is there]
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) to: Option<u64>,
+    /// Show the rows of the applied state instead, in one order, so that two masters can be compared
+    #[arg(long, conflicts_with_all = ["from", "to"])]
+    pub(crate) state: bool,
 }
 
 /// `forebay admin backup`.

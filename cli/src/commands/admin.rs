@@ -1,6 +1,8 @@
 //! `forebay admin`: what the cluster is and does, for people and scripts, and backups of it.
 
 mod backup;
+mod journal;
+mod level;
 
 use forebay_client::MountEntry;
 use forebay_proto::{Freshness, v1};
@@ -9,7 +11,9 @@ use serde_json::{Value, json};
 
 use super::mount::{add_state, freshness_document, show_freshness};
 use super::session::Session;
-use crate::args::{AdminCommand, GlobalArguments, OutputFormat, ReportSection};
+use crate::args::{
+    AdminCommand, GlobalArguments, JournalCommand, MastersCommand, OutputFormat, ReportSection,
+};
 use crate::failure::Failure;
 use crate::output::{self, hex, named, print_line, print_table, shown};
 
@@ -18,6 +22,10 @@ pub(crate) async fn run(global: &GlobalArguments, command: AdminCommand) -> Resu
     let arguments = match command {
         AdminCommand::Report(arguments) => arguments,
         AdminCommand::Backup(arguments) => return backup::run(global, arguments).await,
+        AdminCommand::Masters(MastersCommand::Level(arguments)) => {
+            return level::run(global, &arguments).await;
+        }
+        AdminCommand::Journal(JournalCommand::Inspect(arguments)) => return journal::run(global, &arguments),
     };
     let session = Session::begin(global).await?;
     let report = session.client.report().await.map_err(|error| Failure::client("get the report", &error))?;

@@ -11,6 +11,7 @@ mod error;
 mod feed;
 mod freshness;
 mod jobs;
+mod known_levels;
 mod limits;
 mod listing;
 mod listings;
@@ -35,7 +36,7 @@ mod worker_channels;
 mod tests;
 
 pub use error::MasterError;
-pub use forebay_raft::backup;
+pub use forebay_raft::{backup, journal};
 pub use limits::REQUESTS_PER_SECOND_MAX;
 pub use sealing::SealingError;
 pub use server::{

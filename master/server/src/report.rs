@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use forebay_metadata::{StateReader, query};
+use forebay_metadata::{FEATURE_LEVEL, StateReader, query};
 use forebay_proto::v1;
 use forebay_raft::Role;
 use forebay_types::WorkerState;
@@ -42,6 +42,7 @@ pub(crate) async fn report(shared: &Arc<Shared>) -> Result<v1::GetReportResponse
             role: role(status.role).to_owned(),
             term: status.term,
             last_applied: status.last_applied.map_or(0, forebay_types::LogIndex::get),
+            feature_level_known: FEATURE_LEVEL,
         }],
         mounts,
         jobs_running: jobs.active,

@@ -27,6 +27,7 @@ use crate::error::MasterError;
 use crate::feed::Feed;
 use crate::freshness::Checks;
 use crate::jobs;
+use crate::known_levels::OwnLevel;
 use crate::limits;
 use crate::listing;
 use crate::listings::Listings;
@@ -209,7 +210,8 @@ impl Master {
         let mounts = MountsService(Arc::clone(&self.shared));
         let cluster = ClusterService(Arc::clone(&self.shared));
         let jobs = JobsService(Arc::clone(&self.shared));
-        let admin = AdminService::new(Arc::clone(&self.shared));
+        let levels = Arc::new(OwnLevel { node: self.shared.raft.status().node });
+        let admin = AdminService::new(Arc::clone(&self.shared), levels);
         routes
             .add_service(v1::admin_server::AdminServer::new(admin).max_decoding_message_size(limit))
             .add_service(

@@ -3,6 +3,7 @@
 mod admin;
 mod cluster;
 mod jobs;
+mod levels;
 mod mounts;
 mod namespace;
 

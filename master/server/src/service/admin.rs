@@ -1,4 +1,4 @@
-//! `forebay.v1.Admin`: backups.
+//! `forebay.v1.Admin`: backups, and feature levels (`levels.rs`).
 //!
 //! A backup is made by a thread of its own that reads one moment of the state and hands over a few pieces ahead. It ends
 //! with whoever asked for it, with the process, and when nobody takes a piece for long: the moment keeps old rows on
@@ -15,7 +15,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
+use super::levels;
 use crate::error::MasterError;
+use crate::known_levels::KnownLevels;
 use crate::limits;
 use crate::shared::Shared;
 
@@ -25,12 +27,13 @@ type Piece = Result<v1::BackupChunk, Status>;
 #[derive(Debug)]
 pub(crate) struct AdminService {
     shared: Arc<Shared>,
+    levels: Arc<dyn KnownLevels>,
     places: Arc<Semaphore>,
 }
 
 impl AdminService {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, places: Arc::new(Semaphore::new(limits::BACKUPS_MAX)) }
+    pub(crate) fn new(shared: Arc<Shared>, levels: Arc<dyn KnownLevels>) -> Self {
+        Self { shared, levels, places: Arc::new(Semaphore::new(limits::BACKUPS_MAX)) }
     }
 }
 
@@ -54,6 +57,20 @@ impl v1::admin_server::Admin for AdminService {
         self.shared.background.tracker().spawn_blocking(move || taking.run(&view, &runtime));
         let pieces = stream::unfold(receiver, async |mut pieces| Some((pieces.recv().await?, pieces)));
         Ok(Response::new(Box::pin(pieces)))
+    }
+
+    async fn get_feature_level(
+        &self,
+        _request: Request<v1::GetFeatureLevelRequest>,
+    ) -> Result<Response<v1::GetFeatureLevelResponse>, Status> {
+        Ok(Response::new(levels::get(&self.shared, &*self.levels).await?))
+    }
+
+    async fn raise_feature_level(
+        &self,
+        _request: Request<v1::RaiseFeatureLevelRequest>,
+    ) -> Result<Response<v1::RaiseFeatureLevelResponse>, Status> {
+        Ok(Response::new(levels::raise(&self.shared, &*self.levels).await?))
     }
 }
 
@@ -117,6 +134,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::known_levels::OwnLevel;
     use crate::server::{Master, MasterSettings};
 
     #[tokio::test(flavor = "multi_thread")]
@@ -134,7 +152,7 @@ mod tests {
             registry: prometheus::Registry::new(),
         };
         let master = Master::start(settings, &shutdown).await.expect("started");
-        let service = AdminService::new(master.shared());
+        let service = AdminService::new(master.shared(), Arc::new(OwnLevel { node: 1 }));
         // What a slow taker keeps: places that are not given back before the last piece.
         let places = service.places.clone().acquire_many_owned(1).await.expect("free");
         let ask = || service.backup(Request::new(v1::BackupRequest::default()));
