@@ -492,11 +492,46 @@ pub(crate) struct GetArguments {
 pub(crate) enum AdminCommand {
     /// Capacity, cache statistics, workers, masters and mounts
     Report(ReportArguments),
-    /// Who the masters are, who of them votes, and who leads
+    /// Who the masters are, who of them votes and leads, and what all of them know
     #[command(subcommand)]
     Masters(MastersCommand),
     /// Write the cluster's state to a file, from which `forebay master --restore` begins again
     Backup(BackupArguments),
+    /// Look at the replicated log of a master
+    #[command(subcommand)]
+    Journal(JournalCommand),
+}
+
+/// `forebay admin masters level`.
+#[derive(Debug, Args)]
+pub(crate) struct LevelArguments {
+    /// Raise it to what the leading master knows; there is no way back to versions that know less
+    #[arg(long)]
+    pub(crate) raise: bool,
+}
+
+/// `forebay admin journal`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum JournalCommand {
+    /// Show the log in a master's folder, entry by entry; the master may run, and nothing is changed
+    Inspect(InspectArguments),
+}
+
+/// `forebay admin journal inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArguments {
+    /// The master's folder [default: the one that `forebay master` would use]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The first entry to show [default: the first that is there]
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) from: Option<u64>,
+    /// The last entry to show [default: the last that is there]
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) to: Option<u64>,
+    /// Show the rows of the applied state instead, in one order, so that two masters can be compared
+    #[arg(long, conflicts_with_all = ["from", "to"])]
+    pub(crate) state: bool,
 }
 
 /// `forebay admin masters`.
@@ -512,6 +547,8 @@ pub(crate) enum MastersCommand {
     Replace(SlotArgument),
     /// Have the master of a slot lead
     TransferLeader(SlotArgument),
+    /// Show the feature level of the cluster, or raise it once all masters run a new version
+    Level(LevelArguments),
 }
 
 /// The slot of a master.

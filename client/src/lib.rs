@@ -16,6 +16,7 @@ mod feed;
 mod fetch;
 mod hold;
 mod jobs;
+mod levels;
 mod limits;
 mod look_ahead;
 mod master_channel;

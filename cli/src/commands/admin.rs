@@ -1,6 +1,7 @@
 //! `forebay admin`: what the cluster is and does, for people and scripts, and backups of it.
 
 mod backup;
+mod journal;
 mod masters;
 
 use forebay_client::MountEntry;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::mount::{add_state, freshness_document, show_freshness};
 use super::session::Session;
-use crate::args::{AdminCommand, GlobalArguments, OutputFormat, ReportSection};
+use crate::args::{AdminCommand, GlobalArguments, JournalCommand, OutputFormat, ReportSection};
 use crate::failure::Failure;
 use crate::output::{self, hex, named, print_line, print_table, shown};
 
@@ -20,6 +21,7 @@ pub(crate) async fn run(global: &GlobalArguments, command: AdminCommand) -> Resu
         AdminCommand::Report(arguments) => arguments,
         AdminCommand::Masters(command) => return masters::run(global, command).await,
         AdminCommand::Backup(arguments) => return backup::run(global, arguments).await,
+        AdminCommand::Journal(JournalCommand::Inspect(arguments)) => return journal::run(global, &arguments),
     };
     let session = Session::begin(global).await?;
     let report = session.client.report().await.map_err(|error| Failure::client("get the report", &error))?;

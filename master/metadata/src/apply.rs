@@ -127,6 +127,7 @@ fn run(command: &Command, state: &mut Transition<'_, '_>) -> Result<Result<Succe
         Command::SetAttributes(command) => command.apply(state),
         Command::Pin(command) => command.apply(state),
         Command::Unpin(command) => command.apply(state),
+        Command::SetFeatureLevel(command) => command.apply(state),
     }
 }
 

@@ -23,6 +23,8 @@ mod reap;
 mod remove_directory;
 mod rename;
 mod set_attributes;
+mod set_feature_level;
+mod summary;
 mod supersede_version;
 mod trim_outbox;
 mod unmount;
@@ -48,6 +50,7 @@ pub use reap::Reap;
 pub use remove_directory::RemoveDirectory;
 pub use rename::{Rename, ResealedMount};
 pub use set_attributes::SetAttributes;
+pub use set_feature_level::SetFeatureLevel;
 pub use supersede_version::SupersedeVersion;
 pub use trim_outbox::TrimOutbox;
 pub use unmount::Unmount;
@@ -117,9 +120,14 @@ pub enum Command {
     Pin(Pin),
     /// Number 28.
     Unpin(Unpin),
+    /// Number 29.
+    SetFeatureLevel(SetFeatureLevel),
 }
 
 impl Command {
+    /// The highest number that this version knows.
+    pub const NUMBER_MAX: u32 = 29;
+
     /// Its name for logs and metrics.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -151,6 +159,7 @@ impl Command {
             Self::SetAttributes(_) => "set_attributes",
             Self::Pin(_) => "pin",
             Self::Unpin(_) => "unpin",
+            Self::SetFeatureLevel(_) => "set_feature_level",
         }
     }
 }

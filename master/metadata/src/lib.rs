@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 pub mod command;
+pub mod golden;
 pub mod invariant;
 pub mod limits;
 pub mod query;
@@ -15,6 +16,7 @@ pub mod store;
 
 mod apply;
 mod effect;
+mod level;
 mod mount;
 mod mount_before;
 mod proposal;
@@ -33,9 +35,10 @@ pub use command::{
     AdmitWorker, AdvanceJob, AdvanceMetadataLoad, ApplyListing, BeginLoad, BeginMetadataLoad, ChangeMount,
     Command, DescribeMount, EndJob, EndMetadataLoad, ExpireSessions, ExtendLoad, ForgetDirectory, Format,
     ListedEntry, MakeDirectory, Mount, Pin, Reap, RemoveDirectory, Rename, ResealedMount, SetAttributes,
-    SupersedeVersion, TrimOutbox, Unmount, Unpin,
+    SetFeatureLevel, SupersedeVersion, TrimOutbox, Unmount, Unpin,
 };
 pub use effect::{ChangedName, ChangedNames, Effect};
+pub use level::{FEATURE_LEVEL, FEATURE_LEVEL_FIRST};
 pub use mount::{Coherence, Freshness, MountMode, MountOptions, OnOutage, OptionValue};
 pub use proposal::{PROPOSAL_FORMAT, Proposal, SessionStamp};
 pub use reply::{CodecError, REPLY_FORMAT, Rejection, Reply, Success, decode_reply, encode_reply};

@@ -52,6 +52,16 @@ impl Proposal {
     /// # Errors
     /// [`CodecError`] when the format is newer or the bytes are no proposal.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        reply::decode(PROPOSAL_FORMAT, bytes)
+        reply::decode(PROPOSAL_FORMAT, bytes).map_err(|error| unknown_command(bytes).unwrap_or(error))
     }
+}
+
+/// Of bytes that are no proposal to this version: whether a later version would read them.
+fn unknown_command(bytes: &[u8]) -> Option<CodecError> {
+    let (_, content) = reply::format_of(PROPOSAL_FORMAT, bytes).ok()?;
+    // What stands before the command, and its number.
+    let (beginning, _) = postcard::take_from_bytes::<(Timestamp, Option<SessionStamp>, u32)>(content).ok()?;
+    let (_, _, number) = beginning;
+    (number > Command::NUMBER_MAX)
+        .then_some(CodecError::UnknownCommand { number, known: Command::NUMBER_MAX })
 }

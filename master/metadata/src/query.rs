@@ -11,6 +11,7 @@ use forebay_types::{
 };
 
 use crate::command::next_session;
+use crate::level::FEATURE_LEVEL_FIRST;
 use crate::state::{
     Clock, ClusterIdentity, Directory, Edge, Inode, JobCounts, JobPaths, JobRecord, KeptFailure, MountRecord,
     Orphan, OutboxCounts, OutboxRow, SessionRow, SessionView, Totals, TotalsScope, children_range, edge_key,
@@ -40,6 +41,14 @@ pub struct Resolved {
 /// As all queries: [`StoreError`] when the state cannot be read.
 pub fn identity(reader: &dyn StateReader) -> Result<Option<ClusterIdentity>, StoreError> {
     ClusterIdentity::read(reader)
+}
+
+/// Up to which level commands may be logged.
+///
+/// # Errors
+/// As all queries.
+pub fn feature_level(reader: &dyn StateReader) -> Result<u32, StoreError> {
+    Ok(ClusterIdentity::read(reader)?.map_or(FEATURE_LEVEL_FIRST, |identity| identity.feature_level))
 }
 
 /// The highest time that an applied entry carried.

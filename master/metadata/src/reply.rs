@@ -148,6 +148,13 @@ pub enum Success {
         /// What it is.
         inode: InodeId,
     },
+    /// Commands up to this level may be logged.
+    FeatureLevelSet {
+        /// The level now.
+        level: u32,
+        /// The level before.
+        before: u32,
+    },
 }
 
 /// Why nothing was done. Its variants are kept small, since each reply carries room for the largest.
@@ -458,6 +465,16 @@ pub enum Rejection {
         /// The directory.
         directory: InodeId,
     },
+    /// A level below the one that the state has.
+    #[error(
+        "the feature level is {current} and is never lowered, so not to {level}: versions that know less cannot read the log"
+    )]
+    FeatureLevelLower {
+        /// The level of the state.
+        current: u32,
+        /// The level that was asked for.
+        level: u32,
+    },
 }
 
 /// Why bytes are no proposal or reply, or cannot become one.
@@ -473,6 +490,16 @@ pub enum CodecError {
         found: u8,
         /// The newest format that is known.
         known: u8,
+    },
+    /// It is a proposal of a command that a later version brought.
+    #[error(
+        "the command number {number} is not known; this version knows up to {known}: upgrade this master"
+    )]
+    UnknownCommand {
+        /// The command's number.
+        number: u32,
+        /// The highest number that is known.
+        known: u32,
     },
     /// It is not what its format says.
     #[error("an encoded value is malformed: {0}")]
@@ -506,6 +533,7 @@ impl Rejection {
             | Self::InvalidOption { .. }
             | Self::NotInAMount { .. }
             | Self::NotAMountPoint { .. }
+            | Self::FeatureLevelLower { .. }
             | Self::InvalidEntry { .. }
             | Self::JobNotOpen { .. }
             | Self::RootStays
@@ -538,6 +566,7 @@ impl CodecError {
         match self {
             Self::TooLong(_) => ErrorKind::LimitExceeded,
             Self::Empty | Self::NewerFormat { .. } | Self::Malformed(_) => ErrorKind::Corrupt,
+            Self::UnknownCommand { .. } => ErrorKind::Unsupported,
         }
     }
 }

@@ -5,10 +5,10 @@
 //! (`life.rs`).
 
 mod life;
+mod row;
 
-pub use life::{
-    Life, backup_rows, begin_life, check_row, closed_mounts, next_incarnation, without_sealed_options,
-};
+pub use life::{Life, backup_rows, begin_life, closed_mounts, next_incarnation, without_sealed_options};
+pub use row::{check_row, describe_row};
 
 use crate::store::{StateReader, StoreError, Table};
 

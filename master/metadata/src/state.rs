@@ -6,6 +6,7 @@
 mod counters;
 mod directory;
 mod edge;
+mod identity;
 mod inode;
 mod job_rows;
 mod mount_record;
@@ -16,9 +17,10 @@ mod record;
 mod session_rows;
 mod transition;
 
-pub use counters::{ClusterIdentity, Totals};
+pub use counters::Totals;
 pub use directory::Directory;
 pub use edge::{Edge, EdgeOrigin};
+pub use identity::ClusterIdentity;
 pub use inode::{Inode, InodeBody, Version};
 pub use job_rows::{JobCounts, JobKind, JobRecord};
 pub use mount_record::MountRecord;

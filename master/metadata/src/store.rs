@@ -128,6 +128,17 @@ pub enum StoreError {
         /// The newest format that is known.
         known: u8,
     },
+    /// The state may have what only a later version knows.
+    #[error(
+        "the state has the feature level {found}; this version knows up to {known}: upgrade this master, nothing was \
+         changed"
+    )]
+    NewerLevel {
+        /// The level of the state.
+        found: u32,
+        /// The highest level that is known.
+        known: u32,
+    },
 }
 
 impl Table {
@@ -176,6 +187,7 @@ impl StoreError {
         match self {
             Self::Backend { .. } => ErrorKind::Io,
             Self::Corrupt { .. } | Self::NewerFormat { .. } => ErrorKind::Corrupt,
+            Self::NewerLevel { .. } => ErrorKind::Unsupported,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::testing::{World, directory, file, format, mount, name, path, stamp, s
 use crate::{Effect, Proposal, Reply, Success, Task, apply, apply_all, query, snapshot};
 
 mod codec;
+mod golden;
 mod jobs;
 mod model;
 

@@ -149,4 +149,6 @@ fn checksum(number: u64, header: &[u8], body: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use forebay_metadata::Proposal;
+use forebay_metadata::{CodecError, Proposal};
 use forebay_types::crc32c;
 use openraft::EntryPayload;
 use openraft::vote::RaftLeaderId;
@@ -92,29 +92,47 @@ pub(crate) fn encode_entry(entry: &RaftEntry) -> Vec<u8> {
     seal(bytes)
 }
 
+/// What an entry carries, its proposals still as bytes.
+pub(crate) enum EntryParts<'b> {
+    Blank,
+    Proposals(Vec<&'b [u8]>),
+    Membership(Membership),
+}
+
 /// Reads what [`encode_entry`] wrote for `index`.
 pub(crate) fn decode_entry(index: u64, bytes: &[u8]) -> Result<RaftEntry, RaftError> {
+    let (term, parts) = entry_parts(index, bytes)?;
+    let payload = match parts {
+        EntryParts::Blank => EntryPayload::Blank,
+        EntryParts::Proposals(encoded) => EntryPayload::Normal(decode_proposals(index, &encoded)?),
+        EntryParts::Membership(membership) => EntryPayload::Membership(membership),
+    };
+    Ok(RaftEntry { log_id: log_id(term, index), payload })
+}
+
+/// The term of an entry, and what it carries.
+pub(crate) fn entry_parts(index: u64, bytes: &[u8]) -> Result<(u64, EntryParts<'_>), RaftError> {
     let what = format_args!("the log entry {index}");
     let (row, rest): (EntryRow, &[u8]) = open(what, bytes)?;
     if row.index != index {
         return Err(RaftError::corrupt(what, format_args!("it is the entry {}", row.index)));
     }
-    let payload = match row.body {
-        EntryBody::Proposals(lengths) => EntryPayload::Normal(decode_proposals(what, &lengths, rest)?),
-        EntryBody::Blank => nothing_follows(what, rest).map(|()| EntryPayload::Blank)?,
+    let parts = match row.body {
+        EntryBody::Proposals(lengths) => EntryParts::Proposals(split_proposals(what, &lengths, rest)?),
+        EntryBody::Blank => nothing_follows(what, rest).map(|()| EntryParts::Blank)?,
         EntryBody::Membership(row) => {
             nothing_follows(what, rest)?;
-            EntryPayload::Membership(row.membership(what)?)
+            EntryParts::Membership(row.membership(what)?)
         }
     };
-    Ok(RaftEntry { log_id: log_id(row.term, row.index), payload })
+    Ok((row.term, parts))
 }
 
-fn decode_proposals(
+fn split_proposals<'b>(
     what: fmt::Arguments<'_>,
     lengths: &[u64],
-    mut rest: &[u8],
-) -> Result<ProposalBatch, RaftError> {
+    mut rest: &'b [u8],
+) -> Result<Vec<&'b [u8]>, RaftError> {
     let mut proposals = Vec::with_capacity(lengths.len());
     for length in lengths {
         let Some((bytes, behind)) =
@@ -122,11 +140,25 @@ fn decode_proposals(
         else {
             return Err(RaftError::corrupt(what, "it ends within a proposal"));
         };
-        let proposal = Proposal::decode(bytes).map_err(|error| RaftError::corrupt(what, error))?;
-        proposals.push(EncodedProposal { proposal, bytes: bytes.to_vec() });
+        proposals.push(bytes);
         rest = behind;
     }
     nothing_follows(what, rest)?;
+    Ok(proposals)
+}
+
+fn decode_proposals(index: u64, encoded: &[&[u8]]) -> Result<ProposalBatch, RaftError> {
+    let what = format_args!("the log entry {index}");
+    let decode = |bytes: &&[u8]| {
+        let proposal = Proposal::decode(bytes).map_err(|error| match error {
+            CodecError::UnknownCommand { number, known } => {
+                RaftError::UnknownCommand { what: what.to_string(), number, known }
+            }
+            error => RaftError::corrupt(what, error),
+        })?;
+        Ok(EncodedProposal { proposal, bytes: bytes.to_vec() })
+    };
+    let proposals = encoded.iter().map(decode).collect::<Result<Vec<_>, RaftError>>()?;
     Ok(ProposalBatch(Arc::from(proposals)))
 }
 
@@ -278,6 +310,9 @@ impl StoredMembershipRow {
         Ok(StoredMembership::new(self.at.map(LogId::from), self.membership.membership(what)?))
     }
 }
+
+#[cfg(test)]
+mod golden;
 
 #[cfg(test)]
 mod tests {

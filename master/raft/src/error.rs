@@ -12,6 +12,7 @@ use forebay_storage::StorageError;
 use forebay_types::{ClusterId, ErrorKind};
 use thiserror::Error;
 
+use crate::node::membership::Member;
 use crate::types::LeaderHint;
 
 /// Why a proposal or a read was not answered, or why a master could not start.
@@ -100,6 +101,59 @@ pub enum RaftError {
         /// The newest format that is known.
         known: u8,
     },
+    /// An entry of the log has a command that a later version brought.
+    #[error(
+        "{what} has the command number {number}; this version knows up to {known}: upgrade this master, nothing was \
+         changed"
+    )]
+    UnknownCommand {
+        /// Which entry.
+        what: String,
+        /// The command's number.
+        number: u32,
+        /// The highest number that is known.
+        known: u32,
+    },
+    /// The command may not be logged yet, since some master may not know it.
+    #[error(
+        "the command {command} needs the feature level {needed}, and the cluster has {current}: once all masters run \
+         this version, raise it with `forebay admin masters level --raise`"
+    )]
+    LevelTooLow {
+        /// The command's name.
+        command: &'static str,
+        /// The level that it needs.
+        needed: u32,
+        /// The level of the state.
+        current: u32,
+    },
+    /// A master does not know the level, or did not say that it does.
+    #[error(
+        "the feature level cannot be raised to {level}: {} {}", Self::show_member(.member), Self::show_known(*.known)
+    )]
+    LevelNotKnown {
+        /// The level.
+        level: u32,
+        /// The master.
+        member: Member,
+        /// What it knows, if it said so.
+        known: Option<u32>,
+    },
+    /// A master that was to be taken in does not know the level of the state.
+    #[error(
+        "the cluster has the feature level {level}, and the master in slot {slot} at {address} knows up to {known}: upgrade \
+         it, then start it again"
+    )]
+    JoinsTooOld {
+        /// Its slot.
+        slot: u32,
+        /// Where it is.
+        address: String,
+        /// What it knows.
+        known: u32,
+        /// The level of the state.
+        level: u32,
+    },
     /// The store below failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -132,6 +186,10 @@ impl RaftError {
             }
             Self::Io { .. } => ErrorKind::Io,
             Self::Corrupt { .. } | Self::NewerFormat { .. } => ErrorKind::Corrupt,
+            Self::UnknownCommand { .. }
+            | Self::LevelTooLow { .. }
+            | Self::LevelNotKnown { .. }
+            | Self::JoinsTooOld { .. } => ErrorKind::Unsupported,
             Self::Storage(error) => error.kind(),
             Self::State(error) => error.kind(),
             Self::Failed { kind, .. } => *kind,
@@ -148,6 +206,18 @@ impl RaftError {
 
     pub(crate) fn stopped() -> Self {
         Self::Unavailable { reason: "this master is stopping".to_owned() }
+    }
+
+    fn show_member(member: &Member) -> String {
+        format!("the master in slot {} (node {}) at {}", member.slot, member.node, member.address)
+    }
+
+    fn show_known(known: Option<u32>) -> String {
+        match known {
+            Some(known) => format!("knows up to {known}; upgrade it, then raise again"),
+            None => "did not say what it knows; start it, or remove it from the cluster, then raise again"
+                .to_owned(),
+        }
     }
 
     fn show_hint(leader: Option<&LeaderHint>) -> String {

@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 pub mod backup;
+pub mod journal;
 pub mod limits;
 
 mod clock;
@@ -31,7 +32,7 @@ mod testing;
 pub use clock::{Clock, SystemClock};
 pub use effects::{Effects, Wake};
 pub use error::RaftError;
-pub use node::membership::Member;
+pub use node::membership::{Joining, Member};
 pub use node::proposer::Committed;
 pub use node::{RaftNode, RaftStatus, Role};
 pub use peers::ClusterMark;

@@ -30,9 +30,9 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-const VOTE_KEY: &str = "vote";
-const PURGED_KEY: &str = "purged";
-const NODE_KEY: &str = "node";
+pub(crate) const VOTE_KEY: &str = "vote";
+pub(crate) const PURGED_KEY: &str = "purged";
+pub(crate) const NODE_KEY: &str = "node";
 
 /// The log of this node. openraft's core task owns it: whatever it writes goes through here.
 #[derive(Debug)]
@@ -117,6 +117,22 @@ impl NodeLog {
     /// The last log id that is no longer in the log.
     pub(crate) fn purged(&self) -> Option<LogId> {
         self.reader.0.tail.lock().purged()
+    }
+
+    /// Reads the entries from `start` to the end, as they will be read to be applied: an error that would stop this node
+    /// then is told before it changes anything. Blocks on the disk.
+    pub(crate) fn check_from(&self, start: u64) -> Result<(), RaftError> {
+        let (first, last) = {
+            let tail = self.reader.0.tail.lock();
+            (tail.first(), tail.last())
+        };
+        let end = last.map_or(0, |last| last.index + 1);
+        let mut next = start.max(first);
+        while next < end {
+            let entries = self.reader.read_stored(next..end, READ_LENGTH_MAX)?;
+            next = entries.last().map_or(end, |entry| entry.log_id.index + 1);
+        }
+        Ok(())
     }
 
     /// Hands a write to the thread and waits until it is synced.

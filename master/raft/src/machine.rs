@@ -23,6 +23,8 @@ use crate::state::NodeState;
 use crate::types::{BatchReply, LogId, RaftEntry, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
 #[cfg(test)]
+mod equality;
+#[cfg(test)]
 mod tests;
 
 type Job = Box<dyn FnOnce(&mut Applier) + Send>;

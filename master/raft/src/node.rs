@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use forebay_metadata::{Command, Format, Proposal, Rejection, SessionStamp, query};
+use forebay_metadata::{Command, Format, Proposal, SessionStamp, query};
 use forebay_proto::v1::raft_server::RaftServer;
 use forebay_types::{ClusterId, Incarnation, LogIndex};
 use openraft::async_runtime::WatchReceiver;
@@ -37,6 +37,7 @@ use crate::state::{NodeState, ReadView};
 use crate::types::{EncodedProposal, LeaderHint, NodeInfo, TypeConfig};
 
 pub(crate) mod growth;
+mod levels;
 pub(crate) mod membership;
 pub(crate) mod proposer;
 mod read_rounds;
@@ -64,6 +65,8 @@ pub struct RaftNode {
     settling: Settling,
     stop: CancellationToken,
     running: Mutex<Option<Running>>,
+    /// Held while a master is taken in and while the feature level is raised, so that neither overlooks the other.
+    joins_and_levels: tokio::sync::Mutex<()>,
 }
 
 /// What must have ended before the directory is free again.
@@ -165,6 +168,7 @@ impl RaftNode {
             settling,
             stop,
             running: Mutex::new(Some(Running { tasks, threads: vec![writer, applier] })),
+            joins_and_levels: tokio::sync::Mutex::default(),
         };
         let voters =
             node.raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect());
@@ -175,8 +179,9 @@ impl RaftNode {
         Ok((node, effects))
     }
 
-    /// Forms a new cluster of this node alone and gives its namespace the identity. Repeated with the same identity it
-    /// changes nothing, so it can be called again when it is not known how far it came.
+    /// Forms a new cluster of this node alone and gives its namespace the identity, and the highest feature level that this
+    /// version knows. Repeated with the same identity it changes nothing, so it can be called again when it is not known
+    /// how far it came.
     ///
     /// Cancel safe in that sense.
     ///
@@ -202,20 +207,9 @@ impl RaftNode {
             self.elected().await
         });
         voter.await.map_err(|_| timed_out("the forming of the cluster"))??;
-        let format = Command::Format(Format { cluster, incarnation, capability_secret });
-        match self.propose(None, format, deadline).await?.reply {
-            Ok(_) => {
-                self.peers.belongs_to(ClusterMark { cluster, incarnation });
-                Ok(())
-            }
-            Err(Rejection::AlreadyFormatted) => {
-                let identity = query::identity(&self.read(deadline).await?.moment())?;
-                Err(RaftError::AlreadyFormed {
-                    cluster: identity.map_or(cluster, |identity| identity.cluster),
-                })
-            }
-            Err(rejection) => Err(RaftError::FormationRefused { reason: rejection.to_string() }),
-        }
+        self.format(Format { cluster, incarnation, capability_secret }, deadline).await?;
+        self.peers.belongs_to(ClusterMark { cluster, incarnation });
+        Ok(())
     }
 
     /// What the other masters call. To be served at the address that this node was given.
@@ -237,9 +231,21 @@ impl RaftNode {
     ///
     /// # Errors
     /// [`RaftError::NotLeader`] (nothing was done), [`RaftError::OutcomeUnknown`], [`RaftError::TimedOut`],
-    /// [`RaftError::Proposal`] when it is too long, [`RaftError::Unavailable`] or [`RaftError::Failed`] when the node
-    /// stops. A refusal by the state machine is no error: it is the reply.
+    /// [`RaftError::Proposal`] when it is too long, [`RaftError::LevelTooLow`] when some master may not know it,
+    /// [`RaftError::Unavailable`] or [`RaftError::Failed`] when the node stops. A refusal by the state machine is no
+    /// error: it is the reply.
     pub async fn propose(
+        &self,
+        session: Option<SessionStamp>,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<Committed, RaftError> {
+        self.admit(&command, deadline).await?;
+        self.submit(session, command, deadline).await
+    }
+
+    /// Proposes a command that may be logged.
+    async fn submit(
         &self,
         session: Option<SessionStamp>,
         command: Command,
@@ -443,15 +449,15 @@ async fn open_stores(
 ) -> Result<Opened, RaftError> {
     let open = move |dir: &Path| {
         let (log, writer, node) = NodeLog::open(&dir.join("log"), asked, growth, failure)?;
-        let state = Arc::new(NodeState::open(dir.join("state"))?);
-        let shelf = Arc::new(SnapshotShelf::open(dir.join("snapshots"))?);
-        let snapshot = shelf.newest().and_then(|newest| newest.meta().last_log_id);
-        let known = state.current()?.applied()?.max(snapshot);
-        if let Some(purged) = log.purged().filter(|purged| Some(purged) > known.as_ref()) {
-            let problem = "the log was purged up to it, but neither the state nor a snapshot has it";
-            return Err(RaftError::corrupt(format_args!("the entry {}", purged.index), problem));
+        match open_beside(dir, &log) {
+            Ok((state, shelf)) => Ok(Opened { node, log, writer, state, shelf }),
+            Err(error) => {
+                // A folder that was refused is free again.
+                drop(log);
+                let _ = writer.join();
+                Err(error)
+            }
         }
-        Ok(Opened { node, log, writer, state, shelf })
     };
     let opened = tokio::task::spawn_blocking(move || open(&dir)).await;
     opened.unwrap_or_else(|error| Err(RaftError::Unavailable { reason: error.to_string() }))
@@ -461,6 +467,20 @@ async fn open_stores(
 fn mark_of(state: &NodeState) -> Result<Option<ClusterMark>, RaftError> {
     let identity = query::identity(&state.view()?.moment())?;
     Ok(identity.map(|found| ClusterMark { cluster: found.cluster, incarnation: found.incarnation }))
+}
+
+/// Opens what lies beside the log, and looks whether all of it fits and can be read to its end.
+fn open_beside(dir: &Path, log: &NodeLog) -> Result<(Arc<NodeState>, Arc<SnapshotShelf>), RaftError> {
+    let state = Arc::new(NodeState::open(dir.join("state"))?);
+    let shelf = Arc::new(SnapshotShelf::open(dir.join("snapshots"))?);
+    let snapshot = shelf.newest().and_then(|newest| newest.meta().last_log_id);
+    let known = state.current()?.applied()?.max(snapshot);
+    if let Some(purged) = log.purged().filter(|purged| Some(purged) > known.as_ref()) {
+        let problem = "the log was purged up to it, but neither the state nor a snapshot has it";
+        return Err(RaftError::corrupt(format_args!("the entry {}", purged.index), problem));
+    }
+    log.check_from(known.map_or(0, |known| known.index + 1))?;
+    Ok((state, shelf))
 }
 
 fn fatal(error: &Fatal<TypeConfig>) -> RaftError {

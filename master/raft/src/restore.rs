@@ -23,8 +23,8 @@ use crate::snapshot::{remove, sync_dir};
 use crate::state::{APPLIED_KEY, MEMBERSHIP_KEY, UNFINISHED};
 use crate::types::{Membership, NodeInfo, StoredMembership, log_id};
 
-const LOG: &str = "log";
-const STATE: &str = "state";
+pub(crate) const LOG: &str = "log";
+pub(crate) const STATE: &str = "state";
 const SNAPSHOTS: &str = "snapshots";
 /// Before the first election. The entries of the new life's log follow with higher terms.
 const TERM: u64 = 0;
@@ -182,7 +182,7 @@ fn cluster_of(state: &Path) -> Option<ClusterId> {
     forebay_metadata::query::identity(&store).ok()?.map(|identity| identity.cluster)
 }
 
-fn newest_state(dir: &Path) -> Result<Option<PathBuf>, RaftError> {
+pub(crate) fn newest_state(dir: &Path) -> Result<Option<PathBuf>, RaftError> {
     let state = dir.join(STATE);
     let listed = match fs::read_dir(&state) {
         Ok(listed) => listed,

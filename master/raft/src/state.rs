@@ -7,10 +7,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use forebay_metadata::store::Row;
-use forebay_metadata::{Mutation, StateReader, StoreError, Table};
+use forebay_metadata::{ClusterIdentity, Mutation, StateReader, StoreError, Table, query};
 use forebay_storage::{StateSnapshot, StateStore};
 use forebay_types::LogIndex;
 use parking_lot::Mutex;
@@ -41,6 +41,8 @@ pub(crate) struct Generation {
     dir: PathBuf,
     /// The last applied index. Behind the store while a commit is on its way, never ahead.
     applied: AtomicU64,
+    /// Up to which level commands may be logged. Behind the store while a commit is on its way, never ahead.
+    level: AtomicU32,
     retired: AtomicBool,
 }
 
@@ -115,10 +117,23 @@ impl NodeState {
 impl Generation {
     fn open(dir: PathBuf, number: u64) -> Result<Self, RaftError> {
         let store = Some(StateStore::open(&dir)?);
-        let opened = Self { store, number, dir, applied: AtomicU64::new(0), retired: AtomicBool::new(false) };
+        let (applied, level, retired) = (AtomicU64::new(0), AtomicU32::new(0), AtomicBool::new(false));
+        let opened = Self { store, number, dir, applied, level, retired };
         let applied = opened.applied()?.map_or(0, |id| id.index);
         opened.applied.store(applied, Ordering::Release);
+        opened.read_level()?;
         Ok(opened)
+    }
+
+    /// Up to which level commands may be logged, as far as this master has applied the log.
+    pub(crate) fn level(&self) -> u32 {
+        self.level.load(Ordering::Acquire)
+    }
+
+    /// An error where this version does not know what the state may have.
+    fn read_level(&self) -> Result<(), RaftError> {
+        self.level.store(query::feature_level(self.store())?, Ordering::Release);
+        Ok(())
     }
 
     /// Writes what entries up to `applied` did, as one.
@@ -130,9 +145,10 @@ impl Generation {
     ) -> Result<(), RaftError> {
         let mut notes = vec![(APPLIED_KEY, codec::encode_log_id(applied))];
         notes.extend(membership.map(|membership| (MEMBERSHIP_KEY, codec::encode_membership(membership))));
+        let is_identity_changed = mutations.iter().any(ClusterIdentity::is_changed_by);
         self.store().commit(mutations, &notes)?;
         self.applied.store(applied.index, Ordering::Release);
-        Ok(())
+        if is_identity_changed { self.read_level() } else { Ok(()) }
     }
 
     /// The store.

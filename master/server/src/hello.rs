@@ -1,5 +1,6 @@
 //! Asks another master who it is, and what a master says of itself.
 
+use forebay_metadata::FEATURE_LEVEL_FIRST;
 use forebay_proto::v1::masters_client::MastersClient;
 use forebay_proto::{WireError, v1};
 use forebay_raft::ClusterMark;
@@ -15,6 +16,8 @@ pub(crate) struct Greeting {
     pub(crate) slot: u32,
     pub(crate) peers: PeerList,
     pub(crate) process: u64,
+    /// The highest feature level that its version knows.
+    pub(crate) feature_level: u32,
     /// Of the cluster that it belongs to.
     pub(crate) membership: Option<Membership>,
 }
@@ -59,8 +62,14 @@ pub(crate) async fn greet(address: &str, slot: u32, peers: &PeerList) -> Result<
         slot: answer.slot,
         peers: PeerList::of_wire(answer.peers),
         process: answer.process,
+        feature_level: level(answer.feature_level_known),
         membership: membership.transpose()?,
     })
+}
+
+/// The feature level that a master says it knows. Versions from before there were levels say nothing.
+pub(crate) const fn level(said: u32) -> u32 {
+    if said > FEATURE_LEVEL_FIRST { said } else { FEATURE_LEVEL_FIRST }
 }
 
 /// The cluster that a message names.

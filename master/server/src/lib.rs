@@ -38,7 +38,7 @@ mod worker_channels;
 mod tests;
 
 pub use error::MasterError;
-pub use forebay_raft::backup;
+pub use forebay_raft::{backup, journal};
 pub use limits::REQUESTS_PER_SECOND_MAX;
 pub use membership::MembershipError;
 pub use sealing::SealingError;

@@ -5,10 +5,11 @@
 //! the log: in a new slot when an operator says so, in a known slot at the address of before by itself, since whoever
 //! had the old id there has lost it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use forebay_metadata::FEATURE_LEVEL;
 use forebay_proto::v1;
-use forebay_raft::{Member, RaftError, RaftNode, Role};
+use forebay_raft::{Joining, Member, RaftError, RaftNode, Role};
 use forebay_types::{ErrorKind, LogIndex};
 use thiserror::Error;
 use tokio::time::Instant;
@@ -125,14 +126,15 @@ pub(crate) fn must_lead(raft: &RaftNode) -> Result<(), MasterError> {
 /// Takes a master with an empty folder in, which does not vote yet. Gives the id that it votes under later.
 ///
 /// # Errors
-/// [`MasterError`], among them [`MembershipError::InUse`].
+/// [`MasterError`], among them [`MembershipError::InUse`] and [`RaftError::JoinsTooOld`].
 pub(crate) async fn take_in(
     raft: &RaftNode,
-    slot: u32,
-    address: &str,
+    joining: &Joining<'_>,
     peers: &PeerList,
 ) -> Result<u64, MasterError> {
     let members = members(raft)?;
+    let Joining { slot, address, .. } = *joining;
+    raft.may_join(joining, deadline()).await?;
     for member in members.iter().filter(|member| member.slot == slot || member.address == address) {
         if is_there(raft, member, peers).await {
             let (node, address) = (member.node, member.address.clone());
@@ -147,7 +149,7 @@ pub(crate) async fn take_in(
     if left >= MASTERS_MAX {
         return Err(MembershipError::TooMany.into());
     }
-    let node = raft.add_learner(address, slot, deadline()).await?;
+    let node = raft.add_learner(joining, deadline()).await?;
     tracing::info!(node, slot, address, "a master joined; it has no vote yet");
     Ok(node)
 }
@@ -336,6 +338,20 @@ pub(crate) async fn form(raft: &RaftNode, peers: &PeerList) -> Result<(), Master
     }
 }
 
+/// By node id the feature level that each master knows. Who does not answer in time is left out, as is who answers in the
+/// place of a member and is none: a master that is away may come back with an older version.
+pub(crate) async fn known_levels(raft: &RaftNode, peers: &PeerList) -> BTreeMap<u64, u32> {
+    let members = raft.members();
+    let said = futures::future::join_all(members.iter().map(async |member| {
+        if member.node == raft.node() {
+            return Some((member.node, FEATURE_LEVEL));
+        }
+        let greeting = hello::greet(&member.address, 0, peers).await.ok()?;
+        is_member(raft, &greeting, member).then_some((member.node, greeting.feature_level))
+    }));
+    said.await.into_iter().flatten().collect()
+}
+
 /// All masters, with what each says of itself. One that does not answer is shown as unreachable.
 pub(crate) async fn report(raft: &RaftNode, peers: &PeerList) -> Vec<v1::MasterReport> {
     let (status, members) = (raft.status(), raft.members());
@@ -345,6 +361,8 @@ pub(crate) async fn report(raft: &RaftNode, peers: &PeerList) -> Vec<v1::MasterR
     let answers = futures::future::join_all(others).await;
     let described = members.iter().zip(answers).map(|(member, answer)| {
         let answer = answer.filter(|answer| is_member(raft, answer, member));
+        let own_level = if member.node == raft.node() { FEATURE_LEVEL } else { 0 };
+        let feature_level_known = answer.as_ref().map_or(own_level, |answer| answer.feature_level);
         let (role, term, last_applied) = match answer.and_then(|answer| answer.membership) {
             Some(membership) => (membership.role, membership.term, membership.last_applied),
             None if member.node == raft.node() => {
@@ -362,6 +380,7 @@ pub(crate) async fn report(raft: &RaftNode, peers: &PeerList) -> Vec<v1::MasterR
             last_applied,
             votes: member.votes,
             matched: member.matched.map_or(0, LogIndex::get),
+            feature_level_known,
         }
     });
     let mut described: Vec<_> = described.collect();

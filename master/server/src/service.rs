@@ -4,6 +4,7 @@ mod admin;
 mod cluster;
 mod directories;
 mod jobs;
+mod levels;
 mod masters;
 mod mounts;
 mod namespace;

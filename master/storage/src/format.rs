@@ -48,6 +48,19 @@ impl Format {
         Ok(dir.join(DATABASE))
     }
 
+    /// Checks the folder and leaves it as it is. Gives the database's path.
+    pub(crate) fn look(self, dir: &Path) -> Result<PathBuf, StorageError> {
+        let path = dir.join(FILE);
+        match fs::read(&path) {
+            Ok(bytes) => self.check(&path, &bytes).map(|_| dir.join(DATABASE)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let problem = format!("is missing: the folder is no `{}`", self.magic);
+                Err(StorageError::Format { path, problem })
+            }
+            Err(error) => Err(StorageError::file("read", &path)(error)),
+        }
+    }
+
     /// Makes a folder that has no database yet, for a copy of one. Gives the database's path.
     pub(crate) fn create(self, dir: &Path) -> Result<PathBuf, StorageError> {
         fs::create_dir(dir).map_err(StorageError::file("create", dir))?;

@@ -9,6 +9,7 @@
 mod error;
 mod format;
 mod log_store;
+mod read_only;
 mod rows;
 mod settings;
 mod state_snapshot;
@@ -16,6 +17,7 @@ mod state_store;
 
 pub use error::StorageError;
 pub use log_store::LogStore;
+pub use read_only::{LogView, StateView};
 pub use settings::StoreSettings;
 pub use state_snapshot::StateSnapshot;
 pub use state_store::StateStore;

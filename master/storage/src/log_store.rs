@@ -12,16 +12,16 @@ use crate::error::StorageError;
 use crate::format::Format;
 use crate::settings::{Durability, StoreSettings};
 
-const FORMAT: Format = Format { magic: "forebay-log", version: 1 };
-const ENTRIES: &str = "entries";
-const META: &str = "meta";
+pub(crate) const FORMAT: Format = Format { magic: "forebay-log", version: 1 };
+pub(crate) const ENTRIES: &str = "entries";
+pub(crate) const META: &str = "meta";
 /// The key after that of any entry.
 const AFTER_ALL: [u8; 9] = [u8::MAX; 9];
 
 /// The log of one master on disk. Calls block on the disk.
 pub struct LogStore {
-    db: DB,
-    dir: PathBuf,
+    pub(crate) db: DB,
+    pub(crate) dir: PathBuf,
 }
 
 impl LogStore {

@@ -18,12 +18,12 @@ use crate::state_snapshot::StateSnapshot;
 
 /// 1: without the table of the outbox. 2: with it, and without that of pins and directories that people made. 3: with them. So an
 /// earlier version says that it cannot open this.
-const FORMAT: Format = Format { magic: "forebay-state", version: 3 };
+pub(crate) const FORMAT: Format = Format { magic: "forebay-state", version: 3 };
 
 /// The state of one master on disk. Calls block on the disk.
 pub struct StateStore {
-    db: DB,
-    dir: PathBuf,
+    pub(crate) db: DB,
+    pub(crate) dir: PathBuf,
 }
 
 impl StateStore {

@@ -1,4 +1,6 @@
-//! `forebay admin masters`: who the masters are, who of them votes, and who leads.
+//! `forebay admin masters`: who the masters are, who of them votes, who leads, and what all of them know.
+
+mod level;
 
 use forebay_client::MasterChange;
 use forebay_proto::v1;
@@ -13,6 +15,7 @@ pub(super) async fn run(global: &GlobalArguments, command: MastersCommand) -> Re
     let session = Session::begin(global).await?;
     let (change, slot, done) = match command {
         MastersCommand::List => return list(global, &session).await,
+        MastersCommand::Level(arguments) => return level::run(global, &session, &arguments).await,
         MastersCommand::Add(slot) => (MasterChange::Add, slot.slot, "votes from now on"),
         MastersCommand::Remove(slot) => (MasterChange::Remove, slot.slot, "was taken out of the cluster"),
         MastersCommand::Replace(slot) => (MasterChange::Replace, slot.slot, "was replaced"),

@@ -5,6 +5,7 @@ use std::fmt;
 use forebay_types::{ClusterId, Incarnation, InodeId, UnderStoreKey};
 use serde::{Deserialize, Serialize};
 
+use crate::level::FEATURE_LEVEL_FIRST;
 use crate::reply::{Rejection, Reply, Success};
 use crate::state::{ClusterIdentity, Inode, InodeBody, NextIds, Transition};
 use crate::store::StoreError;
@@ -47,6 +48,8 @@ impl Format {
             incarnation: self.incarnation,
             capability_secret: self.capability_secret,
             formatted_at: state.now(),
+            // As earlier versions do with this command. Whoever forms a cluster raises it in the same entry.
+            feature_level: FEATURE_LEVEL_FIRST,
         };
         state.write(ClusterIdentity::KEY.to_vec(), &identity);
         state.write(

@@ -11,9 +11,8 @@ use crate::command::first_entry;
 use crate::mount::OptionValue;
 use crate::query;
 use crate::state::{
-    Clock, ClusterIdentity, Directory, Edge, Inode, JobCounts, JobPaths, JobRecord, KeptFailure, MountRecord,
-    NextIds, Orphan, OutboxCounts, OutboxRow, Pin, Record, RememberedReply, SessionRow, Tombstone, Totals,
-    TotalsScope, decode_record, encode_record, mount_key, read,
+    ClusterIdentity, JobCounts, MountRecord, NextIds, OutboxCounts, Record, decode_record, encode_record,
+    mount_key,
 };
 use crate::store::{Mutation, StateReader, StoreError, Table};
 
@@ -49,56 +48,13 @@ pub fn backup_rows(reader: &dyn StateReader) -> impl Iterator<Item = Result<Dump
     })
 }
 
-/// Looks whether this version can read a row of a backup.
-///
-/// # Errors
-/// [`StoreError::Corrupt`], and [`StoreError::NewerFormat`] when a later version wrote it.
-pub fn check_row(row: &DumpedRow) -> Result<(), StoreError> {
-    let DumpedRow { table, key, value } = row;
-    match table {
-        Table::Inodes => check::<Inode>(key, value),
-        Table::Children => check::<Edge>(key, value),
-        Table::Mounts => check::<MountRecord>(key, value),
-        Table::Counters => check_counter(key, value),
-        Table::Sessions if key.len() == 8 => check::<SessionRow>(key, value),
-        Table::Sessions => check::<RememberedReply>(key, value),
-        Table::Directories => check::<Directory>(key, value),
-        Table::Orphans => check::<Orphan>(key, value),
-        Table::Tombstones => check::<Tombstone>(key, value),
-        Table::Jobs => check::<JobRecord>(key, value),
-        Table::JobPaths => check::<JobPaths>(key, value),
-        Table::JobFailures => check::<KeptFailure>(key, value),
-        Table::Outbox => check::<OutboxRow>(key, value),
-        Table::Pins => check::<Pin>(key, value),
-    }
-}
-
-fn check_counter(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-    match key {
-        ClusterIdentity::KEY => check::<ClusterIdentity>(key, value),
-        Clock::KEY => check::<Clock>(key, value),
-        NextIds::KEY => check::<NextIds>(key, value),
-        JobCounts::KEY => check::<JobCounts>(key, value),
-        OutboxCounts::KEY => check::<OutboxCounts>(key, value),
-        _ if key == TotalsScope::Namespace.key() || key.starts_with(TotalsScope::MOUNT_PREFIX) => {
-            check::<Totals>(key, value)
-        }
-        _ => Err(StoreError::corrupt(Table::Counters, key, "nothing is known that has this name")),
-    }
-}
-
-fn check<R: Record>(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-    decode_record::<R>(key, value).map(drop)
-}
-
 /// What to write over the state of an earlier life so that `life` begins.
 ///
 /// # Errors
 /// [`StoreError`] when the state cannot be read, is none, or has a life that is not before this one.
 pub fn begin_life(reader: &dyn StateReader, life: &Life) -> Result<Vec<Mutation>, StoreError> {
     let problem = |what: &str| StoreError::corrupt(Table::Counters, ClusterIdentity::KEY, what);
-    let identity: ClusterIdentity =
-        read(reader, ClusterIdentity::KEY)?.ok_or_else(|| problem("there is none"))?;
+    let identity: ClusterIdentity = ClusterIdentity::read(reader)?.ok_or_else(|| problem("there is none"))?;
     if identity.incarnation >= life.incarnation {
         return Err(problem("its incarnation is not before the one that is to begin"));
     }
@@ -164,6 +120,7 @@ impl std::fmt::Debug for Life {
 mod tests {
     use forebay_types::{InodeId, MountId, OutboxSequence, WorkerId};
 
+    use super::super::check_row;
     use super::*;
     use crate::command::{AdmitWorker, BeginLoad, Command, TrimOutbox};
     use crate::store::{MemoryStore, StateWriter};

@@ -1,26 +1,11 @@
-//! Rows of which there is one: identity, clock, the counters that ids come from, and totals.
+//! Rows of which there is one: clock, the counters that ids come from, and totals.
 
-use std::fmt;
-
-use forebay_types::{ClusterId, EntryKind, Incarnation, MountId, Timestamp};
+use forebay_types::{EntryKind, MountId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::inode::Inode;
 use super::record::{Record, encode_record, read};
 use crate::store::{Overlay, StateReader, StoreError, Table};
-
-/// Who this state belongs to.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClusterIdentity {
-    /// The cluster.
-    pub cluster: ClusterId,
-    /// Which life of its state this is.
-    pub incarnation: Incarnation,
-    /// What block capabilities are signed with. Debug output hides it.
-    pub capability_secret: [u8; 32],
-    /// When the state was formatted.
-    pub formatted_at: Timestamp,
-}
 
 /// The highest time that any applied entry carried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,10 +44,6 @@ pub(crate) enum TotalsScope {
     Mount(MountId),
 }
 
-impl Record for ClusterIdentity {
-    const TABLE: Table = Table::Counters;
-}
-
 impl Record for Clock {
     const TABLE: Table = Table::Counters;
 }
@@ -73,14 +54,6 @@ impl Record for NextIds {
 
 impl Record for Totals {
     const TABLE: Table = Table::Counters;
-}
-
-impl ClusterIdentity {
-    pub(crate) const KEY: &'static [u8] = b"identity";
-
-    pub(crate) fn read(reader: &dyn StateReader) -> Result<Option<Self>, StoreError> {
-        read(reader, Self::KEY)
-    }
 }
 
 impl Clock {
@@ -145,15 +118,5 @@ impl Totals {
             EntryKind::Directory => &mut self.directories,
             EntryKind::Symlink => &mut self.symlinks,
         }
-    }
-}
-
-impl fmt::Debug for ClusterIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClusterIdentity")
-            .field("cluster", &self.cluster)
-            .field("incarnation", &self.incarnation)
-            .field("formatted_at", &self.formatted_at)
-            .finish_non_exhaustive()
     }
 }

@@ -17,6 +17,11 @@ pub(crate) trait Record: Serialize + DeserializeOwned {
     fn decode(_format: u8, content: &[u8]) -> Result<Self, CodecError> {
         reply::decode_content(content)
     }
+
+    /// The bytes of a row, in [`Self::FORMAT`] unless a row says less and is written so that earlier versions read it.
+    fn encode(&self) -> Vec<u8> {
+        encode_as(Self::FORMAT, self)
+    }
 }
 
 /// The row at `key`.
@@ -53,7 +58,12 @@ pub(crate) fn decode_record<R: Record>(key: &[u8], bytes: &[u8]) -> Result<R, St
 
 /// The bytes of a row.
 pub(crate) fn encode_record<R: Record>(row: &R) -> Vec<u8> {
-    reply::encode(R::FORMAT, row).expect("postcard writes every record: none has a length that is not known")
+    row.encode()
+}
+
+/// The bytes of a row in a format.
+pub(crate) fn encode_as<T: Serialize>(format: u8, row: &T) -> Vec<u8> {
+    reply::encode(format, row).expect("postcard writes every record: none has a length that is not known")
 }
 
 /// The first key after all that begin with `prefix`; `None` when there is no such key.

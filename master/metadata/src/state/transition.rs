@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use forebay_types::{EntryName, FileId, Incarnation, InodeId, LogIndex, MountId, Timestamp, WorkerId};
 
-use super::counters::{ClusterIdentity, NextIds, Totals, TotalsScope};
+use super::counters::{NextIds, Totals, TotalsScope};
 use super::edge::{Edge, edge_key};
+use super::identity::ClusterIdentity;
 use super::inode::{Inode, inode_key};
 use super::pin::Pin;
 use super::record::{Record, encode_record, read, read_page};

@@ -37,6 +37,11 @@ impl Tail {
         Self { first, purged, last, entries: VecDeque::new(), length: 0, synced }
     }
 
+    /// The first index of the log.
+    pub(super) fn first(&self) -> u64 {
+        self.first
+    }
+
     /// The last log id that was forgotten.
     pub(super) fn purged(&self) -> Option<LogId> {
         self.purged

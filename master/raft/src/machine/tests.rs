@@ -15,15 +15,15 @@ use crate::types::log_id;
 use forebay_metadata::{Command, Format};
 use forebay_types::{ErrorKind, Incarnation};
 
-struct World {
+pub(super) struct World {
     dir: TempDir,
-    machine: Machine,
+    pub(super) machine: Machine,
     _applier: Joined,
-    state: Arc<NodeState>,
+    pub(super) state: Arc<NodeState>,
     effects: Effects,
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let dir = tempfile::tempdir().unwrap();
     let state = Arc::new(NodeState::open(dir.path().join("state")).unwrap());
     let shelf = Arc::new(SnapshotShelf::open(dir.path().join("snapshots")).unwrap());
@@ -33,7 +33,7 @@ fn world() -> World {
     World { dir, machine, _applier: Joined::new(applier), state, effects }
 }
 
-fn format() -> Command {
+pub(super) fn format() -> Command {
     Command::Format(Format { cluster: CLUSTER, incarnation: Incarnation::new(1), capability_secret: SECRET })
 }
 

@@ -15,6 +15,9 @@ use crate::error::RaftError;
 use crate::node::{RaftNode, leader_hint, timed_out};
 use crate::types::{NodeInfo, TypeConfig};
 
+/// What a join that came too late is called.
+const TAKING_IN: &str = "taking a master in";
+
 /// One master of the cluster, as the log knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -28,6 +31,17 @@ pub struct Member {
     pub votes: bool,
     /// The last entry that it has like the leader; only the leader knows.
     pub matched: Option<LogIndex>,
+}
+
+/// A master that is to be taken in.
+#[derive(Clone, Copy, Debug)]
+pub struct Joining<'a> {
+    /// Host and port.
+    pub address: &'a str,
+    /// Its place in the configuration.
+    pub slot: u32,
+    /// The highest feature level that its version knows.
+    pub known: u32,
 }
 
 impl RaftNode {
@@ -64,8 +78,12 @@ impl RaftNode {
     /// Not cancel safe: it may have been taken in.
     ///
     /// # Errors
-    /// [`RaftError::NotLeader`], [`RaftError::MembershipInTransit`], [`RaftError::TimedOut`], [`RaftError::Unavailable`].
-    pub async fn add_learner(&self, address: &str, slot: u32, deadline: Instant) -> Result<u64, RaftError> {
+    /// [`RaftError::NotLeader`], [`RaftError::MembershipInTransit`], [`RaftError::TimedOut`], [`RaftError::Unavailable`], and
+    /// [`RaftError::JoinsTooOld`] where it may not know what the log has.
+    pub async fn add_learner(&self, joining: &Joining<'_>, deadline: Instant) -> Result<u64, RaftError> {
+        let _alone = self.alone(deadline, TAKING_IN).await?;
+        self.may_join(joining, deadline).await?;
+        let Joining { address, slot, .. } = *joining;
         let added = timeout_at(deadline, async {
             // An entry that nobody else is part of.
             let blank = self.raft.write_blank().await.map_err(|error| self.refused(error))?;
@@ -74,7 +92,7 @@ impl RaftNode {
             self.raft.add_learner(node, info, false).await.map_err(|error| self.refused(error))?;
             Ok(node)
         });
-        added.await.map_err(|_| timed_out("taking a master in"))?
+        added.await.map_err(|_| timed_out(TAKING_IN))?
     }
 
     /// Takes a node that does not vote out.

@@ -116,6 +116,24 @@ impl Proposer {
     }
 }
 
+/// Proposes several proposals as one entry: all of them are carried out, or none. `None` when the node stops.
+pub(super) async fn propose_as_one(
+    raft: &NodeRaft,
+    proposals: Vec<EncodedProposal>,
+) -> Option<Result<Vec<Committed>, RaftError>> {
+    let (answers, waits): (Vec<Answer>, Vec<_>) = proposals.iter().map(|_| oneshot::channel()).unzip();
+    let done = Callback::new(move |result| distribute(answers, result));
+    raft.client_write_ff(ProposalBatch(Arc::from(proposals)), Some(done)).await.ok()?;
+    let mut committed = Vec::with_capacity(waits.len());
+    for wait in waits {
+        match wait.await.ok()? {
+            Ok(one) => committed.push(one),
+            Err(error) => return Some(Err(error)),
+        }
+    }
+    Some(Ok(committed))
+}
+
 /// Gives each proposal of an entry its answer. Callers that are gone are passed over.
 fn distribute(answers: Vec<Answer>, result: ClientWriteResult<TypeConfig>) {
     match result {

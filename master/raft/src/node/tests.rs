@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-use forebay_metadata::{Effect, Success};
+use forebay_metadata::{Effect, Success, query};
 use forebay_types::{ErrorKind, Sequence, SessionId, Timestamp};
 use futures::future::join_all;
 

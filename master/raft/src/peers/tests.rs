@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use forebay_metadata::store::Row;
-use forebay_metadata::{StateReader, Table};
+use forebay_metadata::{FEATURE_LEVEL, StateReader, Table};
 use forebay_types::LogIndex;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use tonic::service::Routes;
 use super::*;
 use crate::settings::RaftSettings;
 use crate::testing::{self, CLUSTER, ClosedNode, SECRET, mount, soon};
-use crate::{Role, Tuning};
+use crate::{Joining, Role, Tuning};
 
 /// One master: its folder, its port and, while it runs, its node.
 struct Place {
@@ -75,6 +75,11 @@ impl Place {
     }
 }
 
+/// A master of this version that is to be taken in.
+fn joining(address: &str, slot: u32) -> Joining<'_> {
+    Joining { address, slot, known: FEATURE_LEVEL }
+}
+
 /// A cluster of three that all vote. The first one leads.
 async fn three() -> Vec<Place> {
     let mut places = vec![Place::new(1).await, Place::new(2).await, Place::new(3).await];
@@ -83,7 +88,7 @@ async fn three() -> Vec<Place> {
     let mut voters = BTreeSet::from([1]);
     for slot in 1..3 {
         let address = places[slot].address.clone();
-        let id = places[0].node().add_learner(&address, places[slot].slot, soon()).await.unwrap();
+        let id = places[0].node().add_learner(&joining(&address, places[slot].slot), soon()).await.unwrap();
         assert!(voters.insert(id), "an id that was given twice");
         places[slot].start(Some(id)).await;
     }
@@ -155,7 +160,7 @@ async fn a_master_that_lost_its_folder_is_replaced_under_a_new_id_from_a_snapsho
     places[2].dir = tempfile::tempdir().unwrap();
     let (members, address) = (places[0].node().members(), places[2].address.clone());
     let old = members.iter().find(|member| member.slot == 3).unwrap().node;
-    let new = places[0].node().add_learner(&address, 3, soon()).await.unwrap();
+    let new = places[0].node().add_learner(&joining(&address, 3), soon()).await.unwrap();
     assert!(new > old && members.iter().all(|member| member.node != new));
     places[2].start(Some(new)).await;
     let last = propose(&places, 40).await;

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use forebay_metadata::FEATURE_LEVEL;
 use forebay_proto::{WireError, v1};
 use forebay_raft::ClusterMark;
 use forebay_types::ErrorKind;
@@ -129,6 +130,12 @@ fn check(door: &Door, slot: u32, address: &str, greeting: &Greeting) -> Result<(
     Ok(())
 }
 
+/// Whether asking again would be answered with the same refusal.
+const fn is_final(kind: ErrorKind) -> bool {
+    // The last one is what a version is told that is too old.
+    matches!(kind, ErrorKind::InvalidArgument | ErrorKind::AlreadyExists | ErrorKind::Unsupported)
+}
+
 async fn join(door: &Door, leader: &str) -> Result<Look, StartError> {
     let asked = async {
         let mut client = hello::client(leader)?;
@@ -136,6 +143,7 @@ async fn join(door: &Door, leader: &str) -> Result<Look, StartError> {
             slot: door.slot,
             address: door.address.clone(),
             peers: door.peers.to_wire(),
+            feature_level_known: FEATURE_LEVEL,
         });
         request.set_timeout(MEMBERSHIP_DEADLINE);
         let asked = tokio::time::timeout(MEMBERSHIP_DEADLINE + Duration::from_secs(1), client.join(request));
@@ -148,7 +156,7 @@ async fn join(door: &Door, leader: &str) -> Result<Look, StartError> {
     };
     match asked.await {
         Ok((member, secret)) => Ok(Look::Joined(member, secret)),
-        Err(error) if matches!(error.kind, ErrorKind::InvalidArgument | ErrorKind::AlreadyExists) => {
+        Err(error) if is_final(error.kind) => {
             Err(StartError::NotTakenIn { leader: leader.to_owned(), reason: error.message })
         }
         Err(error) => Ok(Look::Wait(format!("the master at {leader} does not take it in yet: {error}"))),

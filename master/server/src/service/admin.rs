@@ -1,4 +1,4 @@
-//! `forebay.v1.Admin`: backups.
+//! `forebay.v1.Admin`: backups, and feature levels (`levels.rs`).
 //!
 //! A backup is made by a thread of its own that reads one moment of the state and hands over a few pieces ahead. It ends
 //! with whoever asked for it, with the process, and when nobody takes a piece for long: the moment keeps old rows on
@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
+use super::levels;
 use crate::error::MasterError;
 use crate::limits;
 use crate::shared::Shared;
@@ -54,6 +55,20 @@ impl v1::admin_server::Admin for AdminService {
         self.shared.background.tracker().spawn_blocking(move || taking.run(&view, &runtime));
         let pieces = stream::unfold(receiver, async |mut pieces| Some((pieces.recv().await?, pieces)));
         Ok(Response::new(Box::pin(pieces)))
+    }
+
+    async fn get_feature_level(
+        &self,
+        _request: Request<v1::GetFeatureLevelRequest>,
+    ) -> Result<Response<v1::GetFeatureLevelResponse>, Status> {
+        Ok(Response::new(levels::get(&self.shared).await?))
+    }
+
+    async fn raise_feature_level(
+        &self,
+        _request: Request<v1::RaiseFeatureLevelRequest>,
+    ) -> Result<Response<v1::RaiseFeatureLevelResponse>, Status> {
+        Ok(Response::new(levels::raise(&self.shared).await?))
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use forebay_metadata::FEATURE_LEVEL;
 use forebay_proto::v1;
-use forebay_raft::RaftNode;
+use forebay_raft::{Joining, RaftNode};
 use forebay_types::ErrorKind;
 use tonic::{Request, Response, Status};
 
 use crate::door::{Door, Standing};
+use crate::hello;
 use crate::limits::MASTERS_MAX;
 use crate::membership;
 use crate::sealing::SealingKey;
@@ -37,6 +39,7 @@ impl MastersService {
             peers: peers.to_wire(),
             membership,
             process: *process,
+            feature_level_known: FEATURE_LEVEL,
         }
     }
 }
@@ -71,14 +74,17 @@ impl v1::masters_server::Masters for MastersService {
     }
 
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
-        let request = request.into_inner();
+        let mut request = request.into_inner();
         let (raft, sealing) = self.member()?;
         if request.slot == 0 || request.peers.len() > MASTERS_MAX {
             let reason = "a master that joins says which slot it has, and which masters it knows";
             return Err(forebay_proto::to_status(ErrorKind::InvalidArgument, reason));
         }
-        let peers = PeerList::of_wire(request.peers);
-        let node = membership::take_in(&raft, request.slot, &request.address, &peers).await?;
+        let peers = PeerList::of_wire(std::mem::take(&mut request.peers));
+        let v1::JoinRequest { slot, address, feature_level_known, .. } = &request;
+        let known = hello::level(*feature_level_known);
+        let joining = Joining { slot: *slot, address, known };
+        let node = membership::take_in(&raft, &joining, &peers).await?;
         let mark = raft.mark().ok_or_else(|| {
             forebay_proto::to_status(ErrorKind::Unavailable, "the cluster is not formed yet")
         })?;
