@@ -109,3 +109,21 @@ fn what_is_no_masters_folder_is_refused_and_left_as_it_is() {
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_of_whose_tables_nothing_can_be_read_is_told_in_few_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    folder(dir.path()).await;
+    // An opening writes what the write-ahead log has into a table file.
+    drop(LogStore::open(&dir.path().join("log")).unwrap());
+    let files = fs::read_dir(dir.path().join("log/db")).unwrap().map(|file| file.unwrap().path());
+    for table in files.filter(|path| path.extension().is_some_and(|end| end == "sst")) {
+        let bytes = fs::read(&table).unwrap();
+        fs::write(&table, &bytes[..bytes.len() * 2 / 3]).unwrap();
+    }
+    let journal = Journal::open(dir.path()).unwrap();
+    assert!(journal.heading().damage.is_some());
+    let lines: Vec<_> = journal.lines(None, None).take(100).collect();
+    assert!(lines.len() < 100, "{lines:?}");
+    assert!(matches!(&lines[0], JournalLine::Unreadable { first: 0, .. }), "{lines:?}");
+}
