@@ -210,7 +210,7 @@ fn the_bytes_of_each_command_are_a_format_and_never_change() {
 
 #[test]
 fn the_highest_number_is_that_of_the_last_command() {
-    assert_eq!(golden::variants::<Command>().len() as u32, Command::NUMBER_MAX + 1);
+    assert_eq!(golden::variants::<Command>().len(), Command::NUMBER_MAX as usize + 1);
     let numbers = commands().into_iter().map(|command| {
         let bytes = proposal(command).encode().unwrap();
         u32::from(bytes[6])
