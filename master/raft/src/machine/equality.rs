@@ -81,7 +81,9 @@ fn command(store: &MemoryStore, index: LogIndex, (kind, one, other, flag): Choic
         }
         8 => Command::Reap(Reap { limit: u32::from(one % 4) + 1 }),
         _ if flag => Command::TrimOutbox(TrimOutbox { through: OutboxSequence::new(other.into()) }),
-        _ if one.is_multiple_of(2) => Command::SetFeatureLevel(SetFeatureLevel { level: u32::from(other % 2) + 1 }),
+        _ if one.is_multiple_of(2) => {
+            Command::SetFeatureLevel(SetFeatureLevel { level: u32::from(other % 2) + 1 })
+        }
         _ => Command::ExpireSessions(ExpireSessions { before: Timestamp::from_nanos(other.into()) }),
     }
 }

@@ -67,8 +67,13 @@ fn description() -> DescribeMount {
     }
 }
 
-/// At least one of each command, in the order of their numbers but for what was added to fill each field.
+/// One of each command, in the order of their numbers, and then those with more fields filled.
 pub(crate) fn commands() -> Vec<Command> {
+    [first_commands(), full_commands()].concat()
+}
+
+/// One of each command, in the order of their numbers.
+fn first_commands() -> Vec<Command> {
     let path = || crate::testing::path("/d");
     let directory = InodeId::new(300);
     let listing = ApplyListing {
@@ -139,6 +144,15 @@ pub(crate) fn commands() -> Vec<Command> {
             admission: Some(Admission::default()),
         }),
         Command::SetFeatureLevel(SetFeatureLevel { level: 300 }),
+    ]
+}
+
+/// Those whose first line does not have each field filled.
+fn full_commands() -> Vec<Command> {
+    let directory = InodeId::new(300);
+    let seen = FileId { incarnation: Incarnation::new(1), counter: 5 };
+    let path = || crate::testing::path("/d");
+    vec![
         Command::ApplyListing(ApplyListing {
             directory,
             begun_at: LogIndex::new(4),
