@@ -67,6 +67,16 @@ fn description() -> DescribeMount {
     }
 }
 
+fn listing() -> ApplyListing {
+    ApplyListing {
+        directory: InodeId::new(300),
+        begun_at: LogIndex::new(4),
+        upserts: vec![file("f", "1"), symlink("l", "f")],
+        removals: vec![name("g")],
+        complete: true,
+    }
+}
+
 /// One of each command, in the order of their numbers, and then those with more fields filled.
 pub(crate) fn commands() -> Vec<Command> {
     [first_commands(), full_commands()].concat()
@@ -76,13 +86,6 @@ pub(crate) fn commands() -> Vec<Command> {
 fn first_commands() -> Vec<Command> {
     let path = || crate::testing::path("/d");
     let directory = InodeId::new(300);
-    let listing = ApplyListing {
-        directory,
-        begun_at: LogIndex::new(4),
-        upserts: vec![file("f", "1"), symlink("l", "f")],
-        removals: vec![name("g")],
-        complete: true,
-    };
     let failure = JobFailure::new(path(), "w");
     let load = BeginLoad { paths: vec![path()], last: false };
     let advance = AdvanceJob {
@@ -103,7 +106,7 @@ fn first_commands() -> Vec<Command> {
         Command::Format(format(7)),
         of_bytes("010101640101620170000103000080804003016100017001620105656e763a580163020109"),
         Command::Unmount(Unmount { path: path() }),
-        Command::ApplyListing(listing),
+        Command::ApplyListing(listing()),
         Command::SupersedeVersion(SupersedeVersion {
             inode: directory,
             seen,
