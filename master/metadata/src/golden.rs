@@ -14,8 +14,11 @@ use serde::de::{self, Deserializer, Visitor};
 pub struct Case<'c> {
     name: String,
     written: Option<Vec<u8>>,
-    read: Box<dyn Fn(&[u8]) -> Result<(), String> + 'c>,
+    read: Box<Read<'c>>,
 }
+
+/// Says what is wrong with how bytes are read, if anything is.
+type Read<'c> = dyn Fn(&[u8]) -> Result<(), String> + 'c;
 
 impl<'c> Case<'c> {
     /// A value that this version writes, and what says whether bytes are read as it.
@@ -145,7 +148,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex(digits: &str) -> Option<Vec<u8>> {
-    if !digits.is_ascii() || digits.len() % 2 != 0 {
+    if !digits.is_ascii() || !digits.len().is_multiple_of(2) {
         return None;
     }
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok()).collect()

@@ -15,7 +15,7 @@ use openraft::vote::RaftLeaderId;
 
 use crate::codec::{self, EntryParts};
 use crate::error::RaftError;
-use crate::limits::{READ_ENTRIES_MAX, READ_LENGTH_MAX};
+use crate::limits::{JOURNAL_ENTRIES_MAX, READ_ENTRIES_MAX, READ_LENGTH_MAX};
 use crate::log::{NODE_KEY, PURGED_KEY, VOTE_KEY};
 use crate::restore::LOG;
 use crate::types::Membership;
@@ -110,7 +110,8 @@ impl Journal {
         };
         let last = match log.last() {
             Ok(last) => found(last),
-            Err(_) => Some(last_that_may_be(&log, begin)),
+            // Where no end can be found the first place stands for all of them.
+            Err(_) => last_that_may_be(&log, begin).or(first),
         };
         Ok(Self { log, first, last })
     }
@@ -155,11 +156,14 @@ impl Journal {
 }
 
 /// Of a log whose end cannot be read: the last place from `begin` on where there may be an entry. Behind the end there is
-/// nothing to be read, and nothing that cannot be.
-fn last_that_may_be(log: &LogView, begin: u64) -> u64 {
+/// nothing to be read, and nothing that cannot be; `None` where far behind it still nothing can be told.
+fn last_that_may_be(log: &LogView, begin: u64) -> Option<u64> {
     let is_behind = |index: u64| matches!(log.entry(index), Ok(None));
     let (mut inside, mut step) = (begin, 1);
-    while step < u64::MAX / 4 && !is_behind(begin.saturating_add(step)) {
+    while !is_behind(begin.saturating_add(step)) {
+        if step > JOURNAL_ENTRIES_MAX {
+            return None;
+        }
         inside = begin.saturating_add(step);
         step *= 2;
     }
@@ -168,7 +172,7 @@ fn last_that_may_be(log: &LogView, begin: u64) -> u64 {
         let middle = inside + (behind - inside) / 2;
         if is_behind(middle) { behind = middle } else { inside = middle }
     }
-    inside
+    Some(inside)
 }
 
 /// The lines of a log, a read at a time.

@@ -28,6 +28,9 @@ pub const READ_ENTRIES_MAX: u64 = 256;
 /// Most bytes of entries that are read from the log at once; a single larger one is read alone.
 pub const READ_LENGTH_MAX: usize = 4 << 20;
 
+/// Most entries among which the end of a damaged log is looked for; a log is purged long before it has so many.
+pub const JOURNAL_ENTRIES_MAX: u64 = 1 << 32;
+
 /// Most entries that are applied and committed to the state as one.
 pub const APPLY_ENTRIES_MAX: usize = 256;
 /// Most batches that wait to be applied. The state machine waits for each, so this is never reached.

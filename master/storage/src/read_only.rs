@@ -69,7 +69,7 @@ impl LogView {
         self.store.read(range, bytes_max)
     }
 
-    /// One entry; `None` where there is none. Looks only into the table files that may have it, so beside a damaged one
+    /// One entry; `None` where there is none. Looks into as few table files as the database can, so beside a damaged one
     /// more can be had than by [`LogView::read`].
     ///
     /// # Errors

@@ -81,7 +81,9 @@ fn command(store: &MemoryStore, index: LogIndex, (kind, one, other, flag): Choic
         }
         8 => Command::Reap(Reap { limit: u32::from(one % 4) + 1 }),
         _ if flag => Command::TrimOutbox(TrimOutbox { through: OutboxSequence::new(other.into()) }),
-        _ if one % 2 == 0 => Command::SetFeatureLevel(SetFeatureLevel { level: u32::from(other % 2) + 1 }),
+        _ if one.is_multiple_of(2) => {
+            Command::SetFeatureLevel(SetFeatureLevel { level: u32::from(other % 2) + 1 })
+        }
         _ => Command::ExpireSessions(ExpireSessions { before: Timestamp::from_nanos(other.into()) }),
     }
 }
@@ -94,7 +96,7 @@ fn log(choices: &[Choice]) -> (Vec<RaftEntry>, Vec<DumpedRow>) {
     for (at, choice) in choices.iter().enumerate() {
         let index = LogIndex::new(entries.len() as u64 + 1);
         let command = if at == 0 { format() } else { command(&store, index, *choice) };
-        let session = (choice.2 % 3 == 0).then(|| SessionStamp {
+        let session = choice.2.is_multiple_of(3).then(|| SessionStamp {
             session: SessionId::new(u64::from(choice.1 % 2) + 1),
             sequence: Sequence::new(at as u64 + 1),
             lowest_unanswered: Sequence::new((at as u64).saturating_sub(4) + 1),

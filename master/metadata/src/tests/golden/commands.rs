@@ -68,17 +68,25 @@ fn description() -> DescribeMount {
     }
 }
 
-/// At least one of each command, in the order of their numbers but for what was added to fill each field.
-pub(crate) fn commands() -> Vec<Command> {
-    let path = || crate::testing::path("/d");
-    let directory = InodeId::new(300);
-    let listing = ApplyListing {
-        directory,
+fn listing() -> ApplyListing {
+    ApplyListing {
+        directory: InodeId::new(300),
         begun_at: LogIndex::new(4),
         upserts: vec![file("f", "1"), symlink("l", "f")],
         removals: vec![name("g")],
         complete: true,
-    };
+    }
+}
+
+/// One of each command, in the order of their numbers, and then those with more fields filled.
+pub(crate) fn commands() -> Vec<Command> {
+    [first_commands(), full_commands()].concat()
+}
+
+/// One of each command, in the order of their numbers.
+fn first_commands() -> Vec<Command> {
+    let path = || crate::testing::path("/d");
+    let directory = InodeId::new(300);
     let failure = JobFailure::new(path(), "w");
     let load = BeginLoad { paths: vec![path()], last: false };
     let advance = AdvanceJob {
@@ -99,7 +107,7 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::Format(format(7)),
         of_bytes("010101640101620170000103000080804003016100017001620105656e763a580163020109"),
         Command::Unmount(Unmount { path: path() }),
-        Command::ApplyListing(listing),
+        Command::ApplyListing(listing()),
         Command::SupersedeVersion(SupersedeVersion {
             inode: directory,
             seen,
@@ -160,6 +168,15 @@ pub(crate) fn commands() -> Vec<Command> {
         Command::Pin(Pin { path: path() }),
         Command::Unpin(Unpin { path: path() }),
         Command::SetFeatureLevel(SetFeatureLevel { level: 300 }),
+    ]
+}
+
+/// Those whose first line does not have each field filled.
+fn full_commands() -> Vec<Command> {
+    let directory = InodeId::new(300);
+    let seen = FileId { incarnation: Incarnation::new(1), counter: 5 };
+    let path = || crate::testing::path("/d");
+    vec![
         Command::ApplyListing(ApplyListing {
             directory,
             begun_at: LogIndex::new(4),
@@ -239,7 +256,7 @@ fn the_bytes_of_each_command_are_a_format_and_never_change() {
 
 #[test]
 fn the_highest_number_is_that_of_the_last_command() {
-    assert_eq!(golden::variants::<Command>().len() as u32, Command::NUMBER_MAX + 1);
+    assert_eq!(golden::variants::<Command>().len(), Command::NUMBER_MAX as usize + 1);
     let numbers = commands().into_iter().map(|command| {
         let bytes = proposal(command).encode().unwrap();
         u32::from(bytes[6])

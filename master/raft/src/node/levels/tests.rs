@@ -151,7 +151,10 @@ async fn an_entry_with_a_command_of_a_later_version_is_named_and_nothing_is_chan
     let payload = openraft::EntryPayload::Normal(ProposalBatch(vec![unknown].into()));
     let entry = codec::encode_entry(&RaftEntry { log_id: log_id(term, next), payload });
     let log = || LogStore::open(&dir.path().join("log")).unwrap();
-    let rows = || (log().read(0..u64::MAX, usize::MAX).unwrap(), log().meta("vote").unwrap());
+    let rows = || {
+        let log = log();
+        (log.read(0..u64::MAX, usize::MAX).unwrap(), log.meta("vote").unwrap())
+    };
     log().append(vec![(next, entry)]).unwrap();
     let before = rows();
     let refused = crate::RaftNode::start(settings(dir.path()), soon()).await.unwrap_err();
