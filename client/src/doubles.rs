@@ -344,31 +344,6 @@ fn entry(of: Entry) -> v1::EntryResponse {
 
 #[tonic::async_trait]
 impl Namespace for Master {
-    async fn make_directory(
-        &self,
-        _: Request<v1::MakeDirectoryRequest>,
-    ) -> Result<Response<v1::MakeDirectoryResponse>, Status> {
-        unused()
-    }
-
-    async fn remove_directory(
-        &self,
-        _: Request<v1::RemoveDirectoryRequest>,
-    ) -> Result<Response<v1::RemoveDirectoryResponse>, Status> {
-        unused()
-    }
-
-    async fn rename(&self, _: Request<v1::RenameRequest>) -> Result<Response<v1::RenameResponse>, Status> {
-        unused()
-    }
-
-    async fn set_attributes(
-        &self,
-        _: Request<v1::SetAttributesRequest>,
-    ) -> Result<Response<v1::SetAttributesResponse>, Status> {
-        unused()
-    }
-
     async fn lookup(
         &self,
         request: Request<v1::LookupRequest>,
