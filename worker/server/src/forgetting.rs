@@ -25,11 +25,13 @@ pub(crate) struct ForgetList {
 /// Who told a list: a master, and the registration there.
 pub(crate) type ToldBy = (String, u64);
 
+type Dropping = BoxFuture<'static, Result<(), ReadError>>;
+
 /// What is being dropped.
 #[derive(Default)]
 pub(crate) struct Forgetting {
     /// The list that is being dropped. One at a time: the master tells the next only afterwards.
-    under_way: Option<(ToldBy, u64, BoxFuture<'static, Result<(), ReadError>>)>,
+    under_way: Option<(ToldBy, u64, Dropping)>,
 }
 
 impl Forgetting {

@@ -110,7 +110,7 @@ impl v1::masters_server::Masters for MastersService {
         &self,
         request: Request<v1::ChangeMasterRequest>,
     ) -> Result<Response<v1::ChangeMasterResponse>, Status> {
-        membership::add(&*self.member()?.0, request.into_inner().slot).await?;
+        membership::add(&self.member()?.0, request.into_inner().slot).await?;
         Ok(Response::new(v1::ChangeMasterResponse {}))
     }
 
@@ -118,7 +118,7 @@ impl v1::masters_server::Masters for MastersService {
         &self,
         request: Request<v1::ChangeMasterRequest>,
     ) -> Result<Response<v1::ChangeMasterResponse>, Status> {
-        membership::remove(&*self.member()?.0, request.into_inner().slot, &self.0.peers).await?;
+        membership::remove(&self.member()?.0, request.into_inner().slot, &self.0.peers).await?;
         Ok(Response::new(v1::ChangeMasterResponse {}))
     }
 
@@ -126,7 +126,7 @@ impl v1::masters_server::Masters for MastersService {
         &self,
         request: Request<v1::ChangeMasterRequest>,
     ) -> Result<Response<v1::ChangeMasterResponse>, Status> {
-        membership::replace(&*self.member()?.0, request.into_inner().slot).await?;
+        membership::replace(&self.member()?.0, request.into_inner().slot).await?;
         Ok(Response::new(v1::ChangeMasterResponse {}))
     }
 
@@ -134,7 +134,7 @@ impl v1::masters_server::Masters for MastersService {
         &self,
         request: Request<v1::ChangeMasterRequest>,
     ) -> Result<Response<v1::ChangeMasterResponse>, Status> {
-        membership::transfer(&*self.member()?.0, request.into_inner().slot).await?;
+        membership::transfer(&self.member()?.0, request.into_inner().slot).await?;
         Ok(Response::new(v1::ChangeMasterResponse {}))
     }
 }
