@@ -80,10 +80,10 @@ fn listing() -> ApplyListing {
 
 /// One of each command, in the order of their numbers, and then those with more fields filled.
 pub(crate) fn commands() -> Vec<Command> {
-    [first_commands(), full_commands()].concat()
+    [first_commands(), commands_of_level_2(), full_commands()].concat()
 }
 
-/// One of each command, in the order of their numbers.
+/// One of each command of the first level, in the order of their numbers.
 fn first_commands() -> Vec<Command> {
     let path = || crate::testing::path("/d");
     let directory = InodeId::new(300);
@@ -147,6 +147,13 @@ fn first_commands() -> Vec<Command> {
             mode: Some(MountMode::NoAccess),
             admission: Some(Admission::default()),
         }),
+    ]
+}
+
+/// One of each command of the second level, in the order of their numbers.
+fn commands_of_level_2() -> Vec<Command> {
+    let path = || crate::testing::path("/d");
+    vec![
         Command::MakeDirectory(MakeDirectory {
             path: path(),
             parents: true,
