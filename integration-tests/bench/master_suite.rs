@@ -118,17 +118,17 @@ fn fail_over(effort: Effort) -> Row {
         })
         .collect();
     pauses.sort_unstable();
-    let at = |part: f64| pauses[((pauses.len() - 1) as f64 * part).round() as usize];
+    let at = |percent: usize| pauses[(pauses.len() - 1) * percent / 100];
     eprintln!(
         "fail-over, {kills} kills of the leader: median {:?}, p90 {:?}, p99 {:?}, most {:?}; no call failed",
-        at(0.5),
-        at(0.9),
-        at(0.99),
-        at(1.0)
+        at(50),
+        at(90),
+        at(99),
+        at(100)
     );
     let rate = |pause: Duration| 1.0 / pause.as_secs_f64();
     Row::measure(effort, "fail-over, median of the kills", "1/s", "a pause of 2 s", |side| match side {
-        Side::Ours => rate(at(0.5)),
+        Side::Ours => rate(at(50)),
         Side::Baseline => rate(Duration::from_secs(2)),
     })
 }
