@@ -195,7 +195,7 @@ pub(crate) struct MasterArguments {
     /// each of them [default: this master alone]
     #[arg(long, value_name = "N=ADDR,...", value_delimiter = ',')]
     pub(crate) peers: Vec<String>,
-    /// After how long without a leader the masters elect another one, at the latest; the same on each of them [default: 1500ms]
+    /// After how long without a leader the masters elect another one, at the latest; such as 1500ms or 3s; the same on each of them [default: 1500ms]
     #[arg(long, value_name = "DURATION")]
     pub(crate) election_timeout: Option<String>,
     #[command(flatten)]

@@ -303,13 +303,12 @@ async fn a_mount_that_comes_or_goes_is_told_as_everything() {
     let world = World::bounded().await;
     let soon = || tokio::time::Instant::now() + Duration::from_secs(20);
     let mut after = world.shared.feed.follow(None, soon()).await.position;
-    // The mount of the world itself may not have been taken up yet.
     let other = TempDir::new().expect("a folder");
     let uri = format!("file://{}", other.path().display()).parse().expect("legal");
     let mount = Mount { path: path("/other"), uri, options: MountOptions::default() };
-    world.shared.propose(None, Command::Mount(mount)).await.expect("mounted");
-    let applied = world.shared.begin(|_| Ok(())).await.expect("read").0;
-    while after.index < applied {
+    let mounted = world.shared.raft.propose(None, Command::Mount(mount), soon()).await.expect("mounted");
+    // The mount of the world itself may not have been taken up yet.
+    while after.index < mounted.index {
         let followed = world.shared.feed.follow(Some(after), soon()).await;
         assert_eq!(followed.news, News::Everything);
         after = followed.position;
