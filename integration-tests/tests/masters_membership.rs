@@ -2,6 +2,7 @@
 //! something.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use forebay_integration_tests::{Listed, MasterCluster, Output, Process, Syncs, forebay, run, wait_until};
@@ -72,13 +73,41 @@ fn what_would_leave_no_majority_is_refused() {
 
 #[test]
 fn a_master_that_lost_its_folder_comes_back_under_a_new_id_and_votes() {
+    comes_back_after(|folder| fs::remove_dir_all(folder).expect("removed"));
+}
+
+#[test]
+fn a_master_that_lost_its_log_and_still_knows_its_id_comes_back_under_a_new_one() {
+    comes_back_after(|folder| {
+        assert!(folder.join("member").exists(), "it joined");
+        for part in ["log", "state", "snapshots"] {
+            fs::remove_dir_all(folder.join(part)).expect("removed");
+        }
+    });
+}
+
+#[test]
+fn a_master_that_was_formatted_comes_back_under_a_new_id() {
+    comes_back_after(|folder| {
+        // No address that the others know, so it ends when it has said what it waits for.
+        let dir = folder.display().to_string();
+        let alone = ["master", "--id", "9", "--listen", "127.0.0.1:0", "--dir", &dir, "--format", "--force"];
+        let said = run(&alone);
+        assert!(said.stderr.contains("was deleted"), "{}", said.stderr);
+        assert!(!folder.join("member").exists(), "its earlier id is forgotten");
+    });
+}
+
+/// A master other than the leader ends, `lose` takes something of its folder away, and it is started again.
+fn comes_back_after(lose: impl FnOnce(&Path)) {
     let mut cluster = MasterCluster::start(3, Syncs::AsTheDisk);
     ok(&cluster.run(&["fs", "mkdir", "/before"]));
-    let lost = (cluster.leader() + 1) % 3;
+    // Not the one that formed the cluster: only those that joined keep a file that says so.
+    let lost = if cluster.leader() == 1 { 2 } else { 1 };
     let slot = lost as u64 + 1;
     let before = cluster.listed();
     cluster.kill(lost);
-    fs::remove_dir_all(cluster.folder(lost)).expect("removed");
+    lose(&cluster.folder(lost));
     ok(&cluster.run(&["fs", "mkdir", "/meanwhile"]));
     cluster.restart_killed();
     wait_until("it votes", WITHIN, || {

@@ -114,6 +114,11 @@ impl NodeLog {
         Ok((Self { reader, writes }, thread, node))
     }
 
+    /// Whether this node has ever voted, for itself or another.
+    pub(crate) fn has_voted(&self) -> bool {
+        self.reader.0.vote.lock().is_some()
+    }
+
     /// The last log id that is no longer in the log.
     pub(crate) fn purged(&self) -> Option<LogId> {
         self.reader.0.tail.lock().purged()

@@ -479,6 +479,12 @@ fn open_beside(dir: &Path, log: &NodeLog) -> Result<(Arc<NodeState>, Arc<Snapsho
         let problem = "the log was purged up to it, but neither the state nor a snapshot has it";
         return Err(RaftError::corrupt(format_args!("the entry {}", purged.index), problem));
     }
+    // Every entry came after a vote that was synced. A restored state alone has none, of before the first election.
+    if known.is_some_and(|known| known.leader_id.term > 0) && !log.has_voted() {
+        let problem =
+            "the state goes on from it, and it has no vote: with its vote its entries were lost, too";
+        return Err(RaftError::corrupt(format_args!("the log in {}", dir.join("log").display()), problem));
+    }
     log.check_from(known.map_or(0, |known| known.index + 1))?;
     Ok((state, shelf))
 }

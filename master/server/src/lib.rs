@@ -8,6 +8,7 @@ mod budget;
 mod capabilities;
 mod difference;
 mod door;
+mod durable;
 mod error;
 mod feed;
 mod freshness;

@@ -4,14 +4,15 @@
 //! only the owner can read. The mount's path is authenticated with it, so a sealed value cannot be moved elsewhere.
 
 use std::fs::OpenOptions;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Key, KeyInit, Nonce};
 use forebay_types::{ErrorKind, NamespacePath};
 use thiserror::Error;
+
+use crate::durable;
 
 const MAGIC: &[u8; 8] = b"FBSEALK1";
 const NONCE_LENGTH: usize = 12;
@@ -67,7 +68,7 @@ impl SealingKey {
                 let mut secret = [0; 32];
                 getrandom::fill(&mut secret).map_err(SealingError::Random)?;
                 bytes = [&MAGIC[..], &secret].concat();
-                write_durably(path, &bytes).map_err(failed)?;
+                durable::write(path, &bytes).map_err(failed)?;
             }
             Err(error) => return Err(failed(error)),
         }
@@ -86,7 +87,7 @@ impl SealingKey {
             Ok(kept) if kept == bytes => Ok(()),
             Ok(_) => Err(SealingError::OtherKey(path.to_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                write_durably(path, &bytes).map_err(failed)
+                durable::write(path, &bytes).map_err(failed)
             }
             Err(error) => Err(failed(error)),
         }
@@ -134,17 +135,6 @@ impl std::fmt::Debug for SealingKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SealingKey(..)")
     }
-}
-
-/// A file that is there whole or not at all, also after the power went: a new name, synced, then renamed.
-fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

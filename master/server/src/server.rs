@@ -135,6 +135,18 @@ pub enum StartError {
         /// The file.
         path: PathBuf,
     },
+    /// The folder says that this master joined a cluster, and its log is gone.
+    #[error(
+        "{path} is the folder of a master of the cluster {}, and has no log any more: say with --peers where the other masters \
+         are, and it joins them anew; or begin another cluster with --format",
+        .mark.cluster
+    )]
+    LostLog {
+        /// The folder.
+        path: PathBuf,
+        /// The cluster.
+        mark: ClusterMark,
+    },
     /// The list of masters does not have this one, or has it elsewhere.
     #[error(
         "--peers {peers} does not have slot {slot} at {address}, where this master is: correct the list, or --id, --listen or \

@@ -285,6 +285,16 @@ async fn a_directory_of_another_node_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_whose_log_is_gone_is_refused_since_its_votes_are_gone_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, _) = formed(settings(dir.path())).await;
+    node.shutdown(soon()).await.unwrap();
+    std::fs::remove_dir_all(dir.path().join("log")).unwrap();
+    let error = RaftNode::start(settings(dir.path()), soon()).await.unwrap_err();
+    assert!(matches!(error, RaftError::Corrupt { .. }) && error.to_string().contains("no vote"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn proposals_beyond_the_length_of_an_entry_take_several() {
     let dir = tempfile::tempdir().unwrap();
     let tuning = Tuning { entry_proposals_max: 1, entries_in_flight_max: 3, ..Tuning::default() };

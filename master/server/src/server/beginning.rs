@@ -137,12 +137,14 @@ pub async fn restore(settings: RestoreSettings) -> Result<Restored, BeginError> 
 pub async fn format(dir: PathBuf, force: bool) -> Result<Option<ClusterId>, BeginError> {
     let formatting = move || match has_state(&dir)? {
         true if !force => Err(BeginError::NotForced { dir }),
-        true => {
-            let erased = erase(&dir)?;
-            wait_for_the_next_second();
+        is_there => {
+            let erased = if is_there { erase(&dir)? } else { None };
+            super::log::forget_cluster(&dir).map_err(|source| BeginError::Dir { dir, source })?;
+            if is_there {
+                wait_for_the_next_second();
+            }
             Ok(erased)
         }
-        false => Ok(None),
     };
     tokio::task::spawn_blocking(formatting).await.map_err(|_| BeginError::Stopping)?
 }

@@ -56,7 +56,11 @@ pub(super) async fn begin(
     let (key_file, forming) = (dir.join(KEY_FILE), dir.join(FORMING_FILE));
     let mut kept = member::kept(dir)?;
     let mut forms = forming.try_exists().map_err(failed)?;
-    if kept.is_none() && !has_state(dir)? {
+    if !has_state(dir)? {
+        let lost = kept.take();
+        if let (Some(lost), true) = (lost, settings.peers.is_one()) {
+            return Err(StartError::LostLog { path: dir.clone(), mark: lost.mark });
+        }
         if settings.peers.is_one() {
             forms = true;
         } else if !forms {
@@ -153,6 +157,15 @@ pub(super) async fn identity(
         if raft.status().role == Role::Stopped {
             return Err(StartError::Stopping);
         }
+    }
+}
+
+/// Removes what the folder of a master without a state still says of a cluster.
+pub(super) fn forget_cluster(dir: &Path) -> io::Result<()> {
+    member::forget(dir)?;
+    match fs::remove_file(dir.join(FORMING_FILE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -2,16 +2,18 @@
 //! so that no crash makes it forget that it was taken in.
 //!
 //! A text file of one line: cluster, incarnation and node id. A master that formed its cluster, or was restored, has
-//! none; its log and its state say the same.
+//! none; its log and its state say the same. Where the log is gone it counts for nothing: an id that has voted must not
+//! vote again from an empty log, so the master is taken in under a new one.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use forebay_raft::ClusterMark;
 use forebay_types::{ClusterId, Incarnation};
 
 use super::StartError;
+use crate::durable;
 
 const FILE: &str = "member";
 
@@ -58,15 +60,18 @@ fn parse(text: &str) -> Option<Member> {
 
 /// Keeps it, whole or not at all, also after the power went.
 pub(super) fn keep(dir: &Path, member: Member) -> io::Result<()> {
-    let new = dir.join("member.new");
-    let mut file = File::create(&new)?;
-    for byte in member.mark.cluster.bytes() {
-        write!(file, "{byte:02x}")?;
+    let ClusterMark { cluster, incarnation } = member.mark;
+    let cluster: String = cluster.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let line = format!("{cluster} {} {}\n", incarnation.get(), member.node);
+    durable::write(&dir.join(FILE), line.as_bytes())
+}
+
+/// Forgets it, with the state that went.
+pub(super) fn forget(dir: &Path) -> io::Result<()> {
+    match fs::remove_file(dir.join(FILE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
-    writeln!(file, " {} {}", member.mark.incarnation.get(), member.node)?;
-    file.sync_all()?;
-    fs::rename(&new, dir.join(FILE))?;
-    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]

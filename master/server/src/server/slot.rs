@@ -3,11 +3,12 @@
 //! A text file with the number. It is written once the log is open, since until then the folder may still become any
 //! master's; folders from before it was kept get it at their next start.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use super::StartError;
+use crate::durable;
 
 const FILE: &str = "slot";
 
@@ -32,12 +33,7 @@ pub(super) fn check(dir: &Path, slot: u32) -> Result<Option<u32>, StartError> {
 
 /// Keeps the slot, whole or not at all, also after the power went.
 pub(super) fn keep(dir: &Path, slot: u32) -> io::Result<()> {
-    let new = dir.join("slot.new");
-    let mut file = File::create(&new)?;
-    writeln!(file, "{slot}")?;
-    file.sync_all()?;
-    fs::rename(&new, dir.join(FILE))?;
-    File::open(dir)?.sync_all()
+    durable::write(&dir.join(FILE), format!("{slot}\n").as_bytes())
 }
 
 #[cfg(test)]
