@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use forebay_proto::{WireError, transport};
 use forebay_types::ErrorKind;
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use futures::future::select_all;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
@@ -151,7 +150,8 @@ impl MasterChannel {
         F: Fn(Channel, Request<M>) -> R,
         R: Future<Output = Result<Response<T>, Status>>,
     {
-        let mut under_way = FuturesUnordered::new();
+        // Mostly one: polled by themselves, so that none costs a task.
+        let mut under_way = Vec::with_capacity(1);
         // Those that are waited for, and those that have said no since the last look.
         let (mut waited, mut passed) = (Vec::new(), Vec::new());
         let (first, channel) = self.current();
@@ -164,17 +164,24 @@ impl MasterChannel {
                 let answer = (call.send)(channel, request);
                 waited.push(address.clone());
                 *sent += 1;
-                under_way.push(async move { (address, answer.await) });
+                under_way.push(Box::pin(async move { (address, answer.await) }));
             }
             let (address, error) = tokio::select! {
-                Some((address, answer)) = under_way.next() => match answer {
-                    Ok(response) => {
-                        self.answered(&first, &address);
-                        return Ok(response.into_inner());
+                ((address, answer), place) = async {
+                    // Never empty: whoever has nobody left that may answer has returned.
+                    let (answered, place, _) = select_all(&mut under_way).await;
+                    (answered, place)
+                } => {
+                    drop(under_way.swap_remove(place));
+                    match answer {
+                        Ok(response) => {
+                            self.answered(&first, &address);
+                            return Ok(response.into_inner());
+                        }
+                        Err(status) if Instant::now() < answer_by => (address, error_of(status)),
+                        Err(_) => return Err(self.too_late(address)),
                     }
-                    Err(status) if Instant::now() < answer_by => (address, error_of(status)),
-                    Err(_) => return Err(self.too_late(address)),
-                },
+                }
                 () = tokio::time::sleep_until(look_at.min(answer_by)) => {
                     if Instant::now() >= answer_by {
                         return Err(self.too_late(first));

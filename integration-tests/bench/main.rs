@@ -17,6 +17,10 @@ use std::process::ExitCode;
 
 use comparison::{Effort, Report};
 
+/// Its clients are to allocate as those of the product do.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "\
 usage: cargo xtask bench SUITE [--quick] [--part NAME] [--keys N] [--json FILE]
 

@@ -41,3 +41,7 @@ pub const PINS_MAX: usize = 1024;
 pub const RENAMED_DEEPER_MAX: usize = 65_536;
 /// Deepest directory, counted in names from the root: as many as the longest path can hold.
 pub const DEPTH_MAX: usize = forebay_types::limits::PATH_LENGTH_MAX / 2 + 1;
+/// Most rows that are remembered while a batch of entries is applied, so that the next entry need not read them again.
+pub const REMEMBERED_READS_MAX: usize = 4096;
+/// Longest row that is remembered so, key and value, in bytes.
+pub const REMEMBERED_ROW_LENGTH_MAX: usize = 4096;

@@ -58,6 +58,9 @@ impl MountState {
 /// Where the answer about an entry comes from that was given just now; of a directory, what is in it. `None` where it
 /// lies in no mount.
 pub(crate) async fn provenance(shared: &Shared, entry: &Entry) -> Result<Option<Provenance>, MasterError> {
+    if entry.under_store_uri.is_empty() {
+        return Ok(None);
+    }
     let look = |state: &dyn StateReader| {
         let inode = query::attributes(state, entry.inode)?;
         let id = inode.as_ref().and_then(|inode| inode.mount);

@@ -2,6 +2,7 @@
 
 mod by_key;
 mod describing;
+mod path;
 mod root;
 mod single;
 #[cfg(test)]
@@ -12,9 +13,7 @@ use std::time::Duration;
 
 use forebay_metadata::{Freshness, Inode, MountRecord, StateReader, query};
 use forebay_proto::{Entry, Named, Validity};
-use forebay_types::{
-    EntryKind, EntryName, ErrorKind, FileId, InodeId, ListingPosition, MountId, NamespacePath,
-};
+use forebay_types::{EntryKind, EntryName, ErrorKind, FileId, InodeId, ListingPosition, MountId};
 
 use crate::answer_room::{AnswerRoom, entry_length};
 use crate::error::MasterError;
@@ -30,6 +29,7 @@ use root::as_its_source;
 use single::{Name, answer_single, fresh_for_single};
 
 pub(crate) use by_key::{go_through, go_through_names, list_by_key};
+pub(crate) use path::resolve;
 
 /// What `name` is in `parent`, and for how long that may be used. Of a directory that is being listed only what is
 /// asked for must have been seen, and where listing it costs more than its freshness the name is asked for alone.
@@ -114,34 +114,6 @@ async fn look_up(
             Ok((answer, place.validity_in(&part, at, shared)))
         }
     }
-}
-
-/// The entry at `path`. A directory on the way that turns out to be gone is looked for once more, to say what is missing.
-pub(crate) async fn resolve(
-    shared: &Arc<Shared>,
-    path: &NamespacePath,
-) -> Result<(Entry, Validity), MasterError> {
-    match walk(shared, path).await {
-        Err(MasterError::NoInode(_) | MasterError::Listing { kind: ErrorKind::NotFound, .. }) => {
-            walk(shared, path).await
-        }
-        outcome => outcome,
-    }
-}
-
-async fn walk(shared: &Arc<Shared>, path: &NamespacePath) -> Result<(Entry, Validity), MasterError> {
-    let (mut above, mut directory) = (NamespacePath::root(), InodeId::ROOT);
-    let mut answer = attributes(shared, directory).await?;
-    for name in path.names() {
-        let (found, valid) = lookup(shared, directory, name).await?;
-        let Some(entry) = found else {
-            return Err(MasterError::NoPath { path: path.clone(), missing: name.clone(), directory: above });
-        };
-        directory = entry.inode;
-        above = above.join(name.clone());
-        answer = (entry, valid);
-    }
-    Ok(answer)
 }
 
 /// The entry of an inode.

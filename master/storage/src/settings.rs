@@ -11,6 +11,9 @@ const INFO_LOG_LENGTH_MAX: usize = 4 << 20;
 /// Smallest blocks of the state are read one by one, so they are kept small.
 const BLOCK_LENGTH: usize = 8 << 10;
 
+/// Part of a write buffer, of each table, that says which rows are not in it: some bits for each row.
+const MEMTABLE_BLOOM_SHARE: f64 = 0.01;
+
 /// What one store may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreSettings {
@@ -61,6 +64,9 @@ impl StoreSettings {
         options.set_block_based_table_factory(&blocks);
         options.set_compression_type(DBCompressionType::Lz4);
         options.set_write_buffer_size(bytes(self.write_buffer));
+        // Applying asks for many rows that are not there, or not in memory.
+        options.set_memtable_whole_key_filtering(true);
+        options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_SHARE);
         options.set_db_write_buffer_size(bytes(self.write_buffer));
         options.set_max_total_wal_size(self.write_buffer.get().saturating_mul(2));
         options.set_level_compaction_dynamic_level_bytes(true);

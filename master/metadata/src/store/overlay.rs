@@ -1,11 +1,14 @@
 //! What a batch of entries has written so far, over a store that has not seen it: reads see both.
 //!
-//! A command that is refused leaves no trace: [`Overlay::undo`] takes its writes back.
+//! A command that is refused leaves no trace: [`Overlay::undo`] takes its writes back. Rows that one entry read are
+//! remembered for the next: entries that come together mostly read the same ones.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::{Mutation, Row, StateReader, StoreError, Table};
+use crate::limits::{REMEMBERED_READS_MAX, REMEMBERED_ROW_LENGTH_MAX};
 
 /// Rows written so far; `None` for a deleted one.
 type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -18,6 +21,25 @@ pub(crate) struct Overlay<'r> {
     reader: &'r dyn StateReader,
     tables: [Writes; Table::ALL.len()],
     journal: Vec<Replaced>,
+    /// Rows as the store has them, also those that it has not.
+    read: RefCell<Remembered>,
+}
+
+/// What was read from the store, which stays the same while there is an overlay.
+#[derive(Default)]
+struct Remembered {
+    tables: [Writes; Table::ALL.len()],
+    count: usize,
+}
+
+impl Remembered {
+    fn remember(&mut self, table: Table, key: &[u8], value: Option<&Vec<u8>>) {
+        let length = key.len() + value.map_or(0, Vec::len);
+        if self.count < REMEMBERED_READS_MAX && length <= REMEMBERED_ROW_LENGTH_MAX {
+            self.tables[table as usize].insert(key.to_vec(), value.cloned());
+            self.count += 1;
+        }
+    }
 }
 
 /// What a write replaced: enough to take it back.
@@ -31,7 +53,7 @@ struct Replaced {
 impl<'r> Overlay<'r> {
     /// An overlay without writes.
     pub(crate) fn new(reader: &'r dyn StateReader) -> Self {
-        Self { reader, tables: Default::default(), journal: Vec::new() }
+        Self { reader, tables: Default::default(), journal: Vec::new(), read: RefCell::default() }
     }
 
     /// Writes one row, or deletes it.
@@ -68,10 +90,15 @@ impl<'r> Overlay<'r> {
 
 impl StateReader for Overlay<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.tables[table as usize].get(key) {
-            Some(write) => Ok(write.clone()),
-            None => self.reader.get(table, key),
+        if let Some(write) = self.tables[table as usize].get(key) {
+            return Ok(write.clone());
         }
+        if let Some(row) = self.read.borrow().tables[table as usize].get(key) {
+            return Ok(row.clone());
+        }
+        let row = self.reader.get(table, key)?;
+        self.read.borrow_mut().remember(table, key, row.as_ref());
+        Ok(row)
     }
 
     fn scan(
@@ -159,6 +186,58 @@ mod tests {
         overlay.undo();
         assert_eq!(overlay.scan(TABLE, &[], None, 9).unwrap(), [(vec![1], vec![10]), (vec![2], vec![2])]);
         assert_eq!(overlay.into_mutations().len(), 1);
+    }
+
+    /// Counts what is asked of a store.
+    struct Counting(MemoryStore, std::cell::Cell<usize>);
+
+    impl StateReader for Counting {
+        fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+            self.1.set(self.1.get() + 1);
+            self.0.get(table, key)
+        }
+
+        fn scan(
+            &self,
+            table: Table,
+            start: &[u8],
+            end: Option<&[u8]>,
+            limit: usize,
+        ) -> Result<Vec<Row>, StoreError> {
+            self.0.scan(table, start, end, limit)
+        }
+    }
+
+    #[test]
+    fn a_row_is_read_from_the_store_once_whether_it_is_there_or_not() {
+        let store = Counting(store(&[(1, 1)]), std::cell::Cell::default());
+        let mut overlay = Overlay::new(&store);
+        for _ in 0..3 {
+            assert_eq!(overlay.get(TABLE, &[1]).unwrap(), Some(vec![1]));
+            assert_eq!(overlay.get(TABLE, &[2]).unwrap(), None);
+        }
+        assert_eq!(store.1.get(), 2);
+        overlay.set(TABLE, vec![2], Some(vec![20]));
+        assert_eq!(overlay.get(TABLE, &[2]).unwrap(), Some(vec![20]), "what was written counts");
+        overlay.undo();
+        assert_eq!(overlay.get(TABLE, &[2]).unwrap(), None, "and what was there before counts again");
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_the_rest_is_read_again() {
+        let store = Counting(store(&[]), std::cell::Cell::default());
+        let overlay = Overlay::new(&store);
+        let keys: Vec<_> = (0..=REMEMBERED_READS_MAX as u64).map(u64::to_be_bytes).collect();
+        for key in keys.iter().chain(&keys) {
+            assert_eq!(overlay.get(TABLE, key).unwrap(), None);
+        }
+        assert_eq!(store.1.get(), REMEMBERED_READS_MAX + 2);
+        let long = vec![0; REMEMBERED_ROW_LENGTH_MAX + 1];
+        let overlay = Overlay::new(&store);
+        for _ in 0..2 {
+            assert_eq!(overlay.get(TABLE, &long).unwrap(), None);
+        }
+        assert_eq!(store.1.get(), REMEMBERED_READS_MAX + 4);
     }
 
     proptest! {

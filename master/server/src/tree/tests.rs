@@ -7,7 +7,8 @@ use forebay_metadata::{
     ApplyListing, Command, Format, ListedEntry, Mount, MountOptions, Proposal, Success, Unmount, apply,
 };
 use forebay_types::{
-    ByteCount, ClusterId, ErrorKind, Fingerprint, Incarnation, LogIndex, Timestamp, UnderStoreUri,
+    ByteCount, ClusterId, ErrorKind, Fingerprint, Incarnation, LogIndex, NamespacePath, Timestamp,
+    UnderStoreUri,
 };
 
 use super::*;
