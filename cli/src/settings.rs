@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use forebay_master::Reads;
 use forebay_runtime::LogFormat;
 use forebay_runtime::config::{self, adapter};
 use forebay_types::{ByteCount, parse_positive_duration};
@@ -90,6 +91,7 @@ pub(crate) struct MasterConfig {
     pub(crate) peers: Vec<String>,
     #[serde(deserialize_with = "adapter::optional_positive_duration")]
     pub(crate) election_timeout: Option<Duration>,
+    pub(crate) reads: Option<String>,
 }
 
 /// `[worker]`: `forebay worker`.
@@ -146,6 +148,8 @@ pub(crate) struct Settings {
     pub(crate) fuse: FuseConfig,
     /// After how long without a leader the masters elect another one, at the latest.
     pub(crate) election_timeout: Duration,
+    /// How the master that leads makes sure that no other one does.
+    pub(crate) reads: Reads,
     /// How many requests a second a master sends to each under-store at most; 0 for as many as come.
     pub(crate) requests_per_second_max: u32,
     /// How many files and links are known of each mount at most; 0 for as many as there are.
@@ -191,8 +195,13 @@ impl Settings {
             masters => masters,
         };
         let election_timeout = config.master.election_timeout.unwrap_or(ELECTION_TIMEOUT);
+        let reads = match config.master.reads.as_deref() {
+            None => Reads::default(),
+            Some(mode) => mode.parse().map_err(|error| Failure::usage(format!("{error}")))?,
+        };
         Ok(Self {
             election_timeout,
+            reads,
             log_level: config.log.level.unwrap_or_else(|| default_level.to_owned()),
             log_format,
             masters,

@@ -29,6 +29,7 @@ pub(super) fn master(arguments: MasterArguments) -> Result<(toml::Table, BeginAr
     set_some(&mut flags, "master", "listen", arguments.listen);
     set_some(&mut flags, "master", "peers", list(arguments.peers));
     set_some(&mut flags, "master", "election_timeout", arguments.election_timeout);
+    set_some(&mut flags, "master", "reads", arguments.reads);
     add_under_store(&mut flags, &arguments.under_store);
     add_server(&mut flags, "master", arguments.server);
     Ok((flags, arguments.begin))

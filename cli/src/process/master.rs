@@ -104,6 +104,7 @@ impl MasterPlace {
             address,
             peers,
             election_timeout: settings.election_timeout,
+            reads: settings.reads,
             clock: Arc::new(SystemClock),
             environment: settings.environment.clone(),
             requests_per_second_max: settings.requests_per_second_max,

@@ -3,14 +3,19 @@
 //! Time only enters the state through the stamp of a proposal; applying never asks a clock.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use forebay_types::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
 
 /// Says what time it is.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time now. May go back: the state never does.
     fn now(&self) -> Timestamp;
+
+    /// How long the machine was suspended since its boot. In that time the clock stood still by which timeouts and leases
+    /// are measured.
+    fn suspended(&self) -> Duration;
 }
 
 /// The machine's own clock.
@@ -24,5 +29,15 @@ impl Clock for SystemClock {
             Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
         };
         Timestamp::from_nanos(nanos)
+    }
+
+    fn suspended(&self) -> Duration {
+        // The boot's clock first: whoever is interrupted in between takes too little for a suspension, never too much.
+        let [boot, monotonic] = [ClockId::Boottime, ClockId::Monotonic].map(|clock| {
+            let time = clock_gettime(clock);
+            let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+            Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default())
+        });
+        boot.saturating_sub(monotonic)
     }
 }

@@ -38,6 +38,6 @@ pub use node::{RaftNode, RaftStatus, Role};
 pub use peers::ClusterMark;
 pub use peers::service::RaftService;
 pub use restore::{RestoreError, RestoredNode, erase, has_state, restore};
-pub use settings::{FIRST_NODE, RaftSettings, Tuning};
+pub use settings::{FIRST_NODE, RaftSettings, Reads, Tuning, UnknownReads};
 pub use state::{ReadView, StateMoment};
 pub use types::LeaderHint;

@@ -91,3 +91,6 @@ pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(1500);
 pub const ELECTION_TIMEOUT_MIN: Duration = Duration::from_millis(200);
 /// The longest.
 pub const ELECTION_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// A machine that was suspended for longer since a majority answered does not count on its lease. Two clocks are never
+/// read at the very same moment.
+pub const SUSPENSION_UNNOTICED_MAX: Duration = Duration::from_millis(10);

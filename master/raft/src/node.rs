@@ -27,16 +27,19 @@ use crate::limits::{QUEUED_PROPOSALS_MAX, QUEUED_READS_MAX};
 use crate::log::NodeLog;
 use crate::machine::Machine;
 use crate::node::growth::Growth;
+use crate::node::lease::{Ceded, Lease};
 use crate::node::proposer::{Committed, Proposer, Waiting};
 use crate::node::read_rounds::{ReadAnswer, ReadRounds};
 use crate::peers::service::RaftService;
+use crate::peers::silence::VotingSilence;
 use crate::peers::{ClusterMark, Peers};
-use crate::settings::RaftSettings;
+use crate::settings::{RaftSettings, Reads};
 use crate::snapshot::SnapshotShelf;
 use crate::state::{NodeState, ReadView};
 use crate::types::{EncodedProposal, LeaderHint, NodeInfo, TypeConfig};
 
 pub(crate) mod growth;
+mod lease;
 mod levels;
 pub(crate) mod membership;
 pub(crate) mod proposer;
@@ -67,6 +70,8 @@ pub struct RaftNode {
     running: Mutex<Option<Running>>,
     /// Held while a master is taken in and while the feature level is raised, so that neither overlooks the other.
     joins_and_levels: tokio::sync::Mutex<()>,
+    ceded: Ceded,
+    silence: VotingSilence,
 }
 
 /// What must have ended before the directory is free again.
@@ -127,7 +132,7 @@ impl RaftNode {
     }
 
     async fn start_unbounded(settings: RaftSettings) -> Result<(Self, Effects), RaftError> {
-        let config = Arc::new(settings.openraft_config()?);
+        let mut config = settings.openraft_config()?;
         let failure = FirstFailure::default();
         let (sender, effects, settling) = effects::channel(settings.tuning.queued_effects_max);
         let growth = Growth::new(settings.tuning.snapshot_every_length);
@@ -140,19 +145,31 @@ impl RaftNode {
         if let Some(mark) = mark_of(&state)?.or(settings.mark) {
             peers.belongs_to(mark);
         }
-        let raft = Raft::new(node, config, peers.clone(), log, machine).await;
+        // Before it ended it may have promised a leader to vote for no other one for the time of a lease.
+        let silence = VotingSilence::of(log.has_voted().then(|| settings.lease()));
+        config.enable_elect = silence.is_over();
+        let raft = Raft::new(node, Arc::new(config), peers.clone(), log, machine).await;
         let raft = raft.map_err(|error| failure.explain(|| fatal(&error)))?;
 
         let stop = CancellationToken::new();
         let (proposals, queue) = mpsc::channel(QUEUED_PROPOSALS_MAX);
         let proposer = Proposer::new(raft.clone(), queue, &settings.tuning);
         let (reads, queue) = mpsc::channel(QUEUED_READS_MAX);
-        let rounds =
-            ReadRounds { raft: raft.clone(), state: Arc::clone(&state), failure: failure.clone(), queue };
+        let ceded = Ceded::default();
+        let lease = (settings.reads == Reads::Lease)
+            .then(|| Lease::new(settings.lease(), Arc::clone(&settings.clock), ceded.clone()));
+        let rounds = ReadRounds {
+            raft: raft.clone(),
+            state: Arc::clone(&state),
+            failure: failure.clone(),
+            queue,
+            lease,
+        };
         let tasks = vec![
             tokio::spawn(proposer.run(stop.clone())),
             tokio::spawn(rounds.run(stop.clone())),
             tokio::spawn(growth.watch(raft.clone(), stop.clone())),
+            tokio::spawn(silence.end(raft.clone(), stop.clone())),
         ];
         let id = node;
         let node = Self {
@@ -169,11 +186,15 @@ impl RaftNode {
             stop,
             running: Mutex::new(Some(Running { tasks, threads: vec![writer, applier] })),
             joins_and_levels: tokio::sync::Mutex::default(),
+            ceded,
+            silence,
         };
         let voters =
             node.raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect());
         let voters: Vec<u64> = voters.await.map_err(|_| node.stopped())?;
         if voters == [id] {
+            // Nobody else could have been promised anything.
+            node.raft.runtime_config().elect(true);
             node.elected().await?;
         }
         Ok((node, effects))
@@ -215,7 +236,7 @@ impl RaftNode {
     /// What the other masters call. To be served at the address that this node was given.
     #[must_use]
     pub fn service(&self) -> RaftServer<RaftService> {
-        RaftService::new(self.raft.clone(), self.peers.clone(), Arc::clone(&self.shelf))
+        RaftService::new(self.raft.clone(), self.peers.clone(), Arc::clone(&self.shelf), self.silence)
     }
 
     /// The cluster that this node belongs to; `None` before it has formed or joined one.

@@ -21,6 +21,7 @@ use crate::types::{NodeInfo, TypeConfig};
 mod incoming;
 mod peer;
 pub(crate) mod service;
+pub(crate) mod silence;
 mod wire;
 
 #[cfg(test)]

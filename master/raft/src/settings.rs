@@ -32,10 +32,40 @@ pub struct RaftSettings {
     /// half of it is the lease of the leader, in which nobody votes against it, and ten times as often it says that it
     /// lives. All masters of a cluster should have the same.
     pub election_timeout: Duration,
+    /// How it makes sure, while it leads, that what it reads is the newest.
+    pub reads: Reads,
     /// Where the leader's time comes from.
     pub clock: Arc<dyn Clock>,
     /// What is worth measuring, with defaults that were.
     pub tuning: Tuning,
+}
+
+/// How a leader makes sure, before it answers a question, that no other one leads by now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reads {
+    /// A majority confirms it after the question came; questions that wait at the same time share that.
+    #[default]
+    ReadIndex,
+    /// What a majority confirmed within its lease is enough. Right as long as the clocks of the masters' machines run
+    /// equally fast to a fifth, and none stands still unnoticed (docs/adr/0035-reads-by-lease.md).
+    Lease,
+}
+
+/// A word that names no way to read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no way to read (master.reads, {0}): unknown; say read-index or lease")]
+pub struct UnknownReads(String);
+
+impl std::str::FromStr for Reads {
+    type Err = UnknownReads;
+
+    fn from_str(text: &str) -> Result<Self, UnknownReads> {
+        match text {
+            "read-index" => Ok(Self::ReadIndex),
+            "lease" => Ok(Self::Lease),
+            other => Err(UnknownReads(other.to_owned())),
+        }
+    }
 }
 
 /// Numbers that trade latency, throughput and room for each other. All at least 1.
@@ -68,9 +98,15 @@ impl RaftSettings {
             address: address.into(),
             slot: 0,
             election_timeout: limits::ELECTION_TIMEOUT,
+            reads: Reads::default(),
             clock: Arc::new(SystemClock),
             tuning: Tuning::default(),
         }
+    }
+
+    /// For how long a master that heard from a leader votes for no other one.
+    pub(crate) fn lease(&self) -> Duration {
+        self.election_timeout / 2
     }
 
     pub(crate) fn openraft_config(&self) -> Result<Config, RaftError> {
@@ -93,7 +129,7 @@ impl RaftSettings {
             // A follower waits for one of these on top of the lease, which is as long as the longest of them.
             heartbeat_interval: millis(self.election_timeout / 10),
             election_timeout_min: millis(self.election_timeout * 3 / 10),
-            election_timeout_max: millis(self.election_timeout / 2),
+            election_timeout_max: millis(self.lease()),
             install_snapshot_timeout: millis(limits::SNAPSHOT_INSTALL_TIMEOUT),
             snapshot_policy: SnapshotPolicy::LogsSinceLast(tuning.snapshot_every_entries),
             max_in_snapshot_log_to_keep: tuning.kept_entries,

@@ -4,7 +4,7 @@ use std::fs;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -20,17 +20,26 @@ pub(crate) const SECRET: [u8; 32] = [9; 32];
 
 /// A clock that stands still until it is set.
 #[derive(Debug, Default)]
-pub(crate) struct SetClock(AtomicI64);
+pub(crate) struct SetClock(AtomicI64, AtomicU64);
 
 impl SetClock {
     pub(crate) fn set(&self, nanos: i64) {
         self.0.store(nanos, Ordering::Relaxed);
+    }
+
+    pub(crate) fn suspend(&self, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).expect("some years");
+        self.1.fetch_add(nanos, Ordering::Relaxed);
     }
 }
 
 impl Clock for SetClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+
+    fn suspended(&self) -> Duration {
+        Duration::from_nanos(self.1.load(Ordering::Relaxed))
     }
 }
 

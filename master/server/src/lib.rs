@@ -39,7 +39,7 @@ mod worker_channels;
 mod tests;
 
 pub use error::MasterError;
-pub use forebay_raft::{backup, journal};
+pub use forebay_raft::{Reads, backup, journal};
 pub use limits::REQUESTS_PER_SECOND_MAX;
 pub use membership::MembershipError;
 pub use sealing::SealingError;

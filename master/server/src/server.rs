@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use forebay_proto::v1;
 use forebay_proto::v1::raft_server::RaftServer;
-use forebay_raft::{ClusterMark, Effects, RaftError, RaftService, Role, Wake};
+use forebay_raft::{ClusterMark, Effects, RaftError, RaftService, Reads, Role, Wake};
 use forebay_runtime::{Clock, Shutdown};
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -62,6 +62,8 @@ pub struct MasterSettings {
     pub peers: PeerList,
     /// After how long without a leader another one is elected, at the latest.
     pub election_timeout: Duration,
+    /// How it makes sure, while it leads, that what it answers is the newest.
+    pub reads: Reads,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// What `env:NAME` in a mount's options refers to.

@@ -94,6 +94,7 @@ impl World {
             address: "127.0.0.1:1".to_owned(),
             peers: crate::PeerList::default(),
             election_timeout: std::time::Duration::from_secs(1),
+            reads: forebay_raft::Reads::default(),
             clock: Arc::clone(&clock) as _,
             environment: BTreeMap::new(),
             requests_per_second_max,

@@ -149,6 +149,7 @@ impl RaftNode {
         if leader.as_ref().is_none_or(|leader| leader.node != self.node()) {
             return Err(RaftError::NotLeader { leader });
         }
+        self.ceded.cede();
         self.raft.trigger().transfer_leader(node).await.map_err(|_| self.stopped())?;
         self.wait_until(deadline, |status| status.leader.as_ref().is_some_and(|leader| leader.node == node))
             .await

@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::codec;
 use crate::limits::PEER_MESSAGE_LENGTH_MAX;
 use crate::node::NodeRaft;
+use crate::peers::silence::VotingSilence;
 use crate::peers::{Peers, incoming, wire};
 use crate::snapshot::{SnapshotShelf, SnapshotSource};
 use crate::types::Snapshot;
@@ -26,11 +27,17 @@ pub struct RaftService {
     shelf: Arc<SnapshotShelf>,
     /// One snapshot is taken in at a time.
     receiving: Mutex<()>,
+    silence: VotingSilence,
 }
 
 impl RaftService {
-    pub(crate) fn new(raft: NodeRaft, peers: Peers, shelf: Arc<SnapshotShelf>) -> RaftServer<Self> {
-        RaftServer::new(Self { raft, peers, shelf, receiving: Mutex::default() })
+    pub(crate) fn new(
+        raft: NodeRaft,
+        peers: Peers,
+        shelf: Arc<SnapshotShelf>,
+        silence: VotingSilence,
+    ) -> RaftServer<Self> {
+        RaftServer::new(Self { raft, peers, shelf, receiving: Mutex::default(), silence })
             .max_decoding_message_size(PEER_MESSAGE_LENGTH_MAX)
             .max_encoding_message_size(PEER_MESSAGE_LENGTH_MAX)
     }
@@ -82,6 +89,12 @@ impl RaftRpc for RaftService {
         self.check(message.envelope.as_ref())?;
         let tentative = message.tentative;
         let request = wire::vote_request(message)?;
+        // Where the leader itself asked for an election it counts on nothing any more.
+        if !request.leadership_transfer && !self.silence.is_over() {
+            let reason =
+                "this master has just started, and may have promised its vote to a leader".to_owned();
+            return Err(forebay_proto::to_status(ErrorKind::Unavailable, reason));
+        }
         let answer =
             if tentative { self.raft.pre_vote(request).await } else { self.raft.vote(request).await };
         let answer =

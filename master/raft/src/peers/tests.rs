@@ -13,7 +13,7 @@ use tonic::service::Routes;
 use super::*;
 use crate::settings::RaftSettings;
 use crate::testing::{self, CLUSTER, ClosedNode, SECRET, mount, soon};
-use crate::{Joining, Role, Tuning};
+use crate::{Joining, Reads, Role, Tuning, limits};
 
 /// One master: its folder, its port and, while it runs, its node.
 struct Place {
@@ -47,11 +47,15 @@ impl Place {
     }
 
     async fn start(&mut self, node: Option<u64>) {
-        let mut settings = RaftSettings::new(self.dir.path(), &self.address);
+        let election_timeout = Duration::from_millis(500);
+        let settings = RaftSettings { election_timeout, ..RaftSettings::new(self.dir.path(), &self.address) };
+        self.start_with(node, settings).await;
+    }
+
+    async fn start_with(&mut self, node: Option<u64>, mut settings: RaftSettings) {
         settings.slot = self.slot;
         settings.node = node;
         settings.mark = node.map(|_| mark());
-        settings.election_timeout = Duration::from_millis(500);
         settings.tuning = tuning();
         let (node, effects) = testing::start(settings).await;
         let (port, routes) = (CancellationToken::new(), Routes::new(node.service()));
@@ -82,15 +86,25 @@ fn joining(address: &str, slot: u32) -> Joining<'_> {
 
 /// A cluster of three that all vote. The first one leads.
 async fn three() -> Vec<Place> {
+    three_with(|place| {
+        let election_timeout = Duration::from_millis(500);
+        RaftSettings { election_timeout, ..RaftSettings::new(place.dir.path(), &place.address) }
+    })
+    .await
+}
+
+async fn three_with(settings: impl Fn(&Place) -> RaftSettings) -> Vec<Place> {
     let mut places = vec![Place::new(1).await, Place::new(2).await, Place::new(3).await];
-    places[0].start(None).await;
+    let first = settings(&places[0]);
+    places[0].start_with(None, first).await;
     places[0].node().form(CLUSTER, Incarnation::new(1), SECRET, soon()).await.unwrap();
     let mut voters = BTreeSet::from([1]);
     for slot in 1..3 {
         let address = places[slot].address.clone();
         let id = places[0].node().add_learner(&joining(&address, places[slot].slot), soon()).await.unwrap();
         assert!(voters.insert(id), "an id that was given twice");
-        places[slot].start(Some(id)).await;
+        let settings = settings(&places[slot]);
+        places[slot].start_with(Some(id), settings).await;
     }
     places[0].node().set_voters(voters, soon()).await.unwrap();
     places
@@ -201,6 +215,78 @@ async fn a_majority_that_is_gone_lets_nothing_through_and_nothing_be_read() {
     places[0].node().read(brief()).await.expect_err("nobody confirms that it leads");
     places[1].start(None).await;
     propose(&places, 2).await;
+}
+
+/// Three whose leader answers from its lease, which lasts for longer than a test; and the clock of the first one.
+async fn three_with_leases() -> (Vec<Place>, Arc<testing::SetClock>) {
+    let clock = testing::set_clock();
+    let first = clock.clone();
+    let places = three_with(move |place| {
+        let mut settings = RaftSettings::new(place.dir.path(), &place.address);
+        settings.election_timeout = limits::ELECTION_TIMEOUT_MAX;
+        settings.reads = Reads::Lease;
+        if place.slot == 1 {
+            settings.clock = first.clone();
+        }
+        settings
+    });
+    (places.await, clock)
+}
+
+fn brief() -> tokio::time::Instant {
+    tokio::time::Instant::now() + Duration::from_millis(300)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn within_its_lease_a_leader_answers_alone_unless_its_machine_was_suspended() {
+    let (mut places, clock) = three_with_leases().await;
+    propose(&places, 0).await;
+    places[0].node().read(soon()).await.expect("the first question asks a majority");
+    places[1].stop().await;
+    places[2].stop().await;
+    places[0].node().read(brief()).await.expect("the lease lasts for half a minute");
+    clock.suspend(Duration::from_secs(20));
+    places[0].node().read(brief()).await.expect_err("another one may lead by now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gave_the_lead_away_answers_nothing_from_its_lease() {
+    let (mut places, _clock) = three_with_leases().await;
+    propose(&places, 0).await;
+    places[0].node().read(soon()).await.unwrap();
+    let to = places[1].node().node();
+    places[1].stop().await;
+    places[2].stop().await;
+    places[0].node().read(brief()).await.expect("the lease lasts for half a minute");
+    places[0].node().transfer_leader(to, brief()).await.expect_err("nobody is there to take it");
+    places[0].node().read(brief()).await.expect_err("whoever was asked may lead by now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_has_just_started_votes_for_nobody() {
+    let (mut places, _clock) = three_with_leases().await;
+    propose(&places, 0).await;
+    places[0].node().read(soon()).await.unwrap();
+    // It may have promised the leader its vote until the end of the lease, and does not know.
+    places[1].stop().await;
+    let mut settings = RaftSettings::new(places[1].dir.path(), &places[1].address);
+    settings.election_timeout = limits::ELECTION_TIMEOUT_MAX;
+    places[1].start_with(None, settings).await;
+    let endpoint = forebay_proto::transport::endpoint(&places[1].address).unwrap();
+    let mut client = forebay_proto::v1::raft_client::RaftClient::new(endpoint.connect_lazy());
+    let sender = Peers::new(places[2].node().node());
+    sender.belongs_to(mark());
+    let ask = async |client: &mut forebay_proto::v1::raft_client::RaftClient<_>, transfer| {
+        let ballot = crate::types::RaftVote::new(1000, places[2].node().node());
+        let mut request = openraft::raft::VoteRequest::new(ballot, Some(crate::types::log_id(1000, 1000)));
+        request.leadership_transfer = transfer;
+        let envelope = sender.envelope(places[1].node().node()).unwrap();
+        client.vote(wire::vote_message(envelope, &request, false)).await
+    };
+    let refused = ask(&mut client, false).await.unwrap_err();
+    assert!(refused.message().contains("just started"), "{refused}");
+    let granted = ask(&mut client, true).await.expect("the leader itself asked for it").into_inner();
+    assert!(wire::vote_response(granted).unwrap().vote_granted);
 }
 
 #[test]

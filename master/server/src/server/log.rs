@@ -108,6 +108,7 @@ async fn open(
     raft.slot = settings.slot;
     raft.clock = Arc::new(LeaderClock(Arc::clone(&settings.clock)));
     raft.election_timeout = settings.election_timeout;
+    raft.reads = settings.reads;
     raft.node = kept.map(|member| member.node);
     raft.mark = kept.map(|member| member.mark);
     let (raft, effects) = RaftNode::start(raft, Instant::now() + START_DEADLINE).await?;
@@ -182,6 +183,10 @@ struct LeaderClock(Arc<dyn Clock>);
 impl forebay_raft::Clock for LeaderClock {
     fn now(&self) -> forebay_types::Timestamp {
         self.0.now()
+    }
+
+    fn suspended(&self) -> std::time::Duration {
+        forebay_raft::SystemClock.suspended()
     }
 }
 

@@ -24,6 +24,7 @@ async fn start(dir: &Path, shutdown: &Shutdown) -> Master {
         address: "127.0.0.1:1".to_owned(),
         peers: crate::PeerList::default(),
         election_timeout: Duration::from_secs(1),
+        reads: forebay_raft::Reads::default(),
         clock: clock(NOW),
         environment: BTreeMap::new(),
         requests_per_second_max: 0,
