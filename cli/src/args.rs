@@ -500,6 +500,8 @@ pub(crate) enum AdminCommand {
     /// Look at the replicated log of a master
     #[command(subcommand)]
     Journal(JournalCommand),
+    /// Look for what is wrong: masters and their quorum, clocks, disks, workers, mounts
+    Doctor,
 }
 
 /// `forebay admin masters level`.
@@ -567,6 +569,9 @@ pub(crate) struct BackupArguments {
     /// Replace a file that is there
     #[arg(long)]
     pub(crate) force: bool,
+    /// Take it from this master, by address or slot, and from no other [default: one that follows, if there is one]
+    #[arg(long, value_name = "ADDRESS|SLOT")]
+    pub(crate) from: Option<String>,
 }
 
 /// `forebay admin report`.
