@@ -45,7 +45,7 @@ use crate::single_names::SingleNames;
 use crate::under_stores::UnderStores;
 use log::Begun;
 
-pub use beginning::{BeginError, RestoreSettings, Restored, format, restore};
+pub use beginning::{BackupContent, BeginError, RestoreSettings, Restored, format, restore};
 pub use peers::{PeerList, PeerListError};
 
 /// What a master needs to start.
