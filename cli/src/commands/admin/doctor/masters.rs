@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use forebay_client::{ClockReading, ClusterExamination, ExaminedMaster, MasterPresence, Told};
 use forebay_proto::v1;
+use forebay_types::ErrorKind;
 
 use super::bounds::{BEHIND_WARN, CLOCK_ERROR, CLOCK_WARN};
 use super::{Check, Finding, State};
@@ -161,6 +162,10 @@ fn of_member(member: &v1::MasterReport, standing: &Standing<'_>, examined: &Clus
     let role = told.hello.membership.as_ref().map_or("", |membership| &membership.role[..]);
     let said = match &told.examination {
         Ok(said) => said,
+        Err(error) if error.kind == ErrorKind::Unsupported => {
+            let message = format!("{role}; its release does not say how it is");
+            return check.warn(subject, message, "give it the release of this command");
+        }
         Err(error) => {
             let message = format!("{role}, and did not say how it is: {}", error.message);
             return check.error(subject, message, "look at its log and at its disk");

@@ -210,6 +210,8 @@ fn masters_that_are_behind_of_another_cluster_or_release_are_found() {
         told.examination = Err(WireError::new(ErrorKind::TimedOut, "no answer came in time"));
     });
     assert_eq!(wrong(&failed), [(Check::Master, State::Error, SECOND)]);
+    let old = with(2, |told| told.examination = Err(WireError::new(ErrorKind::Unsupported, "")));
+    assert_eq!(wrong(&old), [(Check::Master, State::Warn, SECOND)]);
     // A master that is named and belongs to nobody.
     let waits = judged(
         (1..=3)
