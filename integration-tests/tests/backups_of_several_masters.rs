@@ -2,7 +2,7 @@
 //! three: all that was acknowledged before is there, and what was cached is served again.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -112,6 +112,31 @@ fn get(cluster: &MasterCluster, dir: &Path) -> Vec<u8> {
     std::fs::read(&to).expect("there")
 }
 
+/// A backup, the names that were acknowledged before it was asked for, and what was said of it.
+type Taken = (PathBuf, BTreeSet<String>, Value);
+
+fn back_up_while_clients_change_all(cluster: &MasterCluster, dir: &Path) -> Vec<Taken> {
+    let (acknowledged, is_over) = (Mutex::default(), AtomicBool::new(false));
+    let mut taken = Vec::new();
+    std::thread::scope(|scope| {
+        let addresses = cluster.addresses();
+        let writers =
+            scope.spawn(|| make_directories(addresses, &acknowledged, |_| is_over.load(Ordering::Relaxed)));
+        wait_until("some are made", WITHIN, || acknowledged.lock().expect("whole").len() > 100);
+        for number in 0..4 {
+            let known = acknowledged.lock().expect("whole").clone();
+            let file = dir.join(format!("backup-{number}"));
+            let said = backup(cluster, &file, &[]);
+            assert_eq!(said["master"]["role"], "FOLLOWER", "{said}");
+            taken.push((file, known, said));
+            assert!(!writers.is_finished(), "they go on");
+        }
+        is_over.store(true, Ordering::Relaxed);
+        writers.join().expect("no change failed");
+    });
+    taken
+}
+
 #[test]
 fn a_backup_that_a_follower_gives_while_clients_change_all_is_restored_into_one_and_three_masters() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -124,24 +149,7 @@ fn a_backup_that_a_follower_gives_while_clients_change_all_is_restored_into_one_
     let before =
         [json(&cluster, &["mounts"]), json(&cluster, &["fs", "stat", "/data/file"])["file_id"].clone()];
 
-    let (acknowledged, is_over) = (Mutex::default(), AtomicBool::new(false));
-    let mut taken = Vec::new();
-    std::thread::scope(|scope| {
-        let addresses = cluster.addresses();
-        let writers =
-            scope.spawn(|| make_directories(addresses, &acknowledged, |_| is_over.load(Ordering::Relaxed)));
-        wait_until("some are made", WITHIN, || acknowledged.lock().expect("whole").len() > 100);
-        for number in 0..4 {
-            let known = acknowledged.lock().expect("whole").clone();
-            let file = dir.path().join(format!("backup-{number}"));
-            let said = backup(&cluster, &file, &[]);
-            assert_eq!(said["master"]["role"], "FOLLOWER", "{said}");
-            taken.push((file, known, said));
-            assert!(!writers.is_finished(), "they go on");
-        }
-        is_over.store(true, Ordering::Relaxed);
-        writers.join().expect("no change failed");
-    });
+    let taken = back_up_while_clients_change_all(&cluster, dir.path());
     let quiet = dir.path().join("backup-quiet");
     let said = backup(&cluster, &quiet, &[]);
     let leads = cluster.leader();
