@@ -212,9 +212,13 @@ pub(crate) struct MasterArguments {
 /// What a master does once, before it starts.
 #[derive(Debug, Args)]
 pub(crate) struct BeginArguments {
-    /// Begin a new life of the cluster from this backup, in a --dir without a state, and go on serving [default: none]
-    #[arg(long, value_name = "FILE", conflicts_with = "format")]
+    /// Begin a new life of the cluster from this backup, a file or s3://bucket/key, in a --dir without a state, and go on serving
+    /// [default: none]
+    #[arg(long, value_name = "FILE|URI", conflicts_with = "format")]
     pub(crate) restore: Option<PathBuf>,
+    /// With --restore s3://...: an option as of `forebay mount`; may be given again [default: what AWS_... variables say]
+    #[arg(long = "option", value_name = "KEY=VALUE", requires = "restore")]
+    pub(crate) options: Vec<String>,
     /// With --restore: let mounts go on without credentials that the cluster.key in --dir does not open
     #[arg(long, requires = "restore")]
     pub(crate) without_credentials: bool,
@@ -498,11 +502,13 @@ pub(crate) enum AdminCommand {
     /// Who the masters are, who of them votes and leads, and what all of them know
     #[command(subcommand)]
     Masters(MastersCommand),
-    /// Write the cluster's state to a file, from which `forebay master --restore` begins again
+    /// Write the cluster's state to a file or object, from which `forebay master --restore` begins again
     Backup(BackupArguments),
     /// Look at the replicated log of a master
     #[command(subcommand)]
     Journal(JournalCommand),
+    /// Look for what is wrong: masters and their quorum, clocks, disks, workers, mounts
+    Doctor,
 }
 
 /// `forebay admin masters level`.
@@ -565,11 +571,18 @@ pub(crate) struct SlotArgument {
 /// `forebay admin backup`.
 #[derive(Debug, Args)]
 pub(crate) struct BackupArguments {
-    /// The file; it appears once it is whole
-    pub(crate) file: PathBuf,
-    /// Replace a file that is there
+    /// A file, or an object such as s3://bucket/key; it appears once it is whole
+    pub(crate) target: PathBuf,
+    /// Replace a file or object that is there
     #[arg(long)]
     pub(crate) force: bool,
+    /// Of an object: an option as of `forebay mount`, such as endpoint=http://127.0.0.1:9000; may be given again [default: what
+    /// AWS_... variables say]
+    #[arg(long = "option", value_name = "KEY=VALUE")]
+    pub(crate) options: Vec<String>,
+    /// Take it from this master, by address or slot, and from no other [default: one that follows, if there is one]
+    #[arg(long, value_name = "ADDRESS|SLOT")]
+    pub(crate) from: Option<String>,
 }
 
 /// `forebay admin report`.

@@ -47,6 +47,11 @@ impl Failure {
         Self::with_code(&message.into(), USAGE)
     }
 
+    /// The cluster cannot be reached.
+    pub(crate) fn unreachable(message: impl Into<String>) -> Self {
+        Self::with_code(&message.into(), UNREACHABLE)
+    }
+
     /// A failure of the SDK while `what` was done, such as `mount s3://data at /data`.
     pub(crate) fn client(what: impl fmt::Display, error: &ClientError) -> Self {
         let code = match error {

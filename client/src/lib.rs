@@ -12,6 +12,7 @@ mod client;
 mod counters;
 mod directories;
 mod error;
+mod examination;
 mod feed;
 mod fetch;
 mod hold;
@@ -39,7 +40,7 @@ mod worker_channels;
 #[cfg(test)]
 mod doubles;
 
-pub use backup::Backup;
+pub use backup::{Backup, BackupPlan, BackupSource};
 pub use cache::{About, Standing};
 /// For the simulator that drives them.
 #[doc(hidden)]
@@ -48,6 +49,7 @@ pub use client::Client;
 pub use counters::{Counters, CountersSnapshot, MountCounters};
 pub use directories::Access;
 pub use error::ClientError;
+pub use examination::{ClockReading, ClusterExamination, ExaminedMaster, MasterPresence, Told, examine};
 pub use feed::{Change, Changes};
 pub use hold::{AtHand, Hold, Lend, RestingHold};
 pub use jobs::{Job, PathDefect, Submitted};

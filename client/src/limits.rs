@@ -184,3 +184,10 @@ pub(crate) const BACKUP_PIECE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long a change of the masters may take: it waits for those that are to vote.
 pub(crate) const MASTERS_CHANGE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How often a master is asked for its clock; the answer that came soonest counts.
+pub(crate) const CLOCK_READINGS: usize = 3;
+/// How long a master that is looked at may take to say who it is.
+pub(crate) const EXAMINED_HELLO_DEADLINE: Duration = Duration::from_secs(3);
+/// That is no more than this part of the whole time, so that some is left for what it tells.
+pub(crate) const EXAMINED_HELLO_PART: u32 = 3;

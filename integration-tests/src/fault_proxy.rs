@@ -91,7 +91,12 @@ impl FaultProxy {
 
     /// From now on GETs whose path and query contain `part` meet `fault`: the next `times` of them, or all.
     pub fn fail(&self, part: &str, fault: Fault, times: Option<u32>) {
-        self.shared.faults.add(part, fault, times);
+        self.shared.faults.add("GET", part, fault, times);
+    }
+
+    /// The same of PUTs.
+    pub fn fail_puts(&self, part: &str, fault: Fault, times: Option<u32>) {
+        self.shared.faults.add("PUT", part, fault, times);
     }
 
     /// Takes back all that [`fail`](Self::fail) was told.

@@ -31,6 +31,7 @@ mod reading;
 mod s3_client;
 mod signature;
 mod small_disk;
+mod stalling_proxy;
 mod stamped;
 mod sums;
 mod truth;
@@ -53,7 +54,7 @@ pub use loaders::{LOADERS, LoaderEpoch, Loaders};
 pub use mapped_reader::{MappedReads, read_mapped_until};
 pub use mapping::{map, map_pages};
 pub use master_cluster::{Listed, MasterCluster, Syncs};
-pub use masters::{Clocks, CutOff, Direction, Masters};
+pub use masters::{Clocks, CutOff, Direction, Masters, clock_library};
 pub use memory::{own_memory, own_memory_during};
 pub use modes::{READ_MODES, in_both_modes};
 pub use nobody::{Nobody, by_nobody};
@@ -65,6 +66,7 @@ pub use reading::{Different, compare_many_readers, compare_random_and_mapped, wr
 pub use s3_client::S3Client;
 pub use signature::{KEY_ID, SECRET_KEY};
 pub use small_disk::SmallDisk;
+pub use stalling_proxy::StallingProxy;
 pub use stamped::{Mixed, stamped, version_of};
 pub use sums::Sums;
 pub use truth::{

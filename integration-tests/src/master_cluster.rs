@@ -86,19 +86,45 @@ impl MasterCluster {
     /// # Panics
     /// When one does not get ready.
     pub fn start_all(&mut self, numbers: &[usize], peers: &str) {
+        self.start_each(numbers, peers, None);
+    }
+
+    /// Starts some, all others being gone: the first with the state that a backup has, in its folder, which has none.
+    ///
+    /// # Panics
+    /// When one does not get ready.
+    pub fn restore(&mut self, numbers: &[usize], backup: &str) {
+        self.start_each(numbers, &self.peers(numbers), Some(backup));
+    }
+
+    /// Kills all masters, and deletes their folders.
+    ///
+    /// # Panics
+    /// When a folder cannot be deleted.
+    pub fn wipe(&mut self) {
+        self.processes.iter_mut().filter_map(Option::take).for_each(|mut process| process.kill());
+        for folder in (0..self.processes.len()).map(|number| self.folder(number)) {
+            if folder.exists() {
+                std::fs::remove_dir_all(folder).expect("deleted");
+            }
+        }
+    }
+
+    fn start_each(&mut self, numbers: &[usize], peers: &str, backup: Option<&str>) {
+        let first = numbers.first().copied();
         let started: Vec<_> = std::thread::scope(|scope| {
-            let (cluster, begin) =
-                (&*self, |number: usize| move |cluster: &Self| cluster.start_one(number, peers));
-            let starting: Vec<_> = numbers
-                .iter()
-                .map(|number| (*number, scope.spawn(move || begin(*number)(cluster))))
-                .collect();
+            let cluster = &*self;
+            let begin = |number: usize| {
+                let backup = backup.filter(|_| first == Some(number));
+                (number, scope.spawn(move || cluster.start_one(number, peers, backup)))
+            };
+            let starting: Vec<_> = numbers.iter().copied().map(begin).collect();
             starting.into_iter().map(|(number, one)| (number, one.join().expect("started"))).collect()
         });
         started.into_iter().for_each(|(number, process)| self.processes[number] = Some(process));
     }
 
-    fn start_one(&self, number: usize, peers: &str) -> Process {
+    fn start_one(&self, number: usize, peers: &str, backup: Option<&str>) -> Process {
         let name = format!("master-{number}");
         let mut command = match self.syncs {
             Syncs::AsTheDisk => Command::new(forebay()),
@@ -111,6 +137,7 @@ impl MasterCluster {
             }
         };
         command.args(self.arguments(number, peers));
+        command.args(backup.into_iter().flat_map(|file| ["--restore", file]));
         Process::start_command(&name, command, self.dir.path()).0
     }
 

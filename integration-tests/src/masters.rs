@@ -18,7 +18,7 @@ use crate::hosts::{Hosts, Namespace};
 use crate::process::{Process, Starting};
 use crate::wait::wait_until;
 use disk::Disk;
-pub use faults::{CutOff, Direction};
+pub use faults::{CutOff, Direction, clock_library};
 
 /// Where each master listens, on its own host.
 const PORT: u16 = 7411;

@@ -154,6 +154,24 @@ pub enum UnderStoreError {
         /// What a person can do.
         way_out: &'static str,
     },
+    /// An object could not be written.
+    #[error(
+        "{object} cannot be written: {reason}; see whether the bucket is there, and whether the credentials may write to it"
+    )]
+    NotWritten {
+        /// The object.
+        object: String,
+        /// What the server said, or the connection met.
+        reason: String,
+    },
+    /// An object is longer than one can be.
+    #[error("{object} would be longer than {} bytes, which is the most", .max.get())]
+    TooLarge {
+        /// The object.
+        object: String,
+        /// The longest.
+        max: ByteCount,
+    },
     /// An answer that is not what the protocol says.
     #[error("the answer for {object} is not understood: {problem}; is the endpoint an S3 server?")]
     Malformed {
@@ -243,6 +261,7 @@ impl UnderStoreError {
             | Self::TimedOut { .. }
             | Self::ServerTrouble { .. }
             | Self::Malformed { .. }
+            | Self::NotWritten { .. }
             | Self::Local { .. } => ErrorKind::UnderStore,
             Self::NotFound { .. } | Self::NoBucket { .. } => ErrorKind::NotFound,
             Self::NotADirectory { .. } => ErrorKind::NotADirectory,
@@ -255,6 +274,7 @@ impl UnderStoreError {
             | Self::OwnMount { .. }
             | Self::UnknownOption { .. }
             | Self::BadOption { .. } => ErrorKind::InvalidArgument,
+            Self::TooLarge { .. } => ErrorKind::LimitExceeded,
             Self::NotBuilt { .. } => ErrorKind::Unsupported,
             Self::Stopping { .. } => ErrorKind::Unavailable,
         }

@@ -32,4 +32,6 @@ pub use error::UnderStoreError;
 pub use options::{is_secret, known_options, resolve_options};
 pub use port::{ListedObject, ListedPage, ObjectStatus, PageToken, ReadStream, UnderStore};
 pub use reference::{ReferenceError, follow_reference, reads_a_file};
+#[cfg(feature = "s3")]
+pub use s3::ObjectUpload;
 pub use statistics::{UnderStoreCounts, UnderStoreStatistics};

@@ -51,3 +51,14 @@ pub const HELD_BACK_MAX: usize = NAME_LENGTH_MAX;
 pub const READ_CHUNK_LENGTH: u64 = 1 << 20;
 /// Most version ids that are remembered of one versioned bucket.
 pub const VERSION_IDS_MAX: usize = 65_536;
+
+/// Bytes of an object that are sent at once. One part is sent while the next is gathered.
+pub const UPLOAD_PART_LENGTH: usize = 8 << 20;
+/// Most parts of one object, as Amazon's S3 has it.
+pub const UPLOAD_PARTS_MAX: u64 = 10_000;
+/// Time that a server may take to answer after a part was begun: it has to get there.
+pub const UPLOAD_ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// Further attempts of one part.
+pub const UPLOAD_RETRIES_MAX: usize = 5;
+/// Time after which a part is not sent again.
+pub const UPLOAD_RETRY_BUDGET: Duration = Duration::from_secs(180);

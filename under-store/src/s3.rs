@@ -12,6 +12,7 @@ mod reading;
 mod retry;
 mod settings;
 mod transport;
+mod upload;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use crate::statistics::{RequestKind, UnderStoreStatistics};
 use listing::{FoldedPage, ListingPlace};
 use settings::S3Settings;
 use transport::{Request, Transport};
+pub use upload::ObjectUpload;
 use versions::VersionIds;
 
 /// A bucket, or a prefix of one, as an under-store.

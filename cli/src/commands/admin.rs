@@ -1,6 +1,7 @@
-//! `forebay admin`: what the cluster is and does, for people and scripts, and backups of it.
+//! `forebay admin`: what the cluster is and does, for people and scripts, whether it is well, and backups of it.
 
 mod backup;
+mod doctor;
 mod journal;
 mod masters;
 
@@ -21,6 +22,7 @@ pub(crate) async fn run(global: &GlobalArguments, command: AdminCommand) -> Resu
         AdminCommand::Report(arguments) => arguments,
         AdminCommand::Masters(command) => return masters::run(global, command).await,
         AdminCommand::Backup(arguments) => return backup::run(global, arguments).await,
+        AdminCommand::Doctor => return doctor::run(global).await,
         AdminCommand::Journal(JournalCommand::Inspect(arguments)) => return journal::run(global, &arguments),
     };
     let session = Session::begin(global).await?;

@@ -54,7 +54,8 @@ pub(crate) async fn connect_for(
     Client::connect(client).await.map_err(|error| Failure::client("reach the cluster", &error))
 }
 
-fn principal() -> Principal {
+/// Who runs this process.
+pub(super) fn principal() -> Principal {
     Principal {
         name: "anonymous".to_owned(),
         uid: rustix::process::geteuid().as_raw(),

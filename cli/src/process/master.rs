@@ -4,12 +4,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use forebay_master::{Master, MasterSettings, PeerList, RestoreSettings, Restored, StartError};
+use forebay_master::{
+    BackupContent, Master, MasterSettings, PeerList, RestoreSettings, Restored, StartError,
+};
 use forebay_runtime::{Shutdown, SystemClock};
 
 use super::{Pages, flags};
 use crate::args::{BeginArguments, GlobalArguments, MasterArguments};
 use crate::failure::Failure;
+use crate::object::ObjectPlace;
 use crate::settings::{MASTER_ADDRESS, Settings};
 
 /// Runs until it is told to stop.
@@ -40,7 +43,7 @@ async fn begin(settings: &Settings, once: &BeginArguments, shutdown: &Shutdown) 
     // Where the others look for it is where they find it.
     let configured = config.advertise.clone().or_else(|| peers.address(slot).map(str::to_owned));
     let advertised = advertised(configured.as_ref(), address)?;
-    prepare(once, &dir, slot, &advertised, &peers).await?;
+    prepare(settings, once, &dir, slot, &advertised, &peers).await?;
     let place = MasterPlace { dir, private_folders: Vec::new(), slot, address: advertised, peers };
     let master = place.master(settings, &pages)?;
     let routes = master.add_routes(pages.begin(settings, &serving, shutdown).await?);
@@ -52,6 +55,7 @@ async fn begin(settings: &Settings, once: &BeginArguments, shutdown: &Shutdown) 
 
 /// Does what is done once, before the start.
 async fn prepare(
+    settings: &Settings,
     once: &BeginArguments,
     dir: &Path,
     slot: u32,
@@ -59,8 +63,20 @@ async fn prepare(
     peers: &PeerList,
 ) -> Result<(), Failure> {
     if let Some(file) = &once.restore {
+        let place = ObjectPlace::of(file, &once.options, &settings.environment)?;
+        let (content, feed) = match &place {
+            Some(place) => {
+                let (reader, feed) = place.read().await?;
+                (Some(BackupContent::new(reader)), Some(feed))
+            }
+            None if !once.options.is_empty() => {
+                return Err(Failure::usage("--option is for a backup at s3://bucket/key; a file has none"));
+            }
+            None => (None, None),
+        };
         let settings = RestoreSettings {
             file: file.clone(),
+            content,
             dir: dir.to_owned(),
             slot,
             address: address.to_owned(),
@@ -68,7 +84,12 @@ async fn prepare(
             clock: Arc::new(SystemClock),
             without_credentials: once.without_credentials,
         };
-        let restored = forebay_master::restore(settings).await;
+        let fed = async {
+            if let Some(feed) = feed {
+                feed.await;
+            }
+        };
+        let (restored, ()) = tokio::join!(forebay_master::restore(settings), fed);
         let restored = restored.map_err(|error| Failure::start("the master did not start", error))?;
         let Restored { cluster, incarnation, taken_at } = restored;
         tracing::info!(%cluster, %incarnation, backup_seconds = taken_at.seconds(), "a backup was restored");

@@ -42,14 +42,15 @@ struct State {
 
 #[derive(Debug)]
 struct Rule {
+    method: &'static str,
     part: String,
     fault: Fault,
     left: Option<u32>,
 }
 
 impl Faults {
-    pub(super) fn add(&self, part: &str, fault: Fault, times: Option<u32>) {
-        self.0.lock().rules.push(Rule { part: part.to_owned(), fault, left: times });
+    pub(super) fn add(&self, method: &'static str, part: &str, fault: Fault, times: Option<u32>) {
+        self.0.lock().rules.push(Rule { method, part: part.to_owned(), fault, left: times });
     }
 
     pub(super) fn clear(&self) {
@@ -87,11 +88,10 @@ impl Faults {
 
     /// What becomes of this request, which counts as one of the times.
     pub(super) fn of(&self, request: &Head) -> Option<Fault> {
-        if request.method() != "GET" {
-            return None;
-        }
         let mut state = self.0.lock();
-        let meets = |rule: &&mut Rule| rule.left != Some(0) && request.target().contains(&rule.part);
+        let meets = |rule: &&mut Rule| {
+            rule.left != Some(0) && rule.method == request.method() && request.target().contains(&rule.part)
+        };
         let rule = state.rules.iter_mut().find(meets)?;
         rule.left = rule.left.map(|left| left - 1);
         Some(rule.fault)

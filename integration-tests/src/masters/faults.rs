@@ -112,7 +112,11 @@ impl Masters {
 }
 
 /// The library that lets the clock of a process be set.
-pub(super) fn clock_library() -> PathBuf {
+///
+/// # Panics
+/// When it is not installed.
+#[must_use]
+pub fn clock_library() -> PathBuf {
     let of_architectures = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
     let mut libraries = of_architectures.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
     libraries

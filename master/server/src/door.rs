@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use forebay_raft::RaftNode;
+use forebay_runtime::Clock;
 use forebay_types::ErrorKind;
 use futures::future::Either;
 use parking_lot::Mutex;
@@ -83,6 +84,7 @@ pub(crate) struct Door {
     pub(crate) peers: PeerList,
     /// A random number, by which a master that asks itself finds that out.
     pub(crate) process: u64,
+    pub(crate) clock: Arc<dyn Clock>,
     standing: Mutex<Standing>,
 }
 
@@ -98,8 +100,14 @@ pub(crate) enum Standing {
 }
 
 impl Door {
-    pub(crate) fn new(slot: u32, address: String, peers: PeerList, process: u64) -> Self {
-        Self { slot, address, peers, process, standing: Mutex::new(Standing::Opening) }
+    pub(crate) fn new(
+        slot: u32,
+        address: String,
+        peers: PeerList,
+        process: u64,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { slot, address, peers, process, clock, standing: Mutex::new(Standing::Opening) }
     }
 
     pub(crate) fn stands(&self, standing: Standing) {

@@ -102,6 +102,16 @@ pub enum MasterError {
     /// The feed of changes does not know yet of all that can be read.
     #[error("the changes are behind what can be read; ask again")]
     FeedBehind,
+    /// This master lacks entries that whoever asks must have.
+    #[error(
+        "this master has applied the entry {applied} and not yet {wanted}; ask another one, or again when it has caught up"
+    )]
+    Behind {
+        /// The last entry that it has applied.
+        applied: u64,
+        /// The entry that is wanted.
+        wanted: u64,
+    },
     /// What was listed of a directory was dropped before it could be answered from.
     #[error("what was known of {0} was forgotten meanwhile; try again")]
     Forgotten(InodeId),
@@ -172,7 +182,7 @@ impl MasterError {
                 ErrorKind::UnderStore
             }
             Self::InMaintenance { .. } => ErrorKind::Maintenance,
-            Self::ListingGivenUp | Self::TooManyRequests { .. } => ErrorKind::Busy,
+            Self::ListingGivenUp | Self::TooManyRequests { .. } | Self::Behind { .. } => ErrorKind::Busy,
             Self::Forgotten(_) | Self::FeedBehind => ErrorKind::Unavailable,
             Self::NoInode(_) | Self::NoPath { .. } => ErrorKind::NotFound,
             Self::NotADirectory(_) => ErrorKind::NotADirectory,

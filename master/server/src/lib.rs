@@ -7,9 +7,11 @@ mod answer_room;
 mod budget;
 mod capabilities;
 mod difference;
+mod disk_probe;
 mod door;
 mod durable;
 mod error;
+mod examination;
 mod feed;
 mod freshness;
 mod hello;
@@ -44,8 +46,8 @@ pub use limits::REQUESTS_PER_SECOND_MAX;
 pub use membership::MembershipError;
 pub use sealing::SealingError;
 pub use server::{
-    BeginError, Master, MasterSettings, PeerList, PeerListError, RestoreSettings, Restored, StartError,
-    format, restore,
+    BackupContent, BeginError, Master, MasterSettings, PeerList, PeerListError, RestoreSettings, Restored,
+    StartError, format, restore,
 };
 pub use under_stores::ConnectError;
 /// Pure parts, for the simulator that drives them.

@@ -203,6 +203,14 @@ pub(crate) const BACKUPS_MAX: usize = 2;
 pub(crate) const BACKUP_PIECES_AHEAD_MAX: usize = 4;
 /// How long whoever takes a backup may take over a piece.
 pub(crate) const BACKUP_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a master that follows may take until it has what a backup must have.
+pub(crate) const BACKUP_CATCH_UP: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
+/// Syncs of the disk that are timed for one look at a master.
+pub(crate) const PROBE_SYNCS: usize = 32;
+/// No further one is begun after this time.
+pub(crate) const PROBE_BUDGET: Duration = Duration::from_secs(2);
+/// Bytes that are written before each of them, as the log does for a small entry.
+pub(crate) const PROBE_WRITE_LENGTH: usize = 4096;
 /// Most masters of a cluster, those that do not vote included.
 pub(crate) const MASTERS_MAX: usize = 9;
 /// How long another master may take to say who it is.

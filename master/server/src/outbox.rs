@@ -45,10 +45,15 @@ pub(crate) async fn look(shared: &Shared, began: BootInstant) -> Result<(), Mast
     };
     let (counts, oldest) = shared.query(waiting).await?;
     shared.metrics.outbox.rows.set(i64::try_from(counts.rows).unwrap_or(i64::MAX));
-    shared.registry.lock().look_at_outbox(counts.last());
+    let (now, due) = (shared.clock.boot_instant(), began.saturating_add(limits::OUTBOX_START_WAIT));
+    {
+        let mut registry = shared.registry.lock();
+        registry.note_oldest_row(oldest, now, due);
+        registry.look_at_outbox(counts.last());
+    }
     tell(shared).await?;
     let done = shared.registry.lock().outbox_done(counts.last());
-    let are_back = shared.clock.boot_instant().saturating_duration_since(began) >= limits::OUTBOX_START_WAIT;
+    let are_back = shared.clock.boot_instant() >= due;
     if are_back && oldest.is_some_and(|oldest| oldest <= done) {
         trim(shared, done).await?;
     }

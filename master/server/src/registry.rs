@@ -16,7 +16,8 @@ use std::time::Duration;
 use forebay_proto::v1;
 use forebay_runtime::BootInstant;
 use forebay_types::{
-    ByteCount, ClusterMap, Epoch, FileId, HostId, WorkerEntry, WorkerId, WorkerState, limits::WORKERS_MAX,
+    ByteCount, ClusterMap, Epoch, FileId, HostId, OutboxSequence, WorkerEntry, WorkerId, WorkerState,
+    limits::WORKERS_MAX,
 };
 
 pub(crate) use counters::{ClientCounters, Sums};
@@ -47,6 +48,8 @@ pub(crate) struct Heartbeat {
     pub(crate) mounts: Arc<Vec<v1::MountCounters>>,
     /// The table of mounts that it has; 0 where it does not say.
     pub(crate) mounts_revision: u64,
+    /// How far its clock was ahead of this master's, less the time that the heartbeat took; `None` where it does not say.
+    pub(crate) clock_ahead_nanos: Option<i64>,
 }
 
 /// Why a worker cannot be taken in now. It may ask again.
@@ -90,6 +93,8 @@ pub(crate) struct Registry {
     leads_since: Option<BootInstant>,
     next_registration: u64,
     workers: BTreeMap<WorkerId, Registered>,
+    /// The oldest row of the outbox at the last look, and since when it could have been done.
+    outbox_oldest: Option<(OutboxSequence, BootInstant)>,
     pub(crate) locations: Locations,
     pub(crate) clients: ClientCounters,
 }
@@ -103,6 +108,7 @@ impl Registry {
             leads_since: None,
             next_registration: seed << 12,
             workers: BTreeMap::new(),
+            outbox_oldest: None,
             locations: Locations::default(),
             clients: ClientCounters::default(),
         }
@@ -122,6 +128,7 @@ impl Registry {
     /// This master does not lead any more: another one tells workers what to forget.
     pub(crate) fn follow(&mut self) {
         self.leads_since = None;
+        self.outbox_oldest = None;
         self.workers.values_mut().for_each(Registered::tell_anew);
     }
 

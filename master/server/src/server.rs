@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use tonic::service::Routes;
 
 use crate::capabilities::Capabilities;
+use crate::disk_probe::DiskProbe;
 use crate::door::{Door, Late};
 use crate::error::MasterError;
 use crate::feed::Feed;
@@ -44,7 +45,7 @@ use crate::single_names::SingleNames;
 use crate::under_stores::UnderStores;
 use log::Begun;
 
-pub use beginning::{BeginError, RestoreSettings, Restored, format, restore};
+pub use beginning::{BackupContent, BeginError, RestoreSettings, Restored, format, restore};
 pub use peers::{PeerList, PeerListError};
 
 /// What a master needs to start.
@@ -248,7 +249,13 @@ impl Master {
         }
         let mut process = [0; 8];
         getrandom::fill(&mut process).map_err(StartError::Random)?;
-        let door = Door::new(*slot, address.clone(), peers.clone(), u64::from_le_bytes(process));
+        let door = Door::new(
+            *slot,
+            address.clone(),
+            peers.clone(),
+            u64::from_le_bytes(process),
+            Arc::clone(&settings.clock),
+        );
         Ok(Self {
             door: Arc::new(door),
             services: Services::default(),
@@ -336,7 +343,10 @@ impl Master {
         jobs.set(service.max_decoding_message_size(limit).max_encoding_message_size(limit));
         let service = v1::mounts_server::MountsServer::new(MountsService(Arc::clone(shared)));
         mounts.set(service.max_decoding_message_size(limit));
-        let service = v1::admin_server::AdminServer::new(AdminService::new(Arc::clone(shared)));
+        let service = v1::admin_server::AdminServer::new(AdminService::new(
+            Arc::clone(shared),
+            DiskProbe::new(self.settings.dir.clone()),
+        ));
         admin.set(service.max_decoding_message_size(limit));
         let service = v1::cluster_server::ClusterServer::new(ClusterService(Arc::clone(shared)));
         cluster.set(service.max_decoding_message_size(limit));

@@ -1,19 +1,20 @@
 //! From a mount's options to what every request to a bucket needs: address, region, client and credentials.
 //!
 //! object_store gives the HTTP client (TLS, proxy, pool) and the sources of credentials (keys, web identity,
-//! container, instance); the requests themselves are made in this crate.
+//! container, instance); the requests of reading are made in this crate, those of writing an object as a whole are its own.
 
 use std::collections::BTreeMap;
 
 use forebay_types::UnderStoreUri;
 use http::{HeaderValue, Uri};
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider};
 use object_store::client::{HttpClient, HttpConnector, ReqwestConnector};
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
 use crate::error::UnderStoreError;
 use crate::limits::{
     BACKOFF_MAX, BODY_IDLE_TIMEOUT, CONNECT_TIMEOUT, CREDENTIALS_BUDGET, CREDENTIALS_RETRIES_MAX,
+    UPLOAD_ANSWER_TIMEOUT, UPLOAD_RETRIES_MAX, UPLOAD_RETRY_BUDGET,
 };
 use crate::options::{concurrency, flag};
 
@@ -152,17 +153,54 @@ fn credentials(
     client: ClientOptions,
     options: &BTreeMap<String, String>,
 ) -> Result<AwsCredentialProvider, UnderStoreError> {
-    use AmazonS3ConfigKey as Key;
     let retry = RetryConfig {
         backoff: BackoffConfig { max_backoff: BACKOFF_MAX, ..BackoffConfig::default() },
         max_retries: CREDENTIALS_RETRIES_MAX,
         retry_timeout: CREDENTIALS_BUDGET,
     };
-    let mut builder = AmazonS3Builder::new()
-        .with_bucket_name(bucket)
-        .with_region(region)
-        .with_client_options(client)
-        .with_retry(retry);
+    let builder = builder(bucket, region, client, options)?.with_retry(retry);
+    let store =
+        builder.build().map_err(|problem| bad("access_key_id", &format!("cannot be used: {problem}")))?;
+    Ok(store.credentials().clone())
+}
+
+/// object_store's own access to a bucket, for what is written as a whole.
+pub(super) fn store(
+    uri: &UnderStoreUri,
+    options: &BTreeMap<String, String>,
+) -> Result<AmazonS3, UnderStoreError> {
+    let bucket = uri.authority();
+    check_bucket(bucket)?;
+    let region = options.get("region").map_or(REGION_DEFAULT, String::as_str);
+    let (endpoint, bucket_url) = addresses(bucket, region, options)?;
+    let client = client_options(&endpoint, options)?.with_read_timeout(UPLOAD_ANSWER_TIMEOUT);
+    let retry = RetryConfig {
+        backoff: BackoffConfig { max_backoff: BACKOFF_MAX, ..BackoffConfig::default() },
+        max_retries: UPLOAD_RETRIES_MAX,
+        retry_timeout: UPLOAD_RETRY_BUDGET,
+    };
+    let request_payer =
+        options.get("request_payer").is_some_and(|value| value.eq_ignore_ascii_case("requester"));
+    let builder = builder(bucket, region, client, options)?
+        .with_retry(retry)
+        // The URL has the bucket in it already, in the host or in the path.
+        .with_endpoint(bucket_url)
+        .with_virtual_hosted_style_request(true)
+        .with_skip_signature(flag(options, "skip_signature", false)?)
+        .with_unsigned_payload(flag(options, "unsigned_payload", false)?)
+        .with_request_payer(request_payer || flag(options, "request_payer", false)?);
+    builder.build().map_err(|problem| bad("endpoint", &format!("cannot be used: {problem}")))
+}
+
+fn builder(
+    bucket: &str,
+    region: &str,
+    client: ClientOptions,
+    options: &BTreeMap<String, String>,
+) -> Result<AmazonS3Builder, UnderStoreError> {
+    use AmazonS3ConfigKey as Key;
+    let mut builder =
+        AmazonS3Builder::new().with_bucket_name(bucket).with_region(region).with_client_options(client);
     let keys = [
         (Key::AccessKeyId, "access_key_id", "secret_access_key"),
         (Key::SecretAccessKey, "secret_access_key", "access_key_id"),
@@ -190,9 +228,7 @@ fn credentials(
             builder = builder.with_config(key, value);
         }
     }
-    let store =
-        builder.build().map_err(|problem| bad("access_key_id", &format!("cannot be used: {problem}")))?;
-    Ok(store.credentials().clone())
+    Ok(builder)
 }
 
 #[cfg(test)]

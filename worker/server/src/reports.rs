@@ -206,6 +206,7 @@ impl<F: FnOnce() + Send> Reports<F> {
             mounts_place: asked.place,
             usable_bytes: tiers.iter().map(|tier| tier.usable().get()).collect(),
             to_any_master: true,
+            clock_nanos: Some(core.clock.now().nanos()),
         };
         self.under_way.push(self.lines[index].beat(request, mark, asked).boxed());
     }

@@ -1,149 +1,279 @@
-//! `forebay admin backup FILE`: the cluster's state as a file.
+//! `forebay admin backup TARGET`: the cluster's state as a file, or as an object of S3.
 //!
-//! It is written under another name beside FILE, synced, read again from the begin to the end, and only then given its
-//! name. Whatever happens, FILE is a whole backup or what it was before.
+//! It is asked of a master that follows if there is one, and of the next one where that has not all in time, dies or sends what
+//! is no whole backup. The target appears once a backup is whole and has all that was acknowledged before the command began.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
+mod file;
+mod upload;
+
 use std::path::{Path, PathBuf};
 
-use forebay_master::backup::{BackupReader, BackupSummary};
-use forebay_types::ByteCount;
-use serde_json::json;
+use bytes::Bytes;
+use forebay_client::{Backup, BackupPlan, BackupSource, Client, ClientError};
+use forebay_master::backup::{BackupError, BackupSummary};
+use forebay_proto::WireError;
+use forebay_types::{ByteCount, ErrorKind};
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{BackupArguments, GlobalArguments, OutputFormat};
 use crate::commands::session::Session;
 use crate::failure::Failure;
-use crate::output::{self, hex};
+use crate::object::ObjectPlace;
+use crate::output::{self, complain, hex};
 
-const READ_AHEAD: usize = 1 << 20;
+/// Why one attempt gave no backup.
+enum Unusable {
+    /// The master's fault: another one may do better.
+    Source(ClientError),
+    /// The target's: it is the same for all of them.
+    Target(Failure),
+}
 
-/// A file that goes unless it is finished.
-struct Unfinished {
-    file: File,
-    path: PathBuf,
-    is_finished: bool,
+impl Unusable {
+    /// What came does not read as a backup.
+    fn no_backup(error: &BackupError) -> Self {
+        Self::wrong(format!("what came is no backup: {error}"))
+    }
+
+    fn wrong(message: String) -> Self {
+        Self::Source(WireError::new(ErrorKind::Corrupt, message).into())
+    }
+}
+
+/// A backup that is done, and who gave it; nobody is named by masters of versions that only know one way.
+type Taken = (BackupSummary, Option<BackupSource>);
+
+/// What is to become a backup.
+struct Target {
+    /// As it was typed.
+    typed: PathBuf,
+    /// Where it is no file.
+    object: Option<ObjectPlace>,
+    /// Whether it replaces what is there.
+    force: bool,
+}
+
+/// A target that nobody sees yet.
+enum Unfinished<'a> {
+    File(file::Unfinished<'a>),
+    Object(Box<upload::Unfinished<'a>>),
 }
 
 pub(super) async fn run(global: &GlobalArguments, arguments: BackupArguments) -> Result<(), Failure> {
-    let BackupArguments { file, force } = arguments;
-    refuse_existing(&file, force)?;
+    let BackupArguments { target: typed, force, options, from } = arguments;
     let session = Session::begin(global).await?;
-    let failed = |error| Failure::client(format!("back up to {}", file.display()), &error);
-    let mut backup = session.client.backup().await.map_err(failed)?;
-    let mut written = Unfinished::beside(&file)?;
-    while let Some(piece) = backup.next().await.map_err(failed)? {
-        written.file.write_all(&piece).map_err(|error| cannot_write(&file, &error))?;
-    }
-    let summary = written.finish(&file, force)?;
-    report(global, &file, &summary)
+    let object = ObjectPlace::of(&typed, &options, &session.settings.environment)?;
+    let target = Target { typed, object, force };
+    target.refuse_existing().await?;
+    let (summary, source) = take(&session.client, &target, from.as_deref()).await?;
+    report(global, &target.typed, &summary, source.as_ref())
 }
 
-fn report(global: &GlobalArguments, file: &Path, summary: &BackupSummary) -> Result<(), Failure> {
+impl Target {
+    async fn refuse_existing(&self) -> Result<(), Failure> {
+        match &self.object {
+            None => file::refuse_existing(&self.typed, self.force),
+            Some(_) if self.force => Ok(()),
+            Some(place) => upload::refuse_existing(place).await,
+        }
+    }
+
+    fn begin(&self) -> Result<Unfinished<'_>, Failure> {
+        match &self.object {
+            None => file::Unfinished::beside(&self.typed, self.force).map(Unfinished::File),
+            Some(place) => {
+                let begun = upload::Unfinished::begin(place, self.force)?;
+                Ok(Unfinished::Object(Box::new(begun)))
+            }
+        }
+    }
+}
+
+impl Unfinished<'_> {
+    async fn write(&mut self, piece: Bytes) -> Result<(), Unusable> {
+        match self {
+            Self::File(file) => file.write(&piece).map_err(Unusable::Target),
+            Self::Object(object) => object.write(piece).await,
+        }
+    }
+
+    async fn finish(
+        self,
+        accepts: impl FnOnce(&BackupSummary) -> Result<(), Unusable>,
+    ) -> Result<BackupSummary, Unusable> {
+        match self {
+            Self::File(file) => file.finish(accepts),
+            Self::Object(object) => object.finish(accepts).await,
+        }
+    }
+
+    /// Takes back what was written.
+    async fn abort(self) {
+        match self {
+            Self::File(file) => drop(file),
+            Self::Object(object) => object.abort().await,
+        }
+    }
+}
+
+async fn take(client: &Client, target: &Target, from: Option<&str>) -> Result<Taken, Failure> {
+    let what = || format!("back up to {}", target.typed.display());
+    let failed = |error: &ClientError| Failure::client(what(), error);
+    let plan = match client.plan_backup().await {
+        Ok(plan) => plan,
+        // A master of before there were plans; it gives one itself.
+        Err(error) if error.kind() == ErrorKind::Unsupported && from.is_none() => {
+            let backup = client.backup().await.map_err(|error| failed(&error))?;
+            return match write(backup, target, None).await {
+                Ok(summary) => Ok((summary, None)),
+                Err(Unusable::Source(error)) => Err(failed(&error)),
+                Err(Unusable::Target(failure)) => Err(failure),
+            };
+        }
+        Err(error) => return Err(failed(&error)),
+    };
+    let mut last = None;
+    for source in chosen(&plan, from)? {
+        if let Some((source, error)) = last.take() {
+            note_failed(&source, &error);
+        }
+        match attempt(client, &plan, &source, target).await {
+            Ok(summary) => return Ok((summary, Some(source))),
+            Err(Unusable::Source(error)) => last = Some((source, error)),
+            Err(Unusable::Target(failure)) => return Err(failure),
+        }
+    }
+    let nobody = || WireError::new(ErrorKind::Unavailable, "no master answers that could give one").into();
+    match last {
+        Some((source, error)) => Err(Failure::client(format!("{} from {}", what(), source.address), &error)),
+        None => Err(failed(&nobody())),
+    }
+}
+
+/// The masters to ask, one after the other.
+fn chosen(plan: &BackupPlan, from: Option<&str>) -> Result<Vec<BackupSource>, Failure> {
+    let Some(from) = from else { return Ok(plan.sources.clone()) };
+    let of = plan.sources.iter().find(|source| source.address == from || source.slot.to_string() == from);
+    let of = of.ok_or_else(|| {
+        Failure::new(format!(
+            "cannot back up from {from}: no master of this cluster that answers has this address or slot; `forebay admin \
+             masters list` shows them"
+        ))
+    })?;
+    Ok(vec![of.clone()])
+}
+
+fn note_failed(source: &BackupSource, error: &ClientError) {
+    complain(&format!(
+        "note: the master at {} gave no backup ({error}); another one is asked",
+        source.address
+    ));
+}
+
+async fn attempt(
+    client: &Client,
+    plan: &BackupPlan,
+    source: &BackupSource,
+    target: &Target,
+) -> Result<BackupSummary, Unusable> {
+    let backup = client.backup_of(plan, source).await.map_err(Unusable::Source)?;
+    write(backup, target, Some(plan)).await
+}
+
+async fn write(
+    mut backup: Backup,
+    target: &Target,
+    plan: Option<&BackupPlan>,
+) -> Result<BackupSummary, Unusable> {
+    let mut written = target.begin().map_err(Unusable::Target)?;
+    let copied = tokio::select! {
+        copied = copy(&mut backup, &mut written) => copied,
+        () = interrupted() => {
+            let what = format!("cannot back up to {}: it was interrupted; run it again", target.typed.display());
+            Err(Unusable::Target(Failure::new(what)))
+        }
+    };
+    match copied {
+        Ok(()) => written.finish(|summary| plan.map_or(Ok(()), |plan| fits(plan, summary))).await,
+        Err(error) => {
+            written.abort().await;
+            Err(error)
+        }
+    }
+}
+
+async fn copy(backup: &mut Backup, written: &mut Unfinished<'_>) -> Result<(), Unusable> {
+    while let Some(piece) = backup.next().await.map_err(Unusable::Source)? {
+        written.write(piece).await?;
+    }
+    Ok(())
+}
+
+/// Waits until somebody wants this process to end, so that what was begun can be taken back.
+async fn interrupted() {
+    let Ok(mut term) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = term.recv() => {}
+    }
+}
+
+/// Whether a backup has what it must have.
+fn fits(plan: &BackupPlan, summary: &BackupSummary) -> Result<(), Unusable> {
+    let found = &summary.description;
+    if (found.cluster, found.incarnation) != (plan.cluster, plan.incarnation) {
+        return Err(Unusable::wrong(format!(
+            "what came is of the cluster {} in its life {}, not of {} in its life {}",
+            found.cluster, found.incarnation, plan.cluster, plan.incarnation
+        )));
+    }
+    if found.index < plan.index {
+        let (has, wanted) = (found.index, plan.index);
+        return Err(Unusable::wrong(format!("what came has entries up to {has}, and {wanted} are known")));
+    }
+    Ok(())
+}
+
+fn report(
+    global: &GlobalArguments,
+    target: &Path,
+    summary: &BackupSummary,
+    source: Option<&BackupSource>,
+) -> Result<(), Failure> {
     let BackupSummary { description, rows, length } = summary;
-    let taken_at = jiff::Timestamp::from_nanosecond(i128::from(description.taken_at.nanos()));
-    let taken_at = taken_at.map(|at| at.to_string()).unwrap_or_default();
+    let taken_at = output::time(description.taken_at);
     match global.output {
         OutputFormat::Json => output::print_json(&json!({
-            "file": file.display().to_string(),
+            "file": target.display().to_string(),
             "length_bytes": length,
             "rows": rows,
             "cluster_id": hex(description.cluster.bytes()),
             "incarnation": description.incarnation.get(),
             "log_index": description.index.get(),
             "taken_at": taken_at,
+            "master": source.map(source_document),
         })),
         OutputFormat::Text => output::print_line(&format!(
-            "wrote {} ({}): {rows} rows of cluster {}, taken {taken_at}; keep the master's cluster.key beside it if \
+            "wrote {} ({}): {rows} rows of cluster {}, taken {taken_at}{}; keep the master's cluster.key beside it if \
              mounts have secrets",
-            file.display(),
+            target.display(),
             ByteCount::new(*length),
             description.cluster,
+            source.map(by).unwrap_or_default(),
         )),
     }
 }
 
-fn refuse_existing(file: &Path, force: bool) -> Result<(), Failure> {
-    match fs::symlink_metadata(file) {
-        Ok(found) if !found.is_file() => Err(Failure::new(format!(
-            "cannot back up to {}: it is no regular file; choose another name",
-            file.display()
-        ))),
-        Ok(_) if !force => Err(exists(file)),
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(cannot_write(file, &error)),
-    }
+fn source_document(source: &BackupSource) -> Value {
+    json!({"id": source.slot, "address": source.address, "role": source.role})
 }
 
-/// Sees to it that the name stays.
-fn sync_folder(file: &Path) -> io::Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
-}
-
-fn exists(file: &Path) -> Failure {
-    Failure::new(format!(
-        "cannot back up to {}: the file exists; choose another name, or say --force to replace it",
-        file.display()
-    ))
-}
-
-fn cannot_write(file: &Path, error: &io::Error) -> Failure {
-    Failure::new(format!(
-        "cannot back up to {}: {error}; choose a place that can be written and has room",
-        file.display()
-    ))
-}
-
-impl Unfinished {
-    /// A file of a name of its own beside `file`, for its owner alone: a backup has every name of the namespace.
-    fn beside(file: &Path) -> Result<Self, Failure> {
-        let name = file.file_name().ok_or_else(|| {
-            Failure::usage(format!("{}: name the file that the backup is to be", file.display()))
-        })?;
-        let mut own: OsString = name.to_owned();
-        own.push(format!(".unfinished-{}", std::process::id()));
-        let path = file.with_file_name(own);
-        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        Ok(Self { file: opened.map_err(|error| cannot_write(file, &error))?, path, is_finished: false })
-    }
-
-    /// Checks what was written, and gives it its name.
-    fn finish(mut self, file: &Path, force: bool) -> Result<BackupSummary, Failure> {
-        let write_failed = |error: io::Error| cannot_write(file, &error);
-        self.file.sync_all().map_err(write_failed)?;
-        let read = File::open(&self.path).map_err(write_failed)?;
-        let summary =
-            BackupReader::open(BufReader::with_capacity(READ_AHEAD, read)).and_then(BackupReader::check);
-        let summary = summary.map_err(|error| {
-            Failure::new(format!(
-                "cannot back up to {}: what came from the master is no backup: {error}",
-                file.display()
-            ))
-        })?;
-        if !force {
-            // Unlike a rename this replaces nothing that came meanwhile. Where there are no links the rename must do.
-            match fs::hard_link(&self.path, file) {
-                Ok(()) => return sync_folder(file).map(|()| summary).map_err(write_failed),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists(file)),
-                Err(_) => {}
-            }
-        }
-        fs::rename(&self.path, file).map_err(write_failed)?;
-        self.is_finished = true;
-        sync_folder(file).map_err(write_failed)?;
-        Ok(summary)
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if !self.is_finished {
-            // One that cannot be removed bears a name that says what it is.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
+fn by(source: &BackupSource) -> String {
+    let what = match &source.role[..] {
+        "LEADER" => "the master that leads",
+        "FOLLOWER" => "a master that follows",
+        _ => "a master without a vote",
+    };
+    format!(" by {what}, {}", source.address)
 }

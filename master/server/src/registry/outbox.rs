@@ -7,8 +7,10 @@
 //! written.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 use forebay_metadata::{OutboxRow, Task};
+use forebay_runtime::BootInstant;
 use forebay_types::{OutboxSequence, WorkerId, WorkerState};
 
 use super::{Registered, Registry};
@@ -105,6 +107,23 @@ impl Registry {
     /// Once in a while, with the last row that is there.
     pub(crate) fn look_at_outbox(&mut self, last: OutboxSequence) {
         self.workers.values_mut().for_each(|worker| worker.outbox.look(last));
+    }
+
+    /// Notes which row is the oldest that waits, at `now`. Those that are done go from `due` on.
+    pub(crate) fn note_oldest_row(
+        &mut self,
+        oldest: Option<OutboxSequence>,
+        now: BootInstant,
+        due: BootInstant,
+    ) {
+        let is_known = |(known, _): &(OutboxSequence, BootInstant)| Some(*known) == oldest;
+        let known = self.outbox_oldest.filter(is_known);
+        self.outbox_oldest = known.or_else(|| oldest.map(|oldest| (oldest, now.max(due))));
+    }
+
+    /// For how long the oldest row waits that could have been done.
+    pub(crate) fn outbox_overdue(&self, now: BootInstant) -> Duration {
+        self.outbox_oldest.map_or(Duration::ZERO, |(_, since)| now.saturating_duration_since(since))
     }
 
     /// After which row somebody is to be told more.

@@ -2,7 +2,7 @@
 //! cluster.
 
 use std::fs::{DirBuilder, File};
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,8 +22,10 @@ use crate::sealing::{SealingError, SealingKey};
 /// From what, and where, a master's state is restored.
 #[derive(Debug)]
 pub struct RestoreSettings {
-    /// The backup.
+    /// The backup, or what it is called where its bytes come from elsewhere.
     pub file: PathBuf,
+    /// Its bytes; `None`: those of the file.
+    pub content: Option<BackupContent>,
     /// The master's folder, without a state.
     pub dir: PathBuf,
     /// The master's place in the configuration.
@@ -36,6 +38,22 @@ pub struct RestoreSettings {
     pub clock: Arc<dyn Clock>,
     /// Whether mounts whose credentials cannot be opened go on without them.
     pub without_credentials: bool,
+}
+
+/// The bytes of a backup, whatever they are read from.
+pub struct BackupContent(Box<dyn Read + Send>);
+
+impl BackupContent {
+    /// These, to their end.
+    pub fn new(bytes: impl Read + Send + 'static) -> Self {
+        Self(Box::new(bytes))
+    }
+}
+
+impl std::fmt::Debug for BackupContent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BackupContent").finish_non_exhaustive()
+    }
 }
 
 /// What was restored.
@@ -124,8 +142,9 @@ pub enum BeginError {
 ///
 /// # Errors
 /// [`BeginError`]; the folder has no state then, and can be restored into.
-pub async fn restore(settings: RestoreSettings) -> Result<Restored, BeginError> {
-    let restoring = tokio::task::spawn_blocking(move || restore_now(&settings));
+pub async fn restore(mut settings: RestoreSettings) -> Result<Restored, BeginError> {
+    let content = settings.content.take();
+    let restoring = tokio::task::spawn_blocking(move || restore_now(&settings, content));
     restoring.await.map_err(|_| BeginError::Stopping)?
 }
 
@@ -149,10 +168,13 @@ pub async fn format(dir: PathBuf, force: bool) -> Result<Option<ClusterId>, Begi
     tokio::task::spawn_blocking(formatting).await.map_err(|_| BeginError::Stopping)?
 }
 
-fn restore_now(settings: &RestoreSettings) -> Result<Restored, BeginError> {
+fn restore_now(settings: &RestoreSettings, content: Option<BackupContent>) -> Result<Restored, BeginError> {
     let RestoreSettings { file, dir, .. } = settings;
     let unreadable = |source| BeginError::Backup { file: file.clone(), source };
-    let opened = File::open(file).map_err(|error| unreadable(error.into()))?;
+    let opened: Box<dyn Read> = match content {
+        Some(BackupContent(bytes)) => bytes,
+        None => Box::new(File::open(file).map_err(|error| unreadable(error.into()))?),
+    };
     let backup = BackupReader::open(BufReader::with_capacity(READ_AHEAD, opened)).map_err(unreadable)?;
     let failed = |source| BeginError::Dir { dir: dir.clone(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;

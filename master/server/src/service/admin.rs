@@ -1,24 +1,26 @@
-//! `forebay.v1.Admin`: backups, and feature levels (`levels.rs`).
+//! `forebay.v1.Admin`: backups, how a master is (`examination.rs`), and feature levels (`levels.rs`).
 //!
 //! A backup is made by a thread of its own that reads one moment of the state and hands over a few pieces ahead. It ends
 //! with whoever asked for it, with the process, and when nobody takes a piece for long: the moment keeps old rows on
-//! the disk.
+//! the disk. One that follows gives one too, once it has applied all that the one that leads had when it was asked.
 
 use std::pin::Pin;
 use std::sync::Arc;
 
 use forebay_proto::v1;
-use forebay_raft::ReadView;
 use forebay_raft::backup::BackupBlocks;
+use forebay_raft::{ClusterMark, RaftError, ReadView};
+use forebay_types::LogIndex;
 use futures::stream::{self, Stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::levels;
+use crate::disk_probe::DiskProbe;
 use crate::error::MasterError;
-use crate::limits;
 use crate::shared::Shared;
+use crate::{examination, hello, limits, membership};
 
 type Piece = Result<v1::BackupChunk, Status>;
 
@@ -27,11 +29,37 @@ type Piece = Result<v1::BackupChunk, Status>;
 pub(crate) struct AdminService {
     shared: Arc<Shared>,
     places: Arc<Semaphore>,
+    disk: DiskProbe,
 }
 
 impl AdminService {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, places: Arc::new(Semaphore::new(limits::BACKUPS_MAX)) }
+    /// `disk` is that of the master's folder.
+    pub(crate) fn new(shared: Arc<Shared>, disk: DiskProbe) -> Self {
+        Self { shared, places: Arc::new(Semaphore::new(limits::BACKUPS_MAX)), disk }
+    }
+
+    /// The state with all that `since` has, whoever leads.
+    async fn view_since(&self, since: &v1::BackupMoment) -> Result<ReadView, MasterError> {
+        let raft = &self.shared.raft;
+        let wanted = hello::mark(&since.cluster_id, since.incarnation)
+            .map_err(|error| MasterError::Invalid(error.message))?;
+        if let Some(ours) = raft.mark().filter(|ours| *ours != wanted) {
+            let ClusterMark { cluster, incarnation } = ours;
+            let message = format!(
+                "this master belongs to the cluster {cluster} in its life {incarnation}, not to the one asked for"
+            );
+            return Err(MasterError::Invalid(message));
+        }
+        let (index, deadline) = (LogIndex::new(since.index), Instant::now() + limits::BACKUP_CATCH_UP);
+        let has_all = |applied: Option<LogIndex>| applied.is_some_and(|applied| applied >= index);
+        match raft.wait_until(deadline, |status| has_all(status.last_applied)).await {
+            Ok(_) => Ok(raft.local_view()?),
+            Err(RaftError::TimedOut { .. }) => {
+                let applied = raft.status().last_applied.map_or(0, LogIndex::get);
+                Err(MasterError::Behind { applied, wanted: since.index })
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -39,22 +67,52 @@ impl AdminService {
 impl v1::admin_server::Admin for AdminService {
     type BackupStream = Pin<Box<dyn Stream<Item = Piece> + Send>>;
 
+    async fn plan_backup(
+        &self,
+        _request: Request<v1::PlanBackupRequest>,
+    ) -> Result<Response<v1::PlanBackupResponse>, Status> {
+        let raft = &self.shared.raft;
+        // What this master has applied once it is sure that it leads is all that anybody was told of.
+        let view = raft.read(Instant::now() + limits::READ_DEADLINE).await.map_err(MasterError::from)?;
+        let index = view.moment().applied().get();
+        let mark = raft.mark().ok_or_else(|| MasterError::from(RaftError::NotLeader { leader: None }))?;
+        let moment = v1::BackupMoment {
+            cluster_id: mark.cluster.bytes().to_vec().into(),
+            incarnation: mark.incarnation.get(),
+            index,
+        };
+        let masters = membership::report(raft, &self.shared.door.peers).await;
+        Ok(Response::new(v1::PlanBackupResponse { moment: Some(moment), masters }))
+    }
+
     async fn backup(
         &self,
-        _request: Request<v1::BackupRequest>,
+        request: Request<v1::BackupRequest>,
     ) -> Result<Response<Self::BackupStream>, Status> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             let (max, what) = (limits::BACKUPS_MAX, "backups are being taken, which is the most at a time");
             MasterError::TooMany(format!("{max} {what}; try again later"))
         })?;
-        let view = self.shared.raft.read(Instant::now() + limits::READ_DEADLINE).await;
-        let view = view.map_err(MasterError::from)?;
+        let view = match request.into_inner().since {
+            Some(since) => self.view_since(&since).await?,
+            None => {
+                let view = self.shared.raft.read(Instant::now() + limits::READ_DEADLINE).await;
+                view.map_err(MasterError::from)?
+            }
+        };
         let (sender, receiver) = mpsc::channel(limits::BACKUP_PIECES_AHEAD_MAX);
         let taking = Taking { shared: Arc::clone(&self.shared), sender, _place: place };
         let runtime = tokio::runtime::Handle::current();
         self.shared.background.tracker().spawn_blocking(move || taking.run(&view, &runtime));
         let pieces = stream::unfold(receiver, async |mut pieces| Some((pieces.recv().await?, pieces)));
         Ok(Response::new(Box::pin(pieces)))
+    }
+
+    async fn examine(
+        &self,
+        _request: Request<v1::ExamineRequest>,
+    ) -> Result<Response<v1::ExamineResponse>, Status> {
+        Ok(Response::new(examination::examine(&self.shared, &self.disk).await?))
     }
 
     async fn get_feature_level(
@@ -153,7 +211,7 @@ mod tests {
         };
         let master = Master::new(settings).expect("settings");
         master.start(&shutdown).await.expect("started");
-        let service = AdminService::new(master.shared());
+        let service = AdminService::new(master.shared(), DiskProbe::new(dir.path().to_owned()));
         // What a slow taker keeps: places that are not given back before the last piece.
         let places = service.places.clone().acquire_many_owned(1).await.expect("free");
         let ask = || service.backup(Request::new(v1::BackupRequest::default()));
@@ -176,6 +234,25 @@ mod tests {
         assert_eq!(refused.kind, ErrorKind::LimitExceeded);
         assert!(refused.message.contains("try again later"), "{}", refused.message);
         drop((places, last));
+        // As one that follows is asked: for all up to a moment that the one that leads has told.
+        let plan =
+            service.plan_backup(Request::new(v1::PlanBackupRequest::default())).await.expect("planned");
+        let moment = plan.into_inner().moment.expect("a moment");
+        let since =
+            |moment| service.backup(Request::new(v1::BackupRequest { since: Some(moment), header: None }));
+        let mut pieces = since(moment.clone()).await.expect("begun").into_inner();
+        let mut bytes = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            bytes.extend_from_slice(&piece.expect("made").data);
+        }
+        let summary = BackupReader::open(&bytes[..]).and_then(BackupReader::check).expect("whole");
+        assert!(summary.description.index.get() >= moment.index);
+        let later = v1::BackupMoment { index: moment.index + 1000, ..moment.clone() };
+        let refused = WireError::from(since(later).await.err().expect("it lacks entries"));
+        assert_eq!(refused.kind, ErrorKind::Busy, "{}", refused.message);
+        let other = v1::BackupMoment { incarnation: moment.incarnation + 1, ..moment };
+        let refused = WireError::from(since(other).await.err().expect("another life"));
+        assert_eq!(refused.kind, ErrorKind::InvalidArgument, "{}", refused.message);
         let abandoned = ask().await.expect("begun");
         drop(abandoned);
         drop((service, master));

@@ -97,6 +97,9 @@ impl v1::cluster_server::Cluster for ClusterService {
             reads: request.reads.unwrap_or_default(),
             mounts: Arc::new(request.mounts),
             mounts_revision: request.mounts_revision,
+            clock_ahead_nanos: request
+                .clock_nanos
+                .map(|theirs| theirs.saturating_sub(self.0.clock.now().nanos())),
         };
         // One that leads and is not sure of it takes in what it hears, too: it may be the one that goes on.
         let now = self.0.clock.boot_instant();

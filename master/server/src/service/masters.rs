@@ -40,6 +40,8 @@ impl MastersService {
             membership,
             process: *process,
             feature_level_known: FEATURE_LEVEL,
+            clock_nanos: Some(self.0.clock.now().nanos()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
 }

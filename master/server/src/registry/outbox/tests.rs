@@ -285,3 +285,16 @@ fn what_was_told_in_an_earlier_reign_and_not_taken_is_told_again_before_its_row_
     scene.beat(ONE, &[]);
     assert_eq!(scene.done(), row(1));
 }
+
+#[test]
+fn a_row_is_overdue_from_when_it_was_first_seen_as_the_oldest_and_could_have_gone() {
+    let mut registry = leading();
+    registry.note_oldest_row(Some(row(1)), at(10), at(50));
+    assert_eq!(registry.outbox_overdue(at(40)), Duration::ZERO, "rows do not go yet");
+    registry.note_oldest_row(Some(row(1)), at(60), at(50));
+    assert_eq!(registry.outbox_overdue(at(60)), Duration::from_secs(10));
+    registry.note_oldest_row(Some(row(2)), at(70), at(50));
+    assert_eq!(registry.outbox_overdue(at(75)), Duration::from_secs(5));
+    registry.note_oldest_row(None, at(80), at(50));
+    assert_eq!(registry.outbox_overdue(at(90)), Duration::ZERO);
+}

@@ -78,6 +78,7 @@ impl Old {
     fn settings(&self, dir: &str, seconds: i64) -> RestoreSettings {
         RestoreSettings {
             file: self.file.clone(),
+            content: None,
             dir: self.dir.path().join(dir),
             slot: 1,
             address: "127.0.0.1:1".to_owned(),
