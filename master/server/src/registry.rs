@@ -302,6 +302,7 @@ impl Registry {
             self.epoch = self.epoch.next();
         }
         self.clients.tick(now);
+        self.locations.sweep();
         self.drop_long_lost(now);
         lost
     }

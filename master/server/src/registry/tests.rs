@@ -55,7 +55,7 @@ fn an_earlier_life_is_not_heard_and_its_reports_are_void() {
     let new = register(&mut registry, at(1), id, "a:1");
     assert!(!registry.heartbeat(at(1), id, old, Heartbeat::default(), &[(file(2), holding)]));
     assert!(registry.heartbeat(at(1), id, new, Heartbeat::default(), &[]));
-    assert_eq!(registry.locations.of(file(1)).count() + registry.locations.of(file(2)).count(), 0);
+    assert_eq!(registry.locations.of(file(1)).len() + registry.locations.of(file(2)).len(), 0);
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn what_a_lost_worker_holds_counts_again_when_it_comes_back() {
     assert_eq!(registry.locations.cached(file(1)), ByteCount::new(3));
     registry.tick(at(11), LOST_AFTER);
     assert_eq!(registry.locations.cached(file(1)), ByteCount::ZERO);
-    assert_eq!(registry.locations.of(file(1)).count(), 0);
+    assert_eq!(registry.locations.of(file(1)).len(), 0);
     registry.forget(&[file(1)]);
     assert!(registry.heartbeat(at(12), id, life, Heartbeat::default(), &[]));
     assert_eq!(registry.locations.cached(file(1)), ByteCount::new(3));
@@ -232,7 +232,7 @@ fn a_master_that_takes_over_knows_the_workers_and_what_they_hold_and_its_map_is_
     registry.lead(at(2), 9);
     assert_eq!(registry.map().workers, before.workers);
     assert!(registry.epoch() > before.epoch && registry.epoch() >= Epoch::new(9 << 12));
-    assert_eq!(registry.locations.of(file(1)).count(), 1);
+    assert_eq!(registry.locations.of(file(1)).len(), 1);
     assert!(registry.heartbeat(at(2), id, life, Heartbeat::default(), &[]), "it need not register again");
 }
 
