@@ -121,12 +121,15 @@ impl RaftNode {
     /// # Errors
     /// [`RaftError::OtherNode`], [`RaftError::Corrupt`] or an error of the disk; [`RaftError::TimedOut`].
     pub async fn start(settings: RaftSettings, deadline: Instant) -> Result<(Self, Effects), RaftError> {
-        timeout_at(deadline, Self::start_unbounded(settings))
+        timeout_at(deadline, Self::start_unbounded(settings, deadline))
             .await
             .map_err(|_| timed_out("the start of this master"))?
     }
 
-    async fn start_unbounded(settings: RaftSettings) -> Result<(Self, Effects), RaftError> {
+    async fn start_unbounded(
+        settings: RaftSettings,
+        deadline: Instant,
+    ) -> Result<(Self, Effects), RaftError> {
         let config = Arc::new(settings.openraft_config()?);
         let failure = FirstFailure::default();
         let (sender, effects, settling) = effects::channel(settings.tuning.queued_effects_max);
@@ -175,6 +178,7 @@ impl RaftNode {
         let voters: Vec<u64> = voters.await.map_err(|_| node.stopped())?;
         if voters == [id] {
             node.elected().await?;
+            node.learn_mark(deadline).await?;
         }
         Ok((node, effects))
     }
@@ -405,6 +409,18 @@ impl RaftNode {
             let _ = tokio::task::spawn_blocking(join).await;
         });
         stopped.await.map_err(|_| timed_out("the stop of this master"))
+    }
+
+    /// Whose cluster it is, where the state did not tell before the log was applied: a crash of the machine may have taken
+    /// it, and the log has it.
+    async fn learn_mark(&self, deadline: Instant) -> Result<(), RaftError> {
+        if self.peers.mark().is_none() {
+            self.read(deadline).await?;
+            if let Some(mark) = mark_of(&self.state)? {
+                self.peers.belongs_to(mark);
+            }
+        }
+        Ok(())
     }
 
     /// Waits until this node leads.
