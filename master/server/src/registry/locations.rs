@@ -13,10 +13,10 @@ use forebay_types::{ByteCount, FileId, VersionDescriptor, WorkerId};
 #[cfg(test)]
 mod tests;
 
-/// Parts of the table, a power of two.
-const PARTS: usize = 256;
+/// Parts of the table, a power of two. So many that they do not grow all at the same time, as a few of one size would.
+const PARTS: usize = 4096;
 /// Parts that one sweep looks at.
-const PARTS_SWEPT: usize = 8;
+const PARTS_SWEPT: usize = 128;
 
 /// What one worker holds of one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
