@@ -14,6 +14,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use forebay_client::{Access, Client};
@@ -122,19 +123,28 @@ impl Size {
         let versions =
             |number: u64| (number..files).step_by(WORKERS).map(|number| (number, filled.version(number)));
         let before = self.memory().now;
-        let (mut workers, took, longest) = self.runtime.block_on(async {
+        let over = Arc::new(AtomicBool::new(false));
+        let (mut workers, took, longest, stats) = self.runtime.block_on(async {
+            let client = asking::client(&self.address).await;
+            let asked = tokio::spawn(asking::ask_until(client, Arc::clone(&self.tree), Arc::clone(&over)));
             let joined = (0..).take(WORKERS).map(|number| Worker::join(&self.address, number));
             let mut workers = futures::future::join_all(joined).await;
             let began = Instant::now();
             let reported = (0..).zip(&mut workers).map(|(number, worker)| worker.report(versions(number)));
             let longest = futures::future::join_all(reported).await.into_iter().max();
-            (workers, began.elapsed(), longest.expect("workers"))
+            let took = began.elapsed();
+            over.store(true, Ordering::Relaxed);
+            (workers, took, longest.expect("workers"), asked.await.expect("a caller"))
         });
         let bytes = self.memory().now.saturating_sub(before) as f64 / files as f64;
         eprintln!(
             "{WORKERS} workers reported {files} versions in {took:.1?} ({:.0} a second), one heartbeat took {longest:.2?} \
-             at the longest; {bytes:.0} bytes for each",
-            files as f64 / took.as_secs_f64()
+             at the longest; {bytes:.0} bytes for each; one caller asked about a file meanwhile, p50 {:.2?}, p99 {:.2?}, at the \
+             longest {:.2?}",
+            files as f64 / took.as_secs_f64(),
+            percentile(&stats, 50),
+            percentile(&stats, 99),
+            percentile(&stats, 100)
         );
         self.remember_memory("memory with all of them cached");
         let (registered, took) = self.runtime.block_on(async {

@@ -1,6 +1,7 @@
 //! Callers that ask about files and directories of the whole tree at random.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use forebay_client::{Client, ClientSettings};
@@ -69,6 +70,19 @@ pub(super) async fn ask(
     let mut all: Vec<_> = all.into_iter().flat_map(|times| times.expect("a caller")).collect();
     all.sort_unstable();
     all
+}
+
+/// Asks for one file after the other until it is over, and gives how long each answer took, sorted.
+pub(super) async fn ask_until(client: Client, tree: Arc<Tree>, over: Arc<AtomicBool>) -> Vec<Duration> {
+    let mut times = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        let path = tree.file_path(mixed(times.len() as u64));
+        let asked = Instant::now();
+        client.look_at(&path).await.expect("known");
+        times.push(asked.elapsed());
+    }
+    times.sort_unstable();
+    times
 }
 
 /// All names of a directory.

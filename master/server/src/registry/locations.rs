@@ -13,10 +13,10 @@ use forebay_types::{ByteCount, FileId, VersionDescriptor, WorkerId};
 #[cfg(test)]
 mod tests;
 
-/// Parts of the table, a power of two. So many that they do not grow all at the same time, as a few of one size would.
-const PARTS: usize = 4096;
+/// Parts of the table. So many that each grows in a moment, and another one than most others.
+const PARTS: usize = 1024;
 /// Parts that one sweep looks at.
-const PARTS_SWEPT: usize = 128;
+const PARTS_SWEPT: usize = 32;
 
 /// What one worker holds of one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -295,8 +295,11 @@ fn give_back<V>(table: &mut HashMap<FileId, V>) {
     }
 }
 
-/// In which part a version is. Counters that follow each other, or that differ by a fixed number, come to all parts.
-#[allow(clippy::cast_possible_truncation, reason = "the upper bits of a number of which few are left")]
+/// In which part a version is. Counters mostly follow each other: they are mixed (the finalizer of splitmix64), as what is spread
+/// evenly instead fills all parts in the same moment.
+#[allow(clippy::cast_possible_truncation, reason = "the lower bits are wanted")]
 const fn part_of(file: FileId) -> usize {
-    (file.counter.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - PARTS.trailing_zeros())) as usize
+    let mixed = (file.counter ^ (file.counter >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (mixed ^ (mixed >> 31)) as usize % PARTS
 }
