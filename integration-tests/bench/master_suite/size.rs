@@ -100,10 +100,15 @@ impl Size {
         self.remember_memory("memory after the start");
     }
 
-    /// Has as many workers more report all files, so that each lies on two.
+    /// Has as many workers more report all files, so that each lies on two, while a caller asks about one file after the
+    /// other.
     fn report_copies(&mut self) {
         let (files, filled) = (self.tree.files, &self.filled);
-        self.runtime.block_on(async {
+        let over = Arc::new(AtomicBool::new(false));
+        let (took, stats) = self.runtime.block_on(async {
+            let client = asking::client(&self.address).await;
+            let asked = tokio::spawn(asking::ask_until(client, Arc::clone(&self.tree), Arc::clone(&over)));
+            let began = Instant::now();
             let joined =
                 (0..).take(WORKERS).map(|number| Worker::join(&self.address, WORKERS as u64 + number));
             let mut workers = futures::future::join_all(joined).await;
@@ -112,7 +117,16 @@ impl Size {
                 worker.report(own.map(|number| (number, filled.version(number))))
             });
             futures::future::join_all(reported).await;
+            over.store(true, Ordering::Relaxed);
+            (began.elapsed(), asked.await.expect("a caller"))
         });
+        eprintln!(
+            "{WORKERS} workers more reported all of them in {took:.1?}; meanwhile a stat took p50 {:.2?}, p99 {:.2?}, at the \
+             longest {:.2?}",
+            percentile(&stats, 50),
+            percentile(&stats, 99),
+            percentile(&stats, 100)
+        );
         self.remember_memory("memory with all of them cached twice");
     }
 
@@ -123,28 +137,19 @@ impl Size {
         let versions =
             |number: u64| (number..files).step_by(WORKERS).map(|number| (number, filled.version(number)));
         let before = self.memory().now;
-        let over = Arc::new(AtomicBool::new(false));
-        let (mut workers, took, longest, stats) = self.runtime.block_on(async {
-            let client = asking::client(&self.address).await;
-            let asked = tokio::spawn(asking::ask_until(client, Arc::clone(&self.tree), Arc::clone(&over)));
+        let (mut workers, took, longest) = self.runtime.block_on(async {
             let joined = (0..).take(WORKERS).map(|number| Worker::join(&self.address, number));
             let mut workers = futures::future::join_all(joined).await;
             let began = Instant::now();
             let reported = (0..).zip(&mut workers).map(|(number, worker)| worker.report(versions(number)));
             let longest = futures::future::join_all(reported).await.into_iter().max();
-            let took = began.elapsed();
-            over.store(true, Ordering::Relaxed);
-            (workers, took, longest.expect("workers"), asked.await.expect("a caller"))
+            (workers, began.elapsed(), longest.expect("workers"))
         });
         let bytes = self.memory().now.saturating_sub(before) as f64 / files as f64;
         eprintln!(
             "{WORKERS} workers reported {files} versions in {took:.1?} ({:.0} a second), one heartbeat took {longest:.2?} \
-             at the longest; {bytes:.0} bytes for each; one caller asked about a file meanwhile, p50 {:.2?}, p99 {:.2?}, at the \
-             longest {:.2?}",
-            files as f64 / took.as_secs_f64(),
-            percentile(&stats, 50),
-            percentile(&stats, 99),
-            percentile(&stats, 100)
+             at the longest; {bytes:.0} bytes for each",
+            files as f64 / took.as_secs_f64()
         );
         self.remember_memory("memory with all of them cached");
         let (registered, took) = self.runtime.block_on(async {
