@@ -47,6 +47,8 @@ pub(crate) struct Heartbeat {
     pub(crate) mounts: Arc<Vec<v1::MountCounters>>,
     /// The table of mounts that it has; 0 where it does not say.
     pub(crate) mounts_revision: u64,
+    /// It came with many versions, of which most were taken before it.
+    pub(crate) had_many_versions: bool,
 }
 
 /// Why a worker cannot be taken in now. It may ask again.
@@ -215,7 +217,19 @@ impl Registry {
         }
     }
 
-    /// Takes a heartbeat. `false`: this life of the worker is not known, or it has other tiers now; it must register
+    /// Takes some of the versions of a heartbeat that has many, before the heartbeat itself. `false`: this life of the worker
+    /// is not known.
+    pub(crate) fn report(&mut self, id: WorkerId, registration: u64, versions: &[(FileId, Holding)]) -> bool {
+        if self.workers.get(&id).is_none_or(|worker| worker.registration != registration) {
+            return false;
+        }
+        for (file, holding) in versions {
+            self.locations.record(id, *file, *holding);
+        }
+        true
+    }
+
+    /// Takes a heartbeat, with those of its versions that were not taken before. `false`: this life of the worker is not known, or it has other tiers now; it must register
     /// again.
     pub(crate) fn heartbeat(
         &mut self,
@@ -233,7 +247,8 @@ impl Registry {
             return false;
         }
         worker.last_contact = now;
-        worker.outbox.heard(versions.len() < limits::REPORTS_CAUGHT_UP_BELOW);
+        let is_caught_up = !beat.had_many_versions && versions.len() < limits::REPORTS_CAUGHT_UP_BELOW;
+        worker.outbox.heard(is_caught_up);
         if beat.mounts_revision != 0 {
             worker.mounts_revision = beat.mounts_revision;
         }

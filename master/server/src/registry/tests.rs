@@ -142,6 +142,19 @@ fn a_version_is_known_to_be_whole_where_one_worker_has_all_of_it() {
     assert!(!locations.is_whole(&version(10, 10)));
 }
 
+#[test]
+fn versions_are_taken_before_their_heartbeat_from_the_life_that_is_known_only() {
+    let (mut registry, id) = (leading(), WorkerId::new(1));
+    let life = register(&mut registry, at(0), id, "a:1");
+    let holding = Holding { cached: ByteCount::new(3), complete: true };
+    assert!(registry.report(id, life, &[(file(1), holding)]));
+    assert_eq!(registry.locations.of(file(1)), [(id, holding)]);
+    register(&mut registry, at(1), id, "a:1");
+    assert!(!registry.report(id, life, &[(file(1), holding)]), "its life is over");
+    assert!(!registry.report(WorkerId::new(2), life, &[(file(1), holding)]));
+    assert!(registry.locations.of(file(1)).is_empty());
+}
+
 pub(super) const LOST_AFTER: Duration = Duration::from_secs(10);
 
 /// A registry with one worker that holds one version of three bytes.
