@@ -80,6 +80,14 @@ impl Row {
         row
     }
 
+    /// A case that is measured once, since it takes long or can be met once, beside a figure that was set.
+    pub(crate) fn once(case: &str, unit: &'static str, ours: f64, bar: f64, bar_name: &'static str) -> Self {
+        let row =
+            Self { case: case.to_owned(), unit, ours, baseline: bar, baseline_name: bar_name, turns: 1 };
+        eprintln!("{row}");
+        row
+    }
+
     fn ratio(&self) -> f64 {
         self.ours / self.baseline
     }

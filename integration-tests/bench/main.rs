@@ -22,7 +22,7 @@ use comparison::{Effort, Report};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str = "\
-usage: cargo xtask bench SUITE [--quick] [--part NAME] [--keys N] [--json FILE]
+usage: cargo xtask bench SUITE [--quick] [--part NAME] [--keys N] [--files N] [--json FILE]
 
   SUITE        local: cached files through FUSE and by the SDK beside the same files in their own directory
                load: loading objects beside a plain download of them
@@ -30,16 +30,18 @@ usage: cargo xtask bench SUITE [--quick] [--part NAME] [--keys N] [--json FILE]
                the same files in their own directory
                truth: what it costs to show what the under-stores hold: large directories beside plain listings, opens under
                grants, and questions about names while a large directory is listed
-               master: mutations and questions of the namespace beside empty calls, with one master and with three, and
-               fail-overs
+               master: mutations and questions of the namespace beside empty calls, with one master and with three,
+               fail-overs, and the memory and starts of a master that knows many files
                dlio: two epochs of the workloads unet3d and resnet50 of DLIO, the engine of MLPerf Storage, beside the same files
                in their own directory; installs TensorFlow
                all: every suite but dlio
   --quick      less data and fewer turns: whether it works, not how fast it is
   --part NAME  of local, only: tiers (files on each tier, the SDK, many readers), elsewhere (a machine without a worker), direct
                (a file that is not wholly cached) or many (many files and names); of master, only: one, three (so many masters),
-               syncs (slow ones) or fail-over
+               syncs (slow ones), fail-over or
+               size (many files)
   --keys N     so many objects in the large directory of truth (default 50000, with --quick 3000)
+  --files N    so many files that the master of size knows (default 10000000, with --quick 100000)
   --json FILE  writes the report there too
 ";
 
@@ -49,6 +51,7 @@ struct Arguments {
     effort: Effort,
     part: Option<Part>,
     keys: Option<usize>,
+    files: Option<u64>,
     json: Option<String>,
 }
 
@@ -83,7 +86,7 @@ fn main() -> ExitCode {
     if matches!(suite, "master" | "all") {
         let part =
             arguments.part.and_then(|part| if let Part::Master(part) = part { Some(part) } else { None });
-        rows.extend(master_suite::run(effort, part));
+        rows.extend(master_suite::run(effort, part, arguments.files));
     }
     if matches!(suite, "truth" | "all") {
         rows.extend(truth_suite::run(effort, arguments.keys));
@@ -101,12 +104,14 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
-    let (mut suite, mut effort, mut part, mut keys, mut json) = (None, Effort::Full, None, None, None);
+    let (mut suite, mut effort, mut part, mut json) = (None, Effort::Full, None, None);
+    let (mut keys, mut files) = (None, None);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--quick" => effort = Effort::Quick,
             "--part" => part = Some(words.next()?),
             "--keys" => keys = Some(words.next()?.parse().ok()?),
+            "--files" => files = Some(words.next()?.parse().ok().filter(|files| *files > 0)?),
             "--json" => json = Some(words.next()?),
             "local" | "load" | "loaders" | "dlio" | "master" | "truth" | "all" if suite.is_none() => {
                 suite = Some(word)
@@ -121,7 +126,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
         (Some(part), "master") => Some(Part::Master(master_suite::Part::parse(&part)?)),
         (Some(_), _) => return None,
     };
-    Some(Arguments { suite, effort, part, keys, json })
+    Some(Arguments { suite, effort, part, keys, files, json })
 }
 
 #[cfg(test)]
@@ -145,6 +150,8 @@ mod tests {
         );
         let part = parsed(&["--part", "fail-over", "master"]).expect("right").part;
         assert_eq!(part, Some(Part::Master(master_suite::Part::FailOver)));
+        let size = parsed(&["master", "--part", "size", "--files", "1000000"]).expect("right");
+        assert_eq!(size.files, Some(1_000_000));
     }
 
     #[test]
@@ -158,6 +165,7 @@ mod tests {
             &["local", "--part", "all"],
             &["load", "--part", "direct"],
             &["truth", "--keys", "x"],
+            &["master", "--files", "0"],
         ] {
             assert!(parsed(words).is_none(), "{words:?}");
         }

@@ -1,10 +1,11 @@
-//! The suite `master`: mutations and questions of the namespace, with one master and with three, and how long a fail-over
-//! takes.
+//! The suite `master`: mutations and questions of the namespace, with one master and with three, how long a fail-over takes,
+//! and what many files cost a master.
 //!
 //! Every proposal is synced before it is answered. Masters, clients and baseline share the machine. What an empty call
 //! of the same client takes is the most that any call can reach.
 
 mod load;
+mod size;
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub(crate) enum Part {
     Three,
     Syncs,
     FailOver,
+    Size,
 }
 
 impl Part {
@@ -36,13 +38,14 @@ impl Part {
             "three" => Some(Self::Three),
             "syncs" => Some(Self::Syncs),
             "fail-over" => Some(Self::FailOver),
+            "size" => Some(Self::Size),
             _ => None,
         }
     }
 }
 
-/// Runs the suite, or a part of it.
-pub(crate) fn run(effort: Effort, part: Option<Part>) -> Vec<Row> {
+/// Runs the suite, or a part of it; `files` are those of `size`.
+pub(crate) fn run(effort: Effort, part: Option<Part>, files: Option<u64>) -> Vec<Row> {
     let is_wanted = |wanted| part.is_none_or(|part| part == wanted);
     let mut rows = Vec::new();
     for (masters, part) in [(1, Part::One), (3, Part::Three)] {
@@ -69,6 +72,9 @@ pub(crate) fn run(effort: Effort, part: Option<Part>) -> Vec<Row> {
     }
     if is_wanted(Part::FailOver) {
         rows.push(fail_over(effort));
+    }
+    if is_wanted(Part::Size) {
+        rows.extend(size::rows(effort, files.unwrap_or(effort.pick(10_000_000, 100_000))));
     }
     rows
 }

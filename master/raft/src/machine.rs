@@ -34,6 +34,8 @@ type Answer = Option<ApplyResponder<TypeConfig>>;
 #[derive(Clone)]
 pub(crate) struct Machine {
     jobs: mpsc::Sender<Job>,
+    /// Only to be written through to the disk before a snapshot; all else is the thread's.
+    state: Arc<NodeState>,
     shelf: Arc<SnapshotShelf>,
     failure: FirstFailure,
 }
@@ -58,7 +60,7 @@ impl Machine {
         let (last, membership) = (generation.applied()?, generation.membership()?);
         drop(generation);
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUED_APPLIES_MAX);
-        let mut applier = Applier { state, last, membership, effects };
+        let mut applier = Applier { state: Arc::clone(&state), last, membership, effects };
         let run = move || {
             while let Some(job) = queue.blocking_recv() {
                 job(&mut applier);
@@ -67,7 +69,7 @@ impl Machine {
         let thread = thread::Builder::new().name("raft-apply".to_owned()).spawn(run);
         let thread =
             thread.map_err(|error| RaftError::io("start", "the thread that applies entries", error))?;
-        Ok((Self { jobs, shelf, failure }, thread))
+        Ok((Self { jobs, state, shelf, failure }, thread))
     }
 
     /// Has `job` done by the thread.
@@ -137,8 +139,13 @@ impl RaftSnapshotBuilder<TypeConfig> for Machine {
     type SnapshotData = SnapshotSource;
 
     /// Done by the thread that applies, so that the checkpoint has exactly what its description says. Entries wait for
-    /// the one flush that a checkpoint takes.
+    /// the flush that a checkpoint takes; what is there before is flushed beside them, so that it is a short one.
     async fn build_snapshot(&mut self) -> io::Result<Snapshot<SnapshotSource>> {
+        let state = Arc::clone(&self.state);
+        let flushed = tokio::task::spawn_blocking(move || state.flush())
+            .await
+            .unwrap_or_else(|_| Err(applier_is_gone()));
+        flushed.map_err(|error| self.failure.note(&error))?;
         let shelf = Arc::clone(&self.shelf);
         self.run(move |applier| applier.build(&shelf)).await
     }

@@ -126,12 +126,15 @@ impl RaftNode {
     /// # Errors
     /// [`RaftError::OtherNode`], [`RaftError::Corrupt`] or an error of the disk; [`RaftError::TimedOut`].
     pub async fn start(settings: RaftSettings, deadline: Instant) -> Result<(Self, Effects), RaftError> {
-        timeout_at(deadline, Self::start_unbounded(settings))
+        timeout_at(deadline, Self::start_unbounded(settings, deadline))
             .await
             .map_err(|_| timed_out("the start of this master"))?
     }
 
-    async fn start_unbounded(settings: RaftSettings) -> Result<(Self, Effects), RaftError> {
+    async fn start_unbounded(
+        settings: RaftSettings,
+        deadline: Instant,
+    ) -> Result<(Self, Effects), RaftError> {
         let mut config = settings.openraft_config()?;
         let failure = FirstFailure::default();
         let (sender, effects, settling) = effects::channel(settings.tuning.queued_effects_max);
@@ -196,6 +199,7 @@ impl RaftNode {
             // Nobody else could have been promised anything.
             node.raft.runtime_config().elect(true);
             node.elected().await?;
+            node.learn_mark(deadline).await?;
         }
         Ok((node, effects))
     }
@@ -426,6 +430,18 @@ impl RaftNode {
             let _ = tokio::task::spawn_blocking(join).await;
         });
         stopped.await.map_err(|_| timed_out("the stop of this master"))
+    }
+
+    /// Whose cluster it is, where the state did not tell before the log was applied: a crash of the machine may have taken
+    /// it, and the log has it.
+    async fn learn_mark(&self, deadline: Instant) -> Result<(), RaftError> {
+        if self.peers.mark().is_none() {
+            self.read(deadline).await?;
+            if let Some(mark) = mark_of(&self.state)? {
+                self.peers.belongs_to(mark);
+            }
+        }
+        Ok(())
     }
 
     /// Waits until this node leads.

@@ -30,6 +30,8 @@ pub(crate) struct NodeState {
     dir: PathBuf,
     /// `None` once the node has stopped.
     current: Mutex<Option<Arc<Generation>>>,
+    /// Held while [`NodeState::flush`] uses the store, so that a closed one can be waited for. Taken before `current`.
+    flushing: Mutex<()>,
 }
 
 /// One opened store. Goes from the disk when another took its place and nobody reads it any more.
@@ -75,7 +77,7 @@ impl NodeState {
             remove(&dir.join(old.to_string()))?;
         }
         let generation = Generation::open(dir.join(number.to_string()), number)?;
-        Ok(Self { dir, current: Mutex::new(Some(Arc::new(generation))) })
+        Ok(Self { dir, current: Mutex::new(Some(Arc::new(generation))), flushing: Mutex::new(()) })
     }
 
     /// The store.
@@ -108,9 +110,16 @@ impl NodeState {
         Ok(())
     }
 
+    /// Writes what is only in memory to the disk, while others read and write. Blocks.
+    pub(crate) fn flush(&self) -> Result<(), RaftError> {
+        let _flushing = self.flushing.lock();
+        Ok(self.current()?.store().flush()?)
+    }
+
     /// Closes the store as soon as nobody reads it.
     pub(crate) fn close(&self) {
         self.current.lock().take();
+        drop(self.flushing.lock());
     }
 }
 

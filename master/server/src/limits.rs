@@ -42,6 +42,8 @@ pub(crate) const COUNTED_MOUNTS_MAX: usize = 16 * forebay_types::limits::MOUNTS_
 pub(crate) const TIERS_MAX: usize = 64;
 /// Most versions that one heartbeat reports.
 pub(crate) const REPORTS_PER_HEARTBEAT_MAX: usize = 10_000;
+/// Versions of one heartbeat that are taken in before others have their turn.
+pub(crate) const REPORTS_TAKEN_AT_ONCE: usize = 500;
 /// A heartbeat that reports fewer has all that the worker had to report: one that has more fills its heartbeat up, but for
 /// less than it finds in one step.
 pub(crate) const REPORTS_CAUGHT_UP_BELOW: usize = REPORTS_PER_HEARTBEAT_MAX / 2;

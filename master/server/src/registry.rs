@@ -50,6 +50,8 @@ pub(crate) struct Heartbeat {
     pub(crate) mounts_revision: u64,
     /// How far its clock was ahead of this master's, less the time that the heartbeat took; `None` where it does not say.
     pub(crate) clock_ahead_nanos: Option<i64>,
+    /// It came with many versions, of which most were taken before it.
+    pub(crate) had_many_versions: bool,
 }
 
 /// Why a worker cannot be taken in now. It may ask again.
@@ -222,7 +224,19 @@ impl Registry {
         }
     }
 
-    /// Takes a heartbeat. `false`: this life of the worker is not known, or it has other tiers now; it must register
+    /// Takes some of the versions of a heartbeat that has many, before the heartbeat itself. `false`: this life of the worker
+    /// is not known.
+    pub(crate) fn report(&mut self, id: WorkerId, registration: u64, versions: &[(FileId, Holding)]) -> bool {
+        if self.workers.get(&id).is_none_or(|worker| worker.registration != registration) {
+            return false;
+        }
+        for (file, holding) in versions {
+            self.locations.record(id, *file, *holding);
+        }
+        true
+    }
+
+    /// Takes a heartbeat, with those of its versions that were not taken before. `false`: this life of the worker is not known, or it has other tiers now; it must register
     /// again.
     pub(crate) fn heartbeat(
         &mut self,
@@ -240,7 +254,8 @@ impl Registry {
             return false;
         }
         worker.last_contact = now;
-        worker.outbox.heard(versions.len() < limits::REPORTS_CAUGHT_UP_BELOW);
+        let is_caught_up = !beat.had_many_versions && versions.len() < limits::REPORTS_CAUGHT_UP_BELOW;
+        worker.outbox.heard(is_caught_up);
         if beat.mounts_revision != 0 {
             worker.mounts_revision = beat.mounts_revision;
         }
@@ -309,6 +324,7 @@ impl Registry {
             self.epoch = self.epoch.next();
         }
         self.clients.tick(now);
+        self.locations.sweep();
         self.drop_long_lost(now);
         lost
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use forebay_metadata::store::Row;
 use forebay_metadata::{Mutation, StateReader, StoreError, Table};
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{DB, ReadOptions, WriteBatch};
+use rocksdb::{DB, FlushOptions, ReadOptions, WriteBatch};
 
 use crate::error::StorageError;
 use crate::format::Format;
@@ -88,6 +88,19 @@ impl StateStore {
     /// [`StorageError::Engine`].
     pub fn sync(&self) -> Result<(), StorageError> {
         self.db.flush_wal(true).map_err(StorageError::engine("sync", &self.dir))
+    }
+
+    /// Writes the rows that are only in memory to table files, while others read and write. A checkpoint that follows finds
+    /// little left to do.
+    ///
+    /// # Errors
+    /// [`StorageError::Engine`].
+    pub fn flush(&self) -> Result<(), StorageError> {
+        for name in Table::ALL.iter().map(|table| table.name()).chain([APPLIED]) {
+            let flushed = self.db.flush_cf_opt(family(&self.db, name), &FlushOptions::default());
+            flushed.map_err(StorageError::engine("write to", &self.dir))?;
+        }
+        Ok(())
     }
 
     /// The state of this moment, whatever is committed later.

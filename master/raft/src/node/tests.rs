@@ -101,9 +101,19 @@ async fn a_state_that_was_lost_is_rebuilt_from_snapshot_and_log() {
     fs::remove_dir_all(copy.path().join("state")).unwrap();
     for path in [dir.path(), copy.path()] {
         let (node, _) = start(eager(path)).await;
+        assert_eq!(node.mark().map(|mark| mark.cluster), Some(CLUSTER));
         assert_eq!(mounts(&node).await, 35);
         node.propose(None, mount(100), soon()).await.unwrap().reply.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_lost_its_state_before_any_snapshot_still_knows_its_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    formed(settings(dir.path())).await.0.shutdown(soon()).await.unwrap();
+    fs::remove_dir_all(dir.path().join("state")).unwrap();
+    let (node, _) = start(settings(dir.path())).await;
+    assert_eq!(node.mark().map(|mark| mark.cluster), Some(CLUSTER));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -55,7 +55,7 @@ fn an_earlier_life_is_not_heard_and_its_reports_are_void() {
     let new = register(&mut registry, at(1), id, "a:1");
     assert!(!registry.heartbeat(at(1), id, old, Heartbeat::default(), &[(file(2), holding)]));
     assert!(registry.heartbeat(at(1), id, new, Heartbeat::default(), &[]));
-    assert_eq!(registry.locations.of(file(1)).count() + registry.locations.of(file(2)).count(), 0);
+    assert_eq!(registry.locations.of(file(1)).len() + registry.locations.of(file(2)).len(), 0);
 }
 
 #[test]
@@ -142,6 +142,19 @@ fn a_version_is_known_to_be_whole_where_one_worker_has_all_of_it() {
     assert!(!locations.is_whole(&version(10, 10)));
 }
 
+#[test]
+fn versions_are_taken_before_their_heartbeat_from_the_life_that_is_known_only() {
+    let (mut registry, id) = (leading(), WorkerId::new(1));
+    let life = register(&mut registry, at(0), id, "a:1");
+    let holding = Holding { cached: ByteCount::new(3), complete: true };
+    assert!(registry.report(id, life, &[(file(1), holding)]));
+    assert_eq!(registry.locations.of(file(1)), [(id, holding)]);
+    register(&mut registry, at(1), id, "a:1");
+    assert!(!registry.report(id, life, &[(file(1), holding)]), "its life is over");
+    assert!(!registry.report(WorkerId::new(2), life, &[(file(1), holding)]));
+    assert!(registry.locations.of(file(1)).is_empty());
+}
+
 pub(super) const LOST_AFTER: Duration = Duration::from_secs(10);
 
 /// A registry with one worker that holds one version of three bytes.
@@ -159,7 +172,7 @@ fn what_a_lost_worker_holds_counts_again_when_it_comes_back() {
     assert_eq!(registry.locations.cached(file(1)), ByteCount::new(3));
     registry.tick(at(11), LOST_AFTER);
     assert_eq!(registry.locations.cached(file(1)), ByteCount::ZERO);
-    assert_eq!(registry.locations.of(file(1)).count(), 0);
+    assert_eq!(registry.locations.of(file(1)).len(), 0);
     registry.forget(&[file(1)]);
     assert!(registry.heartbeat(at(12), id, life, Heartbeat::default(), &[]));
     assert_eq!(registry.locations.cached(file(1)), ByteCount::new(3));
@@ -232,7 +245,7 @@ fn a_master_that_takes_over_knows_the_workers_and_what_they_hold_and_its_map_is_
     registry.lead(at(2), 9);
     assert_eq!(registry.map().workers, before.workers);
     assert!(registry.epoch() > before.epoch && registry.epoch() >= Epoch::new(9 << 12));
-    assert_eq!(registry.locations.of(file(1)).count(), 1);
+    assert_eq!(registry.locations.of(file(1)).len(), 1);
     assert!(registry.heartbeat(at(2), id, life, Heartbeat::default(), &[]), "it need not register again");
 }
 

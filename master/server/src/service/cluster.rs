@@ -5,7 +5,7 @@ use std::sync::Arc;
 use forebay_metadata::{AdmitWorker, Command, Rejection, StateReader, Success, query};
 use forebay_proto::{OptionSource, WireDefect, v1};
 use forebay_types::limits::{MOUNTS_MAX, WORKERS_MAX};
-use forebay_types::{ByteCount, ErrorKind, HostId, WorkerId};
+use forebay_types::{ByteCount, ErrorKind, FileId, HostId, WorkerId};
 use tonic::{Request, Response, Status};
 
 use crate::error::MasterError;
@@ -100,10 +100,9 @@ impl v1::cluster_server::Cluster for ClusterService {
             clock_ahead_nanos: request
                 .clock_nanos
                 .map(|theirs| theirs.saturating_sub(self.0.clock.now().nanos())),
+            had_many_versions: versions.len() >= limits::REPORTS_CAUGHT_UP_BELOW,
         };
-        // One that leads and is not sure of it takes in what it hears, too: it may be the one that goes on.
-        let now = self.0.clock.boot_instant();
-        if !self.0.registry.lock().heartbeat(now, worker, request.registration, beat, &versions) {
+        if !self.take_in(worker, request.registration, beat, &versions).await {
             return Ok(Response::new(v1::HeartbeatResponse { register_again: true, ..Default::default() }));
         }
         let (known, place) = (request.mounts_revision, request.mounts_place.unwrap_or_default());
@@ -161,6 +160,27 @@ impl v1::cluster_server::Cluster for ClusterService {
 }
 
 impl ClusterService {
+    /// Takes a heartbeat, some versions at a time: others ask about files meanwhile. One that leads and is not sure of it
+    /// takes in what it hears, too: it may be the one that goes on.
+    async fn take_in(
+        &self,
+        worker: WorkerId,
+        registration: u64,
+        beat: Heartbeat,
+        versions: &[(FileId, Holding)],
+    ) -> bool {
+        let last = versions.len() - versions.len() % limits::REPORTS_TAKEN_AT_ONCE;
+        let (first, last) = versions.split_at(last);
+        for some in first.chunks(limits::REPORTS_TAKEN_AT_ONCE) {
+            if !self.0.registry.lock().report(worker, registration, some) {
+                return false;
+            }
+            tokio::task::yield_now().await;
+        }
+        let now = self.0.clock.boot_instant();
+        self.0.registry.lock().heartbeat(now, worker, registration, beat, last)
+    }
+
     /// Gives a new worker an id that no worker ever had.
     async fn admit(&self) -> Result<WorkerId, MasterError> {
         let command = Command::AdmitWorker(AdmitWorker);

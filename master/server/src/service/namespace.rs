@@ -152,7 +152,7 @@ impl v1::namespace_server::Namespace for NamespaceService {
     ) -> Result<Response<v1::LocateResponse>, Status> {
         let file: FileId = request.into_inner().file.ok_or(WireDefect::Missing("file"))?.into();
         let registry = self.0.registry.lock();
-        let locations = registry.locations.of(file).map(|(worker, holding)| v1::Location {
+        let locations = registry.locations.of(file).into_iter().map(|(worker, holding)| v1::Location {
             worker: worker.get(),
             cached_bytes: holding.cached.get(),
             complete: holding.complete,

@@ -303,3 +303,30 @@ async fn what_a_lost_worker_holds_is_not_reported_as_cached_but_what_it_served_i
     assert_eq!(reported().await, (5, 0));
     served.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_versions_of_a_heartbeat_are_known_however_many_it_has_and_those_of_an_earlier_life_are_not() {
+    let served = Served::new().await;
+    let mut cluster = served.cluster();
+    let life = cluster.register(v1::RegisterRequest::default()).await.expect("registered").into_inner();
+    let file = |counter| v1::FileId { incarnation: 1, counter };
+    let mut beat = async |registration, versions: std::ops::Range<u64>| {
+        let report =
+            |counter| v1::VersionReport { file: Some(file(counter)), cached_bytes: 1, complete: true };
+        let versions = versions.map(report).collect();
+        let request =
+            v1::HeartbeatRequest { worker: life.worker, registration, versions, ..Default::default() };
+        cluster.heartbeat(request).await.expect("answered").into_inner().register_again
+    };
+    let known = |counter| served.shared.registry.lock().locations.of(file(counter).into()).len();
+    let some = limits::REPORTS_TAKEN_AT_ONCE as u64;
+    let mut first = 1;
+    for count in [0, 1, some - 1, some, some + 1, 2 * some + 3] {
+        assert!(!beat(life.registration, first..first + count).await);
+        assert!((first..first + count).all(|counter| known(counter) == 1), "{count}");
+        first += count;
+    }
+    assert!(beat(life.registration - 1, first..first + 2 * some).await);
+    assert_eq!(known(first), 0);
+    served.stop().await;
+}

@@ -101,6 +101,22 @@ fn a_checkpoint_can_be_opened_again_and_goes_its_own_way() {
 }
 
 #[test]
+fn after_a_flush_rows_are_in_tables_and_not_in_memory() {
+    let scratch = Scratch::new();
+    let in_memory = || {
+        let inodes = family(&scratch.store.db, Table::Inodes.name());
+        let entries = scratch.store.db.property_int_value_cf(inodes, "rocksdb.num-entries-active-mem-table");
+        entries.unwrap()
+    };
+    scratch.store.commit(vec![put(b"a", b"1")], &[("log", b"7".to_vec())]).unwrap();
+    assert_eq!(in_memory(), Some(1));
+    scratch.store.flush().unwrap();
+    assert_eq!(in_memory(), Some(0));
+    assert_eq!(get(&scratch.store, b"a").as_deref(), Some(&b"1"[..]));
+    assert_eq!(scratch.store.applied("log").unwrap().as_deref(), Some(&b"7"[..]));
+}
+
+#[test]
 fn a_folder_in_use_is_not_opened_twice() {
     let folder = tempfile::tempdir().unwrap();
     let _store = StateStore::open(folder.path()).unwrap();
