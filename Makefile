@@ -36,6 +36,7 @@ test: ## install what the tests need, and run all checks and tests
 soak: ## simulated clusters with fresh seeds for SOAK_MINUTES, trouble for real masters as long, and the long variants of other tests
 	scripts/install-test-deps.sh
 	cargo run --locked --release --package forebay-sim -- --minutes $(SOAK_MINUTES)
+	cargo run --locked --release --package forebay-sim -- --minutes $(SOAK_MINUTES) --masters 3
 	cargo build --locked --release --package forebay
 	cargo xtask chaos --minutes $(SOAK_MINUTES)
 	FOREBAY_TRUTH_OPERATIONS=10000 cargo test --locked --package forebay-integration-tests --test s3_truth_under_random_changes

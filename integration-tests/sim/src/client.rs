@@ -4,10 +4,12 @@
 //! It stands for the kernel too: what may be remembered is asked for each time that something is used, and now and then
 //! the kernel forgets everything.
 
+mod changes;
 mod follower;
+mod masters;
 mod operations;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ const REMEMBERED_MAX: usize = 400;
 #[derive(Debug)]
 pub(crate) struct Client {
     number: u8,
+    /// The master that is asked first.
+    master: Cell<u8>,
     grants: Arc<Grants>,
     directories: Directories<Entry>,
     /// What the kernel and the nodes of the bridge remember.
@@ -90,6 +94,7 @@ impl Client {
         let grants = Arc::<Grants>::default();
         let client = Rc::new(Self {
             number,
+            master: Cell::new(number % world.plan.masters),
             directories: Directories::new(Arc::clone(&grants), memory, DIRECTORY_AGE_MAX),
             grants,
             remembered: RefCell::default(),
@@ -98,6 +103,8 @@ impl Client {
         let node = Node::Client(number);
         let (of, to) = (Rc::clone(world), Rc::clone(&client));
         world.executor.spawn(node, async move { follower::follow(&of, &to).await });
+        let (of, to) = (Rc::clone(world), Rc::clone(&client));
+        world.executor.spawn(node, async move { changes::work(&of, &to).await });
         // Two programs, so that answers overtake each other.
         for _ in 0..2 {
             let (of, to) = (Rc::clone(world), Rc::clone(&client));
@@ -203,11 +210,11 @@ impl Client {
             return Ok(known);
         }
         let (parent, asked, of) = (directory.inode, self.now(world), name.to_owned());
-        let asking = world.call((self.node(), Node::Master), ANSWER_DEADLINE, move |world| {
+        let asking = self.ask(world, ANSWER_DEADLINE, move |world, master| {
             let of = of.clone();
-            Box::pin(async move { world.leader()?.lookup(&world, parent, &of).await })
+            Box::pin(async move { master.lookup(&world, parent, &of).await })
         });
-        let answer = asking.await.unwrap_or(Err(ErrorKind::Unavailable));
+        let answer = asking.await;
         self.learn_failure(world, parent, &answer);
         let answer = answer?;
         let until = self.take(world, parent, asked, &answer);

@@ -23,8 +23,8 @@ pub(crate) enum Node {
     Environment,
     /// What happens to the cluster from outside.
     Trouble,
-    /// The leading master.
-    Master,
+    /// A master.
+    Master(u8),
     /// A client.
     Client(u8),
     /// A worker.
@@ -45,6 +45,8 @@ struct Inner {
     ready: Ready,
     /// Whose task is being polled, and whether its node was crashed meanwhile.
     running: Cell<Option<(Node, bool)>>,
+    /// Nodes that stand still, and those of their tasks that would go on.
+    paused: RefCell<BTreeMap<Node, BTreeSet<u64>>>,
 }
 
 struct Task {
@@ -78,6 +80,7 @@ impl Default for Executor {
             timers: RefCell::default(),
             ready: Arc::default(),
             running: Cell::default(),
+            paused: RefCell::default(),
         }))
     }
 }
@@ -94,6 +97,30 @@ impl Executor {
         let id = self.number();
         self.0.tasks.borrow_mut().insert(id, Task { node, future: Box::pin(future) });
         self.0.ready.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    }
+
+    /// Adds a task that begins after some time.
+    pub(crate) fn spawn_after(&self, time: Duration, node: Node, future: impl Future<Output = ()> + 'static) {
+        let id = self.number();
+        self.0.tasks.borrow_mut().insert(id, Task { node, future: Box::pin(future) });
+        let waker = Waker::from(Arc::new(TaskWaker { task: id, ready: Arc::clone(&self.0.ready) }));
+        self.0.timers.borrow_mut().insert((self.now() + time, self.number()), waker);
+    }
+
+    /// The node stands still, as after SIGSTOP: none of its tasks goes on until it is resumed.
+    pub(crate) fn pause(&self, node: Node) {
+        self.0.paused.borrow_mut().entry(node).or_default();
+    }
+
+    /// The node goes on where it stood.
+    pub(crate) fn resume(&self, node: Node) {
+        let held = self.0.paused.borrow_mut().remove(&node).unwrap_or_default();
+        self.0.ready.lock().unwrap_or_else(PoisonError::into_inner).extend(held);
+    }
+
+    /// Whether a node stands still.
+    pub(crate) fn is_paused(&self, node: Node) -> bool {
+        self.0.paused.borrow().contains_key(&node)
     }
 
     /// Drops all tasks of a node, that which runs now as soon as it waits.
@@ -149,6 +176,11 @@ impl Executor {
     /// Whether there was such a task.
     fn poll(&self, id: u64) -> bool {
         let Some(mut task) = self.0.tasks.borrow_mut().remove(&id) else { return false };
+        if let Some(held) = self.0.paused.borrow_mut().get_mut(&task.node) {
+            held.insert(id);
+            self.0.tasks.borrow_mut().insert(id, task);
+            return false;
+        }
         let waker = Waker::from(Arc::new(TaskWaker { task: id, ready: Arc::clone(&self.0.ready) }));
         self.0.running.set(Some((task.node, false)));
         let polled = task.future.as_mut().poll(&mut Context::from_waker(&waker));
@@ -255,59 +287,4 @@ impl Signal {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(executor: &Executor) {
-        let mut random = Random::new(1, "executor");
-        while executor.step(&mut random) {}
-    }
-
-    #[test]
-    fn time_jumps_from_timer_to_timer() {
-        let (executor, seen) = (Executor::default(), Rc::<RefCell<Vec<u64>>>::default());
-        for seconds in [30, 10, 20] {
-            let (clock, seen) = (executor.clone(), Rc::clone(&seen));
-            executor.spawn(Node::Environment, async move {
-                clock.sleep(Duration::from_secs(seconds)).await;
-                seen.borrow_mut().push(clock.now().as_secs());
-            });
-        }
-        run(&executor);
-        assert_eq!(*seen.borrow(), [10, 20, 30]);
-    }
-
-    #[test]
-    fn the_tasks_of_a_node_that_crashes_end_where_they_wait() {
-        let (executor, ended) = (Executor::default(), Rc::<Cell<u32>>::default());
-        for node in [Node::Master, Node::Client(0)] {
-            let (clock, ended) = (executor.clone(), Rc::clone(&ended));
-            executor.spawn(node, async move {
-                clock.sleep(Duration::from_secs(2)).await;
-                ended.set(ended.get() + 1);
-            });
-        }
-        let crasher = executor.clone();
-        executor.spawn(Node::Environment, async move {
-            crasher.sleep(Duration::from_secs(1)).await;
-            crasher.crash(Node::Master);
-        });
-        run(&executor);
-        assert_eq!(ended.get(), 1);
-    }
-
-    #[test]
-    fn what_does_not_come_in_time_is_given_up() {
-        let (executor, seen) = (Executor::default(), Rc::<RefCell<Vec<Option<()>>>>::default());
-        let (clock, told) = (executor.clone(), Rc::clone(&seen));
-        executor.spawn(Node::Environment, async move {
-            let second = Duration::from_secs(1);
-            let late = clock.within(second, clock.sleep(second * 2)).await;
-            let early = clock.within(second, clock.sleep(second / 2)).await;
-            told.borrow_mut().extend([late, early]);
-        });
-        run(&executor);
-        assert_eq!(*seen.borrow(), [None, Some(())]);
-        assert!(executor.0.timers.borrow().is_empty(), "a wait that was given up leaves no timer");
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@ use forebay_types::{
     WorkerId, limits::LISTING_PAGE_MAX,
 };
 
-use crate::executor::{Node, Signal};
+use crate::executor::Signal;
 use crate::limits::{JOB_TICK, LOAD_DEADLINE, WORKER_LOST_AFTER};
 use crate::master::Master;
 use crate::master::answers::Entry;
@@ -24,6 +24,13 @@ use crate::world::World;
 pub(crate) struct Jobs {
     pub(crate) wake: Signal,
     live: RefCell<BTreeSet<JobId>>,
+}
+
+impl Jobs {
+    /// None is worked on any more.
+    pub(crate) fn stop_all(&self) {
+        self.live.borrow_mut().clear();
+    }
 }
 
 /// What came of what the engine asked for.
@@ -44,13 +51,14 @@ impl Inbox {
 pub(crate) async fn work(world: &Rc<World>, master: &Rc<Master>) {
     loop {
         let seen = master.jobs.wake.count();
-        master.confirm(world).await;
-        let jobs = query::jobs(&*world.log.store.borrow()).expect("memory can be read");
+        let jobs = match master.confirm(world).await {
+            Ok(_) => query::jobs(&*master.store.borrow()).expect("memory can be read"),
+            Err(_) => Vec::new(),
+        };
         for job in jobs.into_iter().filter(|job| !job.state.is_over() && job.is_listed) {
             if master.jobs.live.borrow_mut().insert(job.id) {
-                let (world, master) = (Rc::clone(world), Rc::clone(master));
-                let of = Rc::clone(&world);
-                of.executor.spawn(Node::Master, async move {
+                // Where the reign ends first, all of them have stopped.
+                master.during_reign(world, |master, world| async move {
                     drive(&world, &master, &job).await;
                     master.jobs.live.borrow_mut().remove(&job.id);
                 });
@@ -62,8 +70,8 @@ pub(crate) async fn work(world: &Rc<World>, master: &Rc<Master>) {
 }
 
 /// The files below a job's paths as they are now.
-fn files_of(world: &World, job: JobId) -> BTreeMap<FileId, VersionDescriptor> {
-    let state = world.log.store.borrow();
+fn files_of(master: &Master, job: JobId) -> BTreeMap<FileId, VersionDescriptor> {
+    let state = master.store.borrow();
     let mut files = BTreeMap::new();
     let paths = query::job_paths(&*state, job, 0).expect("memory can be read").unwrap_or_default();
     let mut open: Vec<InodeId> = Vec::new();
@@ -86,7 +94,7 @@ fn files_of(world: &World, job: JobId) -> BTreeMap<FileId, VersionDescriptor> {
 }
 
 async fn drive(world: &Rc<World>, master: &Rc<Master>, job: &JobRecord) {
-    let (begun, at_begin) = (world.now(), files_of(world, job.id));
+    let (begun, at_begin) = (world.now(), files_of(master, job.id));
     world.note(format_args!("{} begins", job.id));
     let (mut engine, inbox) = (LoadJob::resuming(job.progress), Rc::<Inbox>::default());
     let mut known = None;
@@ -100,11 +108,11 @@ async fn drive(world: &Rc<World>, master: &Rc<Master>, job: &JobRecord) {
                 None => workers_or_tick(world, master, &mut known),
             },
         };
-        for action in engine.handle(world.clock(Node::Master), event) {
+        for action in engine.handle(world.clock(master.node()), event) {
             if let Action::End { state, progress, failures, reason, .. } = action {
                 let end = EndJob { job: job.id, state, progress: Some(progress), failures, reason };
                 if state == JobState::Succeeded {
-                    check_success(world, job.id, begun, &at_begin);
+                    check_success(world, master, job.id, begun, &at_begin);
                 }
                 return write_end(world, master, end).await;
             }
@@ -114,9 +122,9 @@ async fn drive(world: &Rc<World>, master: &Rc<Master>, job: &JobRecord) {
 }
 
 fn workers_or_tick(world: &World, master: &Master, known: &mut Option<(u64, bool, u64)>) -> Event {
-    let is_settled = world.now() - master.leads_since >= WORKER_LOST_AFTER;
+    let is_settled = world.now() - master.leads_since.get() >= WORKER_LOST_AFTER;
     let mut registry = master.registry.borrow_mut();
-    registry.look(world.clock(Node::Master));
+    registry.look(world.clock(master.node()));
     let room_bytes = registry.room();
     let now = (registry.epoch(), is_settled, room_bytes);
     let before = known.replace(now);
@@ -130,12 +138,13 @@ fn workers_or_tick(world: &World, master: &Master, known: &mut Option<(u64, bool
 fn carry_out(world: &Rc<World>, master: &Rc<Master>, job: JobId, inbox: &Rc<Inbox>, action: Action) {
     let (world, master, inbox) = (Rc::clone(world), Rc::clone(master), Rc::clone(inbox));
     let of = Rc::clone(&world);
-    of.executor.spawn(Node::Master, async move {
+    of.executor.spawn(master.node(), async move {
         let event = match action {
             Action::ReadPaths { request, row } => {
-                master.confirm(&world).await;
-                let paths = query::job_paths(&*world.log.store.borrow(), job, row);
-                Event::Paths { request, paths: Ok(paths.expect("memory can be read")) }
+                let confirmed = master.confirm(&world).await.map_err(fault);
+                let paths =
+                    || query::job_paths(&*master.store.borrow(), job, row).expect("memory can be read");
+                Event::Paths { request, paths: confirmed.map(|_| paths()) }
             }
             Action::Resolve { request, path } => {
                 let found = resolve(&world, &master, &path).await;
@@ -150,7 +159,7 @@ fn carry_out(world: &Rc<World>, master: &Rc<Master>, job: JobId, inbox: &Rc<Inbo
                 Event::Found { request, found: entry.map(|entry| found(&entry)).map_err(fault) }
             }
             Action::Load { task, worker, version, offset, length } => {
-                load(&world, (task, worker), version, (offset, length)).await
+                load(&world, &master, (task, worker), version, (offset, length)).await
             }
             Action::Look { request, version } => {
                 let is_whole = master.registry.borrow().is_whole(version.file);
@@ -169,13 +178,14 @@ fn carry_out(world: &Rc<World>, master: &Rc<Master>, job: JobId, inbox: &Rc<Inbo
 
 async fn load(
     world: &Rc<World>,
+    master: &Master,
     (task, worker): (TaskId, WorkerId),
     version: VersionDescriptor,
     range: (u64, u64),
 ) -> Event {
     let away = || Event::Loaded { task, outcome: Err(fault(ErrorKind::Unavailable)) };
     let Some(node) = world.node_of(worker) else { return away() };
-    let asking = world.call((Node::Master, node), LOAD_DEADLINE, move |world| {
+    let asking = world.call((master.node(), node), LOAD_DEADLINE, move |world| {
         let version = version.clone();
         Box::pin(async move { crate::worker::load(&world, node, &version, range).await })
     });
@@ -221,9 +231,15 @@ async fn write_end(world: &Rc<World>, master: &Rc<Master>, end: EndJob) {
 }
 
 /// Each page of each version that was there all the time must have been seen in its place since the job began.
-fn check_success(world: &World, job: JobId, begun: Duration, at_begin: &BTreeMap<FileId, VersionDescriptor>) {
+fn check_success(
+    world: &World,
+    master: &Master,
+    job: JobId,
+    begun: Duration,
+    at_begin: &BTreeMap<FileId, VersionDescriptor>,
+) {
     world.oracle.count(|counts| counts.jobs += 1);
-    let at_end = files_of(world, job);
+    let at_end = files_of(master, job);
     for (file, version) in at_begin.iter().filter(|(file, _)| at_end.contains_key(file)) {
         let pages = u32::try_from(version.length().get().div_ceil(PAGE_LENGTH).max(1)).expect("a few pages");
         if let Some(page) = (0..pages).find(|page| !world.oracle.is_confirmed(*file, *page, begun)) {

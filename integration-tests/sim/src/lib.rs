@@ -5,6 +5,7 @@
 
 mod client;
 mod executor;
+mod history;
 mod job;
 mod limits;
 mod master;

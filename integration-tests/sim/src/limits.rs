@@ -88,3 +88,35 @@ pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) const LOAD_DEADLINE: Duration = Duration::from_secs(40);
 /// Rounds in which a load asks for pages that did not come.
 pub(crate) const LOAD_ROUNDS_MAX: u32 = 6;
+
+/// How long a master hears nothing before it stands for election, at least.
+pub(crate) const ELECTION_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How often a leader makes itself heard.
+pub(crate) const LEADER_PACE: Duration = Duration::from_millis(500);
+/// Entries in one message between masters.
+pub(crate) const ENTRIES_PER_MESSAGE: u64 = 16;
+/// How long an answer to a snapshot is awaited before it is sent again.
+pub(crate) const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(2);
+/// How often a master takes a snapshot, in entries, and how many entries before it stay in the log.
+pub(crate) const SNAPSHOT_EVERY: u64 = 30;
+pub(crate) const ENTRIES_KEPT: u64 = 8;
+/// How often a master that wants to join asks for it.
+pub(crate) const JOIN_PAUSE: Duration = Duration::from_millis(500);
+/// How many entries a master may lack that gets a vote.
+pub(crate) const JOINED_WITHIN: u64 = 20;
+/// Longest wait for the log by whoever asks.
+pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(10);
+/// From when on a wait for the log may look like an under-store that is silent.
+pub(crate) const SLOW_LOG_AFTER: Duration = Duration::from_millis(400);
+/// How long a master that leads but cannot take over waits before it tries again.
+pub(crate) const TAKE_OVER_PAUSE: Duration = Duration::from_millis(50);
+/// How long a master may be silent before others are asked beside it.
+pub(crate) const MASTER_SILENCE: Duration = Duration::from_secs(1);
+/// The same for a question for changes, which may be kept.
+pub(crate) const FOLLOW_SILENCE: Duration = Duration::from_secs(2);
+/// For how long a client looks for a master that answers.
+pub(crate) const MASTER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest pause between two rounds through the masters.
+pub(crate) const MASTER_PAUSE_MAX: Duration = Duration::from_millis(250);
+/// How long after the end of all trouble each master has applied what was committed by then.
+pub(crate) const MASTERS_AGREE_WITHIN: Duration = Duration::from_secs(30);

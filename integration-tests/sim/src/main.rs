@@ -17,12 +17,18 @@ struct Arguments {
     /// How long each run is.
     #[arg(long, default_value_t = 20_000)]
     steps: u64,
+    /// How many masters there are, 1 or 3; as the seed says without it.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=3))]
+    masters: Option<u8>,
     /// Go on with further seeds for so long.
     #[arg(long)]
     minutes: Option<u64>,
     /// With a violation, show so many of the last lines of the smallest run, whatever they are about.
     #[arg(long, default_value_t = 0)]
     lines: usize,
+    /// With a violation, say only which rule was broken, and do not look for a smaller run.
+    #[arg(long)]
+    brief: bool,
     /// Look for more after a violation.
     #[arg(long)]
     keep_going: bool,
@@ -39,6 +45,10 @@ fn main() -> Result<ExitCode> {
     let mut seed = seeds.start;
     while end.map_or(seed < seeds.end, |end| Instant::now() < end) {
         let plan = Plan::new(seed, arguments.steps);
+        let plan = match arguments.masters {
+            Some(masters) => plan.with_masters(masters),
+            None => plan,
+        };
         let outcome = run(&plan);
         sum += outcome.counts;
         simulated += outcome.simulated;
@@ -46,7 +56,7 @@ fn main() -> Result<ExitCode> {
         if done.is_multiple_of(100) {
             println!("{done} seeds, the last one {}: {broken} violations", plan.seed);
         }
-        if show(&plan, &outcome, arguments.lines) {
+        if show(&plan, &outcome, &arguments) {
             broken += 1;
             if !arguments.keep_going {
                 break;
@@ -60,9 +70,13 @@ fn main() -> Result<ExitCode> {
 }
 
 /// Shows what was wrong with a run, if anything.
-fn show(plan: &Plan, outcome: &Outcome, lines: usize) -> bool {
+fn show(plan: &Plan, outcome: &Outcome, arguments: &Arguments) -> bool {
     let Some(violation) = &outcome.violation else { return false };
     println!("violation of {} by {plan}\n  {}", violation.rule, violation.what);
+    if arguments.brief {
+        return true;
+    }
+    let lines = arguments.lines;
     let (smaller, violation) = shrink(plan, violation);
     println!("smallest run found: {smaller}\n  {}", violation.what);
     let all = run_with_lines(&smaller, lines).1;

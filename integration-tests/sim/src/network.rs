@@ -9,8 +9,12 @@ use futures::channel::oneshot;
 use futures::future::LocalBoxFuture;
 
 use crate::executor::Node;
+use crate::master::Master;
 use crate::plan::Fault;
 use crate::world::World;
+
+/// How long a message takes between masters that are far from each other, at most.
+const SLOW_MILLIS: u64 = 120;
 
 /// Who cannot reach whom.
 #[derive(Debug, Default)]
@@ -55,7 +59,10 @@ impl Network {
         let one = || {
             let is_late =
                 world.plan.has(Fault::MessageLate) && world.dice("late", |random| random.chance(1, 20));
-            world.dice("network", |random| random.millis(if is_late { 3000 } else { 3 }))
+            let is_between_masters = matches!((from, to), (Node::Master(_), Node::Master(_)));
+            let usual =
+                if is_between_masters && world.plan.has(Fault::MastersSlow) { SLOW_MILLIS } else { 3 };
+            world.dice("network", |random| random.millis(if is_late { 3000 } else { usual }))
         };
         let is_twice =
             world.plan.has(Fault::MessageTwice) && world.dice("twice", |random| random.chance(1, 20));
@@ -86,17 +93,12 @@ impl World {
                 let sender = sender;
                 for time in times {
                     let (world, serve, sender) = (Rc::clone(self), Rc::clone(&serve), Rc::clone(&sender));
-                    self.executor.spawn(Node::Environment, async move {
-                        world.sleep(time).await;
+                    self.executor.spawn_after(time, to, async move {
                         // Nobody at home: the connection is refused.
-                        if !world.is_up(to) {
-                            return;
+                        if world.is_up(to) {
+                            let answer = serve(Rc::clone(&world)).await;
+                            world.send_back((to, from), answer, sender);
                         }
-                        let serving = Rc::clone(&world);
-                        world.executor.spawn(to, async move {
-                            let answer = serve(Rc::clone(&serving)).await;
-                            serving.send_back((to, from), answer, sender);
-                        });
                     });
                 }
             }
@@ -112,10 +114,8 @@ impl World {
         match self.network.leg(self, from, to) {
             Leg::Lost(told) => self.break_after(told, sender),
             Leg::Comes(times) => {
-                let world = Rc::clone(self);
                 let time = times.into_iter().min().unwrap_or_default();
-                self.executor.spawn(Node::Environment, async move {
-                    world.sleep(time).await;
+                self.executor.spawn_after(time, Node::Environment, async move {
                     if let Some(sender) = sender.take() {
                         // Whoever asked may have given up.
                         let _ = sender.send(answer);
@@ -125,12 +125,28 @@ impl World {
         }
     }
 
+    /// Tells another master something, without an answer of its own.
+    pub(crate) fn post(
+        self: &Rc<Self>,
+        (from, to): (u8, u8),
+        receive: impl Fn(&Rc<Self>, &Rc<Master>) + 'static,
+    ) {
+        let (from, to) = (Node::Master(from), Node::Master(to));
+        let Leg::Comes(times) = self.network.leg(self, from, to) else { return };
+        let receive = Rc::new(receive);
+        for time in times {
+            let (world, receive) = (Rc::clone(self), Rc::clone(&receive));
+            self.executor.spawn_after(time, to, async move {
+                if let Some(master) = world.master(to) {
+                    receive(&world, &master);
+                }
+            });
+        }
+    }
+
     /// The way of an answer is kept for a while, and then breaks.
     fn break_after<T: 'static>(self: &Rc<Self>, told: Option<Duration>, sender: Sender<T>) {
-        let (world, time) = (Rc::clone(self), told.unwrap_or(Duration::from_secs(3600)));
-        self.executor.spawn(Node::Environment, async move {
-            world.sleep(time).await;
-            drop(sender.take());
-        });
+        let time = told.unwrap_or(Duration::from_secs(3600));
+        self.executor.spawn_after(time, Node::Environment, async move { drop(sender.take()) });
     }
 }

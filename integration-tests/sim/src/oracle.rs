@@ -15,7 +15,13 @@
 //!   was to load seen in its place.
 //! - `freed-versions-leave`: some time after the end of all trouble no worker has anything of a version that no file has
 //!   any more, but for what was written after it was freed, for whoever had it open.
-//! - `replicas-are-equal`, `the-state-is-sound`: see [`crate::master::log`].
+//! - `changes-are-made-once`: a change of names that one client makes alone has the outcome that it must have, however often
+//!   it was asked for, and of whom.
+//! - `changes-are-seen`: whoever asks what names there are is told of each change that was answered before.
+//! - `a-term-has-one-leader`, `logs-agree`: the model of the log keeps its own promises.
+//! - `replicas-are-equal`, `the-state-is-sound`: see [`crate::history`].
+
+mod changes;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -25,9 +31,10 @@ use std::time::Duration;
 use forebay_metadata::Freshness;
 use forebay_types::{FileId, InodeId};
 
+use self::changes::Changes;
 use crate::limits::{COHERENCE_BOUND, MAINTENANCE_VALIDITY, OUTAGE_MEMORY, SLACK};
 use crate::master::answers::Entry;
-use crate::master::log::Evidence;
+use crate::master::state::Evidence;
 use crate::store::{Content, Seen};
 use crate::world::World;
 
@@ -71,6 +78,12 @@ pub struct Counts {
     pub freed: u64,
     /// Rows of the outbox that were trimmed.
     pub trimmed: u64,
+    /// Changes of names that were answered.
+    pub changes: u64,
+    /// Names that were looked at.
+    pub looks: u64,
+    /// Times that a master began to lead.
+    pub take_overs: u64,
 }
 
 impl AddAssign for Counts {
@@ -87,6 +100,9 @@ impl AddAssign for Counts {
         self.dear_names += more.dear_names;
         self.freed += more.freed;
         self.trimmed += more.trimmed;
+        self.changes += more.changes;
+        self.looks += more.looks;
+        self.take_overs += more.take_overs;
     }
 }
 
@@ -121,6 +137,9 @@ pub(crate) struct Oracle {
     confirmed: RefCell<BTreeMap<(FileId, u32), Duration>>,
     /// When each version was taken from the last file that had it.
     freed: RefCell<BTreeMap<FileId, Duration>>,
+    changes: Changes,
+    /// The leader of each term.
+    leaders: RefCell<BTreeMap<u64, u8>>,
     violation: RefCell<Option<Violation>>,
     counts: Cell<Counts>,
 }

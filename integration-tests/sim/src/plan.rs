@@ -16,7 +16,7 @@ pub enum Fault {
     StoreSilent,
     /// Answers of an under-store take seconds for a while, or those to listings always.
     StoreSlow,
-    /// The master crashes and starts again.
+    /// A master crashes, perhaps with its machine, and starts again.
     MasterCrash,
     /// What an entry asks of the world takes effect late.
     EffectsLate,
@@ -46,11 +46,17 @@ pub enum Fault {
     Forgets,
     /// Nobody may ask an under-store for a while.
     Maintenance,
+    /// A master stands still for a while, and goes on with what it believed.
+    MasterPaused,
+    /// A master comes back with an empty disk.
+    MasterDiskLost,
+    /// Messages between masters take long.
+    MastersSlow,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::StoreFails,
         Self::StoreCutsShort,
         Self::StoreSilent,
@@ -70,6 +76,9 @@ impl Fault {
         Self::DiskSlow,
         Self::Forgets,
         Self::Maintenance,
+        Self::MasterPaused,
+        Self::MasterDiskLost,
+        Self::MastersSlow,
     ];
 }
 
@@ -100,6 +109,18 @@ pub enum Planted {
     ListsInMaintenance,
     /// Workers are told what to forget by the wake-ups only, and rows of the outbox are taken for done.
     OutboxIsNotRead,
+    /// A leader takes for committed what is on its own disk only.
+    QuorumIsOne,
+    /// A master that thinks that it leads answers without asking the others whether it still does.
+    ReadsAreNotConfirmed,
+    /// A new leader takes what it knows for compared at its take-over.
+    TakeOverIsCheck,
+    /// Leaders do not look whether a change was made by a leader before them.
+    RetryIsNew,
+    /// Whether a mount is in maintenance is looked up without asking the others whether this master still leads.
+    ModeIsLocal,
+    /// Differences are proposed as if their listing had begun just now.
+    ListingIsYoung,
 }
 
 /// One run.
@@ -109,6 +130,8 @@ pub struct Plan {
     pub seed: u64,
     /// How often a task goes on before the run ends.
     pub steps: u64,
+    /// How many masters there are: 1 or 3.
+    pub masters: u8,
     /// The trouble that it meets.
     pub faults: BTreeSet<Fault>,
     /// The mistake that is planted.
@@ -116,13 +139,22 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The run of a seed: each fault is there in about half of the runs, and one run in eight has none.
+    /// The run of a seed: each fault is there in about half of the runs, and one run in eight has none. Two thirds of the
+    /// runs have three masters.
     #[must_use]
     pub fn new(seed: u64, steps: u64) -> Self {
         let mut random = Random::new(seed, "plan");
         let is_calm = random.chance(1, 8);
         let faults = Fault::ALL.into_iter().filter(|_| random.chance(1, 2) && !is_calm).collect();
-        Self { seed, steps, faults, planted: None }
+        let masters = if Random::new(seed, "masters").chance(2, 3) { 3 } else { 1 };
+        Self { seed, steps, masters, faults, planted: None }
+    }
+
+    /// The same with so many masters.
+    #[must_use]
+    pub fn with_masters(mut self, masters: u8) -> Self {
+        self.masters = masters;
+        self
     }
 
     /// The same with a mistake.
@@ -141,6 +173,7 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "seed {}, {} steps, faults {:?}", self.seed, self.steps, self.faults)
+        let Self { seed, steps, masters, faults, .. } = self;
+        write!(f, "seed {seed}, {steps} steps, masters {masters}, faults {faults:?}")
     }
 }

@@ -16,6 +16,8 @@ use crate::limits::WORKER_LOST_AFTER;
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     epoch: u64,
+    /// Whether this master has taken over.
+    leads: bool,
     workers: BTreeMap<WorkerId, Known>,
 }
 
@@ -49,8 +51,6 @@ pub(crate) struct Beat {
     pub(crate) at: Duration,
     /// The reports are all that there are to make, and not only what changed: a life of the worker begins.
     pub(crate) is_all: bool,
-    /// The list to forget that it took last.
-    pub(crate) taken: u64,
 }
 
 impl Known {
@@ -71,7 +71,17 @@ impl Known {
 }
 
 impl Registry {
-    /// Takes a heartbeat. Gives what the worker is to forget.
+    /// This master leads from now on, in a term, or does not any more: workers are told anew what to forget.
+    pub(crate) fn set_leads(&mut self, leads: bool, term: u64) {
+        self.leads = leads;
+        self.epoch = (self.epoch + 1).max(term << 12);
+        for known in self.workers.values_mut() {
+            known.forgetting.clear();
+            known.outbox = OutboxProgress::default();
+        }
+    }
+
+    /// Takes a heartbeat.
     pub(crate) fn heard(
         &mut self,
         worker: WorkerId,
@@ -79,7 +89,7 @@ impl Registry {
         now: Duration,
         beat: Beat,
         reports: &[Report],
-    ) -> ForgetList {
+    ) {
         let epoch = &mut self.epoch;
         let known = self.workers.entry(worker).or_insert_with(|| {
             *epoch += 1;
@@ -104,7 +114,12 @@ impl Registry {
             known.beat = beat.at;
             known.take(beat.is_all, reports);
         }
-        let list = known.forgetting.next(Some(beat.taken));
+    }
+
+    /// What a worker is to forget, which took the list `taken` last.
+    pub(crate) fn forget_list(&mut self, worker: WorkerId, taken: u64) -> ForgetList {
+        let Some(known) = self.workers.get_mut(&worker) else { return ForgetList::default() };
+        let list = known.forgetting.next(Some(taken));
         known.outbox.took(known.forgetting.taken_place());
         list
     }
@@ -124,8 +139,11 @@ impl Registry {
         }
     }
 
-    /// Versions are no file's any more.
+    /// Versions are no file's any more. Whoever follows finds in the outbox what is left, once it leads.
     pub(crate) fn forget(&mut self, files: &[FileId]) {
+        if !self.leads {
+            return;
+        }
         for known in self.workers.values_mut() {
             let held = files.iter().filter(|file| known.held.contains(file));
             held.for_each(|file| known.forgetting.add(*file));

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::limits::FREED_WITHIN;
+use crate::limits::{FREED_WITHIN, MASTERS_AGREE_WITHIN};
 use crate::oracle::{Counts, Violation};
 use crate::plan::{Fault, Plan};
 use crate::random::Random;
@@ -42,7 +42,7 @@ pub fn run_with_lines(plan: &Plan, most: usize) -> (Outcome, Vec<String>) {
     if world.oracle.violation().is_none() {
         see_what_was_freed_leave(&world, &mut random);
     }
-    world.log.compare_replicas(&world);
+    world.history.compare(&world);
     let outcome = Outcome {
         hash: world.trace.hash(),
         counts: world.oracle.counts(),
@@ -56,11 +56,16 @@ pub fn run_with_lines(plan: &Plan, most: usize) -> (Outcome, Vec<String>) {
 
 /// After the last step: all trouble ends, and what was freed until then must be gone after a while.
 fn see_what_was_freed_leave(world: &Rc<World>, random: &mut Random) {
-    let ended_at = world.now();
+    let (ended_at, committed) = (world.now(), world.history.last());
     crate::trouble::end(world);
+    let mut agree = false;
     while world.now() < ended_at + FREED_WITHIN && world.oracle.violation().is_none() {
         if !world.executor.step(random) {
             break;
+        }
+        if !agree && world.now() >= ended_at + MASTERS_AGREE_WITHIN {
+            agree = true;
+            world.history.compare_at_the_end(world, committed);
         }
     }
     world.oracle.check_freed(world, ended_at);

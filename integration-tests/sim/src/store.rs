@@ -98,8 +98,8 @@ pub(crate) struct UnderStore {
     next_tag: Cell<u64>,
     /// A key that is changed and asked for more often than others, so that changes and questions meet.
     hot: RefCell<String>,
-    /// From when on nobody may ask for names, and until when it was known that somebody might not.
-    closed: Cell<bool>,
+    /// Since when nobody may ask for names, and until when it was known that somebody might not.
+    closed: Cell<Option<Duration>>,
     closed_until: Cell<Option<Duration>>,
     /// The end of the last request that failed, was cut short or stayed without an answer.
     trouble_at: Cell<Option<Duration>>,
@@ -184,8 +184,8 @@ impl UnderStore {
     }
 
     /// From now on it is known to be in maintenance, or not to be.
-    pub(crate) fn set_closed(&self, is_closed: bool) {
-        self.closed.set(is_closed);
+    pub(crate) fn set_closed(&self, since: Option<Duration>) {
+        self.closed.set(since);
     }
 
     /// Whether it may have been in maintenance since.
@@ -193,9 +193,9 @@ impl UnderStore {
         self.closed_until.get().is_some_and(|until| until >= since)
     }
 
-    /// Somebody asks for names.
-    fn check_open(&self, world: &World, of: &str) {
-        if self.closed.get() {
+    /// Somebody asks for names, who may have known the mode of `leave` and nothing newer.
+    fn check_open(&self, world: &World, leave: Duration, of: &str) {
+        if self.closed.get().is_some_and(|since| since <= leave) {
             let what = format!("{of:?} was asked for in maintenance");
             world.oracle.report(world, "nobody-is-asked-in-maintenance", what, &["maintenance".to_owned()]);
         }
@@ -347,10 +347,11 @@ impl UnderStore {
     pub(crate) async fn list(
         &self,
         world: &Rc<World>,
+        leave: Duration,
         directory: &str,
         after: Option<&ListingPosition>,
     ) -> Result<Page, StoreFault> {
-        self.check_open(world, directory);
+        self.check_open(world, leave, directory);
         self.reach(world).await?;
         if self.lists_slowly.get() {
             // Less than anybody's patience.
@@ -378,9 +379,10 @@ impl UnderStore {
     pub(crate) async fn head(
         &self,
         world: &Rc<World>,
+        leave: Duration,
         key: &str,
     ) -> Result<(Option<Content>, Duration), StoreFault> {
-        self.check_open(world, key);
+        self.check_open(world, leave, key);
         self.reach(world).await?;
         let found = (self.objects.borrow().get(key).copied(), world.now());
         self.answer(world).await;
@@ -388,8 +390,13 @@ impl UnderStore {
     }
 
     /// What a path is, a directory too, and when that was so.
-    pub(crate) async fn stat(&self, world: &Rc<World>, path: &str) -> Result<(Seen, Duration), StoreFault> {
-        self.check_open(world, path);
+    pub(crate) async fn stat(
+        &self,
+        world: &Rc<World>,
+        leave: Duration,
+        path: &str,
+    ) -> Result<(Seen, Duration), StoreFault> {
+        self.check_open(world, leave, path);
         self.reach(world).await?;
         let found = (self.seen(path), world.now());
         self.answer(world).await;

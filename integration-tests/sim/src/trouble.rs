@@ -1,6 +1,8 @@
 //! What befalls the cluster: objects that change, under-stores with moods, crashes, cuts, clocks that jump, and jobs; and
 //! how all of it ends.
 
+mod masters;
+
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -26,8 +28,7 @@ pub(crate) fn begin(world: &Rc<World>) {
     }
     run(world, |world| async move { submit_jobs(&world).await });
     run(world, |world| async move { compare_replicas(&world).await });
-    let faults: [(Fault, Befall); 7] = [
-        (Fault::MasterCrash, |world| Box::pin(async move { crash_masters(&world).await })),
+    let faults: [(Fault, Befall); 6] = [
         (Fault::WorkerCrash, |world| Box::pin(async move { crash_workers(&world).await })),
         (Fault::ClientCrash, |world| Box::pin(async move { crash_clients(&world).await })),
         (Fault::Partition, |world| Box::pin(async move { cut_ways(&world).await })),
@@ -35,6 +36,7 @@ pub(crate) fn begin(world: &Rc<World>) {
         (Fault::PageRots, |world| Box::pin(async move { rot_pages(&world).await })),
         (Fault::Maintenance, |world| Box::pin(async move { close_under_stores(&world).await })),
     ];
+    masters::begin(world);
     for (fault, befall) in faults {
         if world.plan.has(fault) {
             run(world, befall);
@@ -50,11 +52,9 @@ pub(crate) fn end(world: &Rc<World>) {
     world.network.mend();
     for mount in &world.mounts {
         mount.store.set_mood(Mood::Well, world.now());
-        mount.store.set_closed(false);
+        mount.store.set_closed(None);
     }
-    if !world.is_up(Node::Master) {
-        world.start_master();
-    }
+    masters::end(world);
     for number in (0..WORKERS).filter(|number| !world.is_up(Node::Worker(*number))) {
         world.start_worker(number);
     }
@@ -105,13 +105,13 @@ async fn change_mood(world: &Rc<World>, mount: usize) {
 async fn submit_jobs(world: &Rc<World>) {
     loop {
         pause(world, "jobs", 5, 40).await;
-        let Ok(master) = world.leader() else { continue };
+        let Some(master) = world.leader() else { continue };
         let mount = world.dice("jobs", |random| random.index(world.mounts.len()));
         let command =
             Command::BeginLoad(BeginLoad { paths: vec![world.mounts[mount].path.clone()], last: true });
         let of = Rc::clone(world);
         // Whoever asks may die with the master.
-        world.executor.spawn(Node::Master, async move {
+        world.executor.spawn(master.node(), async move {
             let begun = master.propose(&of, command, Vec::new()).await;
             of.note(format_args!("a load of mount {mount} is asked for: {begun:?}"));
         });
@@ -121,19 +121,7 @@ async fn submit_jobs(world: &Rc<World>) {
 async fn compare_replicas(world: &Rc<World>) {
     loop {
         pause(world, "replicas", 1, 8).await;
-        world.log.compare_replicas(world);
-    }
-}
-
-async fn crash_masters(world: &Rc<World>) {
-    loop {
-        pause(world, "crash-master", 3, 60).await;
-        world.note(format_args!("the master crashes"));
-        world.crash_master();
-        let time = world.dice("crash-master", |random| random.millis(6000));
-        world.sleep(time).await;
-        world.note(format_args!("the master starts after {}", world.log.applied()));
-        world.start_master();
+        world.history.compare(world);
     }
 }
 
@@ -168,17 +156,28 @@ async fn cut_ways(world: &Rc<World>) {
     loop {
         pause(world, "cut", 2, 40).await;
         let client = Node::Client(some_client(world, "cut"));
-        let (from, to) = world.dice("cut", |random| match random.below(4) {
-            0 => (client, Node::Master),
-            1 => (Node::Master, client),
-            2 => (Node::Master, Node::Worker(0)),
-            _ => (Node::Worker(1), Node::Master),
-        });
-        world.note(format_args!("{from:?} cannot reach {to:?}"));
-        world.network.set_cut_off(from, to, true);
+        let count = world.plan.masters;
+        let number = world.dice("cut", |random| random.index(usize::from(count)));
+        let number = u8::try_from(number).expect("few masters");
+        let master = Node::Master(number);
+        let others: Vec<Node> = (0..count).filter(|other| *other != number).map(Node::Master).collect();
+        let kinds = if others.is_empty() { 4 } else { 8 };
+        let ways = match world.dice("cut", |random| random.below(kinds)) {
+            0 => vec![(client, master)],
+            1 => vec![(master, client)],
+            2 => vec![(master, Node::Worker(0))],
+            3 => vec![(Node::Worker(1), master)],
+            // A master hears nobody, is heard by nobody, or both.
+            4 => others.iter().map(|other| (master, *other)).collect(),
+            5 => others.iter().map(|other| (*other, master)).collect(),
+            6 => vec![(master, others[0]), (others[0], master)],
+            _ => others.iter().flat_map(|other| [(master, *other), (*other, master)]).collect(),
+        };
+        world.note(format_args!("these ways are cut: {ways:?}"));
+        ways.iter().for_each(|(from, to)| world.network.set_cut_off(*from, *to, true));
         pause(world, "cut", 1, 20).await;
-        world.network.set_cut_off(from, to, false);
-        world.note(format_args!("{from:?} can reach {to:?}"));
+        ways.iter().for_each(|(from, to)| world.network.set_cut_off(*from, *to, false));
+        world.note(format_args!("these ways are mended: {ways:?}"));
     }
 }
 
@@ -187,11 +186,10 @@ async fn jump_clocks(world: &Rc<World>) {
         pause(world, "jump", 2, 30).await;
         let hour = 3_600_000_000_000;
         let off = world.dice("jump", |random| i64::try_from(random.below(2 * hour)).expect("two hours"));
-        world.time_of_day_off.set(off - i64::try_from(hour).expect("an hour"));
-        world.note(format_args!(
-            "the time of day is off by {} s",
-            world.time_of_day_off.get() / 1_000_000_000
-        ));
+        let number = world.dice("jump", |random| random.index(world.time_of_day_off.len()));
+        let off = off - i64::try_from(hour).expect("an hour");
+        world.time_of_day_off[number].set(off);
+        world.note(format_args!("the time of day of master {number} is off by {} s", off / 1_000_000_000));
     }
 }
 
@@ -211,9 +209,9 @@ async fn close_under_stores(world: &Rc<World>) {
         let store = &world.mounts[mount].store;
         store.may_be_closed_until(Duration::MAX);
         set_mode(world, mount, MountMode::NoAccess).await;
-        store.set_closed(true);
+        store.set_closed(Some(world.now()));
         pause(world, "maintenance", 1, 20).await;
-        store.set_closed(false);
+        store.set_closed(None);
         set_mode(world, mount, MountMode::Normal).await;
         store.may_be_closed_until(world.now());
     }
@@ -223,7 +221,7 @@ async fn close_under_stores(world: &Rc<World>) {
 async fn set_mode(world: &Rc<World>, mount: usize, mode: MountMode) {
     loop {
         let change = ChangeMount { mode: Some(mode), ..ChangeMount::of(world.mounts[mount].path.clone()) };
-        if let Ok(master) = world.leader()
+        if let Some(master) = world.leader()
             && master.propose(world, Command::ChangeMount(change), Vec::new()).await.is_ok()
         {
             world.note(format_args!("maintenance of mount {mount}: its mode is {mode:?}"));

@@ -5,11 +5,11 @@
 mod disk;
 mod fill;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use forebay_block_store::{
-    CachedVersion, ChangeCursor, Changes, Demand, Eviction, Index, PageIndex, PageRange, TierKind, TierLimits,
+    CachedVersion, Changes, Demand, Eviction, Index, PageIndex, PageRange, TierKind, TierLimits,
 };
 use forebay_types::{ByteCount, ErrorKind, PAGE_LENGTH, VersionDescriptor, WorkerId};
 
@@ -35,7 +35,6 @@ const SEGMENT_PAGES: u32 = 2;
 pub(crate) struct Worker {
     pub(crate) number: u8,
     pub(crate) index: RefCell<Index>,
-    cursor: Cell<ChangeCursor>,
 }
 
 impl Worker {
@@ -50,12 +49,14 @@ impl Worker {
         };
         let mut index = Index::new(vec![limits], SEGMENT_PAGES, eviction(world, number));
         let actions = world.disks[usize::from(number)].recover(&mut index);
-        let cursor = Cell::new(index.cursor());
-        let worker = Rc::new(Self { number, index: RefCell::new(index), cursor });
+        let worker = Rc::new(Self { number, index: RefCell::new(index) });
         let (of, to) = (Rc::clone(world), Rc::clone(&worker));
         world.executor.spawn(worker.node(), async move {
             fill::perform(&of, &to, actions).await;
-            to.beat(&of).await;
+            for number in 0..of.plan.masters {
+                let (world, worker) = (Rc::clone(&of), Rc::clone(&to));
+                of.executor.spawn(to.node(), async move { worker.beat(&world, Node::Master(number)).await });
+            }
         });
         worker
     }
@@ -82,31 +83,40 @@ impl Worker {
         missing.into_iter().map(PageIndex::get).collect()
     }
 
-    /// Tells the master what changed, and drops what it says is to be forgotten.
-    async fn beat(self: &Rc<Self>, world: &Rc<World>) {
-        let mut told_all_to = None;
-        let mut taken = 0;
+    /// Tells a master what changed, and drops what the one that leads says is to be forgotten: as each line of
+    /// worker/server to a master, beside the others.
+    async fn beat(self: &Rc<Self>, world: &Rc<World>, to: Node) {
+        let mut cursor = self.index.borrow().cursor();
+        let (mut told_all_to, mut taken) = (None, 0);
         loop {
             world.sleep(HEARTBEAT_INTERVAL).await;
-            let (changed, next) = match self.index.borrow().changes_since(self.cursor.get()) {
+            let (changed, next) = match self.index.borrow().changes_since(cursor) {
                 Changes::Since { versions, next, .. } => (versions, next),
-                Changes::TooOld => (Vec::new(), self.cursor.get()),
+                Changes::TooOld => (Vec::new(), cursor),
             };
             let all = self.index.borrow().list(None, usize::MAX);
             let [all, changed] =
                 [all, changed].map(|versions| versions.iter().map(report).collect::<Vec<_>>());
             let (id, known, at) = (self.id(), told_all_to, world.now());
-            let asking = world.call((self.node(), Node::Master), HEARTBEAT_INTERVAL * 5, move |world| {
+            let asking = world.call((self.node(), to), HEARTBEAT_INTERVAL * 5, move |world| {
                 let (all, changed) = (all.clone(), changed.clone());
                 Box::pin(async move {
-                    let leader = world.leader()?;
-                    let life = leader.leads_since;
-                    let is_all = known != Some(life) || !leader.registry.borrow().knows(id);
+                    let master = world.master(to).ok_or(ErrorKind::Unavailable)?;
+                    let life = master.began;
+                    let is_all = known != Some(life) || !master.registry.borrow().knows(id);
                     let reports = if is_all { all } else { changed };
-                    // As one that registers anew says nothing of lists that it took in an earlier life.
-                    let beat = Beat { at, is_all, taken: if is_all { 0 } else { taken } };
-                    let now = world.clock(Node::Master);
-                    let forget = leader.registry.borrow_mut().heard(id, capacity(), now, beat, &reports);
+                    let beat = Beat { at, is_all };
+                    let now = world.clock(to);
+                    master.registry.borrow_mut().heard(id, capacity(), now, beat, &reports);
+                    // One that follows directs nobody.
+                    let forget = match master.confirm(&world).await {
+                        // As one that registers anew says nothing of lists that it took in an earlier life.
+                        Ok(_) => {
+                            Some(master.registry.borrow_mut().forget_list(id, if is_all { 0 } else { taken }))
+                        }
+                        Err(ErrorKind::NotLeader) => None,
+                        Err(kind) => return Err(kind),
+                    };
                     Ok::<_, ErrorKind>((life, is_all, forget))
                 })
             });
@@ -115,13 +125,11 @@ impl Worker {
                 told_all_to = None;
                 continue;
             };
-            (told_all_to, _) = (Some(life), self.cursor.set(next));
+            (told_all_to, cursor) = (Some(life), next);
             if is_all {
                 taken = 0;
             }
-            if forget.sequence == taken {
-                continue;
-            }
+            let Some(forget) = forget.filter(|forget| forget.sequence != taken) else { continue };
             for file in forget.files {
                 let actions = self.index.borrow_mut().detach(file, forebay_block_store::Reason::Freed);
                 fill::perform(world, self, actions).await;

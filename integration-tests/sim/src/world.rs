@@ -1,19 +1,25 @@
-//! The whole of one run: under-stores, a master, clients, workers, the network between them, and what befalls them.
+//! The whole of one run: under-stores, masters, clients, workers, the network between them, and what befalls them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use forebay_metadata::{Coherence, Command, Format, Freshness, Inode, Mount, MountOptions, OnOutage, query};
+use forebay_metadata::store::MemoryStore;
+use forebay_metadata::{
+    Coherence, Command, Format, Freshness, Inode, Mount, MountOptions, OnOutage, Proposal, StateWriter,
+    apply, query,
+};
 use forebay_types::{
-    ByteCount, ClusterId, ClusterMap, ErrorKind, InodeId, MountId, NamespacePath, PAGE_LENGTH, Timestamp,
+    ByteCount, ClusterId, ClusterMap, InodeId, LogIndex, MountId, NamespacePath, PAGE_LENGTH, Timestamp,
     WorkerId,
 };
 
 use crate::executor::{Executor, Node, Sleep};
+use crate::history::History;
 use crate::limits::DRIFT_MILLIONTHS;
-use crate::master::{INCARNATION, Master, log::Log};
+use crate::master::disk::{MasterDisk, Members, Snapshot};
+use crate::master::{INCARNATION, Master};
 use crate::network::Network;
 use crate::oracle::Oracle;
 use crate::plan::Plan;
@@ -27,6 +33,8 @@ pub(crate) const CLIENTS: u8 = 3;
 /// How many workers there are.
 pub(crate) const WORKERS: u8 = 2;
 const MOUNTS: usize = 2;
+/// The time of day at which runs begin.
+const TIME_OF_DAY: i64 = 1_700_000_000_000_000_000;
 
 /// A mount, and its under-store.
 #[derive(Debug)]
@@ -84,17 +92,22 @@ pub(crate) struct World {
     pub(crate) network: Network,
     /// The under-stores.
     pub(crate) mounts: Vec<MountedStore>,
-    /// What survives the master.
-    pub(crate) log: Log,
+    /// What was committed.
+    pub(crate) history: History,
+    /// What survives the masters.
+    master_disks: RefCell<Vec<Rc<MasterDisk>>>,
     /// What survives the workers.
     pub(crate) disks: Vec<Disk>,
     /// How many steps were done.
     pub(crate) step: Cell<u64>,
-    master: RefCell<Option<Rc<Master>>>,
+    masters: RefCell<BTreeMap<u8, Rc<Master>>>,
     workers: RefCell<BTreeMap<u8, Rc<Worker>>>,
     clocks: BTreeMap<Node, Clock>,
-    /// By how many nanoseconds the time of day is off.
-    pub(crate) time_of_day_off: Cell<i64>,
+    /// By how many nanoseconds the time of day is off at each master.
+    pub(crate) time_of_day_off: Vec<Cell<i64>>,
+    /// Directories that clients make changes in.
+    pub(crate) writers: RefCell<Vec<String>>,
+    sessions: Cell<u64>,
     dice: RefCell<BTreeMap<&'static str, Random>>,
     /// Where moments of the standard library count from: they cannot be made otherwise.
     epoch: Instant,
@@ -107,15 +120,15 @@ impl World {
         let nodes = (0..CLIENTS)
             .map(Node::Client)
             .chain((0..WORKERS).map(Node::Worker))
-            .chain([Node::Master, Node::Environment]);
+            .chain((0..plan.masters).map(Node::Master))
+            .chain([Node::Environment]);
         let clocks = nodes.map(|node| (node, some_clock(&mut random))).collect();
-        let log = Log::default();
         let mut options: Vec<_> = (0..MOUNTS).map(|_| some_options(&mut random)).collect();
         let mut outages = Random::new(plan.seed, "on-outage");
         for options in options.iter_mut().filter(|_| outages.chance(1, 3)) {
             options.on_outage = OnOutage::Fail;
         }
-        let mounts = (0..MOUNTS)
+        let mut mounts: Vec<_> = (0..MOUNTS)
             .zip(&options)
             .map(|(number, options)| MountedStore {
                 path: mount_path(number),
@@ -126,54 +139,41 @@ impl World {
                 store: UnderStore::new(&mut random),
             })
             .collect();
-        let mut world = Self {
+        let snapshot = Rc::new(formatted(&mut mounts, plan.masters));
+        let disks = (0..plan.masters).map(|number| {
+            let id = u64::from(number) + 1;
+            Rc::new(MasterDisk::new(id, Rc::clone(&snapshot)))
+        });
+        let world = Rc::new(Self {
+            history: History::new(&snapshot),
+            master_disks: RefCell::new(disks.collect()),
+            time_of_day_off: (0..plan.masters).map(|_| Cell::default()).collect(),
             plan,
             executor: Executor::default(),
             trace: Trace::default(),
             oracle: Oracle::default(),
             network: Network::default(),
             mounts,
-            log,
             disks: (0..WORKERS).map(|_| Disk::default()).collect(),
             step: Cell::default(),
-            master: RefCell::default(),
+            masters: RefCell::default(),
             workers: RefCell::default(),
             clocks,
-            time_of_day_off: Cell::default(),
+            writers: RefCell::default(),
+            sessions: Cell::default(),
             dice: RefCell::default(),
             epoch: Instant::now(),
-        };
-        world.begin();
-        let world = Rc::new(world);
-        world.log.compare_replicas(&world);
-        world.start_master();
+        });
+        (0..world.plan.masters).for_each(|number| world.start_master(number));
         (0..CLIENTS).for_each(|number| crate::client::Client::start(&world, number));
         (0..WORKERS).for_each(|number| world.start_worker(number));
         crate::trouble::begin(&world);
         world
     }
 
-    /// Formats and mounts, before anybody is there.
-    fn begin(&mut self) {
-        let format =
-            Format { cluster: ClusterId::new([7; 16]), incarnation: INCARNATION, capability_secret: [7; 32] };
-        let mut commands = vec![Command::Format(format)];
-        commands.extend(self.mounts.iter().enumerate().map(|(number, mount)| {
-            let uri = format!("s3://store-{number}").parse().expect("a legal URI");
-            Command::Mount(Mount { path: mount.path.clone(), uri, options: mount.options.clone() })
-        }));
-        self.log.begin(self.time_of_day(), commands);
-        let state = self.log.store.borrow();
-        for record in query::mounts(&*state).expect("memory can be read") {
-            let mount = self.mounts.iter_mut().find(|mount| mount.path == record.path);
-            let mount = mount.expect("only these were mounted");
-            (mount.root, mount.id) = (record.root, record.id);
-        }
-    }
-
     /// Lets go of all actors, which own the world that owns them.
     pub(crate) fn end(&self) {
-        drop(self.master.take());
+        self.masters.borrow_mut().clear();
         self.workers.borrow_mut().clear();
         self.executor.end();
     }
@@ -213,21 +213,39 @@ impl World {
         self.epoch + self.clock(node)
     }
 
-    /// The time of day at the master, which jumps.
-    pub(crate) fn time_of_day(&self) -> Timestamp {
-        const BEGIN: i64 = 1_700_000_000_000_000_000;
+    /// The time of day at a master, which jumps.
+    pub(crate) fn time_of_day(&self, master: u8) -> Timestamp {
         let now = i64::try_from(self.now().as_nanos()).expect("a short run");
-        Timestamp::from_nanos(BEGIN + now + self.time_of_day_off.get())
+        Timestamp::from_nanos(TIME_OF_DAY + now + self.time_of_day_off[usize::from(master)].get())
     }
 
-    /// The master, while it runs.
-    pub(crate) fn leader(&self) -> Result<Rc<Master>, ErrorKind> {
-        self.master.borrow().clone().ok_or(ErrorKind::Unavailable)
+    /// A master, while it runs.
+    pub(crate) fn master(&self, node: Node) -> Option<Rc<Master>> {
+        let Node::Master(number) = node else { return None };
+        self.masters.borrow().get(&number).cloned()
+    }
+
+    /// The master that leads, as somebody who sees all of them would say.
+    pub(crate) fn leader(&self) -> Option<Rc<Master>> {
+        let masters = self.masters.borrow();
+        let leading = masters.values().filter(|of| of.raft.leads() && !self.executor.is_paused(of.node()));
+        leading.max_by_key(|master| master.raft.term()).cloned()
     }
 
     /// The cluster map, as clients have it.
     pub(crate) fn map(&self) -> ClusterMap {
         self.leader().map(|leader| leader.registry.borrow().map()).unwrap_or_default()
+    }
+
+    /// What survives a master.
+    pub(crate) fn disk_of(&self, master: u8) -> Rc<MasterDisk> {
+        Rc::clone(&self.master_disks.borrow()[usize::from(master)])
+    }
+
+    /// The id of a session that nobody had.
+    pub(crate) fn next_session(&self) -> u64 {
+        self.sessions.set(self.sessions.get() + 1);
+        self.sessions.get()
     }
 
     pub(crate) fn worker(&self, node: Node) -> Option<Rc<Worker>> {
@@ -242,7 +260,7 @@ impl World {
     /// Whether somebody is at home.
     pub(crate) fn is_up(&self, node: Node) -> bool {
         match node {
-            Node::Master => self.master.borrow().is_some(),
+            Node::Master(number) => self.masters.borrow().contains_key(&number),
             Node::Worker(number) => self.workers.borrow().contains_key(&number),
             Node::Client(_) | Node::Environment | Node::Trouble => true,
         }
@@ -253,26 +271,27 @@ impl World {
         inode.mount.and_then(|id| self.mount_number(id))
     }
 
-    /// Whether nobody may ask a mount's under-store, as the state has it.
-    pub(crate) fn is_in_maintenance(&self, mount: usize) -> bool {
-        let record = query::mount(&*self.log.store.borrow(), self.mounts[mount].id);
-        record.expect("memory can be read").is_some_and(|mount| mount.options.is_in_maintenance())
-    }
-
     pub(crate) fn mount_number(&self, id: MountId) -> Option<usize> {
         self.mounts.iter().position(|mount| mount.id == id)
     }
 
-    pub(crate) fn start_master(self: &Rc<Self>) {
-        let master = Master::start(self);
-        *self.master.borrow_mut() = Some(master);
+    pub(crate) fn start_master(self: &Rc<Self>, number: u8) {
+        let master = Master::start(self, number);
+        self.masters.borrow_mut().insert(number, master);
     }
 
-    /// The master ends where it is; what it was asked is not answered.
-    pub(crate) fn crash_master(&self) {
-        drop(self.master.take());
-        self.executor.crash(Node::Master);
-        self.log.crash();
+    /// A master ends where it is; what it was asked is not answered.
+    pub(crate) fn crash_master(&self, number: u8) {
+        self.executor.resume(Node::Master(number));
+        drop(self.masters.borrow_mut().remove(&number));
+        self.executor.crash(Node::Master(number));
+    }
+
+    /// The disk of a master that is down is replaced by an empty one.
+    pub(crate) fn lose_disk(&self, number: u8) {
+        let mut disks = self.master_disks.borrow_mut();
+        let newest = disks.iter().map(|disk| disk.id).max().unwrap_or_default();
+        disks[usize::from(number)] = Rc::new(MasterDisk::empty(newest + 1));
     }
 
     pub(crate) fn start_worker(self: &Rc<Self>, number: u8) {
@@ -284,6 +303,31 @@ impl World {
         self.workers.borrow_mut().remove(&number);
         self.executor.crash(Node::Worker(number));
     }
+}
+
+/// The state of a cluster that was formatted and has its mounts, before anybody is there. Fills in the ids of mounts.
+fn formatted(mounts: &mut [MountedStore], masters: u8) -> Snapshot {
+    let format =
+        Format { cluster: ClusterId::new([7; 16]), incarnation: INCARNATION, capability_secret: [7; 32] };
+    let mut commands = vec![Command::Format(format)];
+    commands.extend(mounts.iter().enumerate().map(|(number, mount)| {
+        let uri = format!("s3://store-{number}").parse().expect("a legal URI");
+        Command::Mount(Mount { path: mount.path.clone(), uri, options: mount.options.clone() })
+    }));
+    let (mut store, mut index) = (MemoryStore::default(), 0);
+    for command in commands {
+        index += 1;
+        let proposal = Proposal { issued_at: Timestamp::from_nanos(TIME_OF_DAY), session: None, command };
+        let applied = apply(&store, LogIndex::new(index), &proposal).expect("memory can be read");
+        store.commit(applied.mutations).expect("memory can be written");
+    }
+    for record in query::mounts(&store).expect("memory can be read") {
+        let mount = mounts.iter_mut().find(|mount| mount.path == record.path);
+        let mount = mount.expect("only these were mounted");
+        (mount.root, mount.id) = (record.root, record.id);
+    }
+    let members: Members = (0..masters).map(|number| (number, u64::from(number) + 1)).collect();
+    Snapshot { index, term: 0, members, store }
 }
 
 fn mount_path(number: usize) -> NamespacePath {

@@ -7,8 +7,17 @@ const STEPS: u64 = 20_000;
 
 /// The first seed by which a mistake is found to break a rule; the same run without it is sound.
 fn caught(planted: Planted, rule: &str) -> u64 {
+    caught_by(planted, rule, |seed| Plan::new(seed, STEPS))
+}
+
+/// The same of a mistake that needs several masters.
+fn caught_with_three(planted: Planted, rule: &str) -> u64 {
+    caught_by(planted, rule, |seed| Plan::new(seed, STEPS).with_masters(3))
+}
+
+fn caught_by(planted: Planted, rule: &str, plan_of: impl Fn(u64) -> Plan) -> u64 {
     for seed in 0..SEEDS {
-        let plan = Plan::new(seed, STEPS);
+        let plan = plan_of(seed);
         let violation = run(&plan.clone().with(planted)).violation;
         if violation.is_some_and(|violation| violation.rule == rule) {
             assert_eq!(run(&plan).violation, None, "without the mistake");
@@ -77,6 +86,37 @@ fn a_listing_that_goes_on_in_maintenance_is_caught() {
 #[test]
 fn an_outbox_that_is_not_read_is_caught() {
     caught(Planted::OutboxIsNotRead, "freed-versions-leave");
+}
+
+#[test]
+fn a_leader_that_acknowledges_what_no_quorum_has_is_caught() {
+    caught_with_three(Planted::QuorumIsOne, "logs-agree");
+}
+
+#[test]
+fn reads_of_a_master_that_was_deposed_and_does_not_know_it_are_caught() {
+    caught_with_three(Planted::ReadsAreNotConfirmed, "changes-are-seen");
+    caught_with_three(Planted::ReadsAreNotConfirmed, "news-are-heard");
+}
+
+#[test]
+fn a_new_leader_that_takes_what_it_knows_for_compared_is_caught() {
+    caught_with_three(Planted::TakeOverIsCheck, "answers-are-fresh");
+}
+
+#[test]
+fn a_change_that_is_made_again_by_the_next_leader_is_caught() {
+    caught_with_three(Planted::RetryIsNew, "changes-are-made-once");
+}
+
+#[test]
+fn a_master_that_was_deposed_and_goes_on_with_a_listing_in_maintenance_is_caught() {
+    caught_with_three(Planted::ModeIsLocal, "nobody-is-asked-in-maintenance");
+}
+
+#[test]
+fn differences_that_do_not_say_when_their_listing_began_are_caught() {
+    caught_with_three(Planted::ListingIsYoung, "answers-are-fresh");
 }
 
 #[test]

@@ -16,8 +16,9 @@ use tokio::sync::{mpsc, watch};
 pub enum Wake {
     /// Entries up to this index were applied and had these effects.
     Effects(LogIndex, Vec<Effect>),
-    /// Effects were dropped: look at the state for whatever there is to do.
-    Rescan,
+    /// Effects were dropped: look at the state for whatever there is to do. What is missing came with entries up to this
+    /// index.
+    Rescan(LogIndex),
 }
 
 /// The receiving end. There is one for each node.
@@ -48,6 +49,8 @@ pub(crate) struct Settling {
 struct Shared {
     /// Effects were dropped, and the receiver does not know yet.
     dropped: AtomicBool,
+    /// The last entry with effects that were dropped. Set before the flag.
+    dropped_to: AtomicU64,
     /// The last entry with effects that is, or is about to be, in the state.
     announced: AtomicU64,
     /// The last entry whose effects were sent or dropped.
@@ -79,17 +82,19 @@ impl EffectSender {
     }
 
     pub(crate) fn send(&self, index: LogIndex, effects: Vec<Effect>) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.queue.try_send((index, effects)) {
-            self.rescan();
+        match self.queue.try_send((index, effects)) {
+            Err(mpsc::error::TrySendError::Full(_)) => self.rescan(index),
+            _ => self.shared.sent.store(index.get(), Ordering::Release),
         }
-        self.shared.sent.store(index.get(), Ordering::Release);
     }
 
-    /// Has the receiver look for itself.
-    pub(crate) fn rescan(&self) {
+    /// Has the receiver look for itself: what entries up to this index did is only in the state, where it can be read by now.
+    pub(crate) fn rescan(&self, index: LogIndex) {
+        self.shared.dropped_to.store(index.get(), Ordering::Release);
         self.shared.dropped.store(true, Ordering::Release);
         // An empty batch wakes it where the queue has nothing that would.
         let _ = self.queue.try_send((LogIndex::new(0), Vec::new()));
+        self.shared.sent.store(index.get(), Ordering::Release);
     }
 }
 
@@ -103,7 +108,7 @@ impl Effects {
             let sent = self.shared.sent.load(Ordering::Acquire);
             // Whatever sets the flag leaves something in the queue, so a receiver that waits is woken for it.
             if self.shared.dropped.swap(false, Ordering::AcqRel) {
-                return Some(Wake::Rescan);
+                return Some(Wake::Rescan(LogIndex::new(self.shared.dropped_to.load(Ordering::Acquire))));
             }
             let (index, effects) = match self.queue.try_recv() {
                 Ok(batch) => batch,
@@ -138,10 +143,23 @@ mod tests {
         let (sender, mut receiver, _settling) = channel(1);
         sender.send(LogIndex::new(1), vec![Effect::MountsChanged]);
         sender.send(LogIndex::new(2), vec![Effect::ReapNeeded]);
-        assert_eq!(receiver.next().await, Some(Wake::Rescan));
+        assert_eq!(receiver.next().await, Some(Wake::Rescan(LogIndex::new(2))));
         assert_eq!(receiver.next().await, Some(Wake::Effects(LogIndex::new(1), vec![Effect::MountsChanged])));
         drop(sender);
         assert_eq!(receiver.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_receiver_waits_until_it_has_looked_for_what_a_new_state_brought() {
+        let (sender, mut receiver, settling) = channel(1);
+        sender.announce(LogIndex::new(70));
+        let mut settled = std::pin::pin!(settling.settled());
+        assert!(futures::poll!(&mut settled).is_pending(), "the state is there, and nobody was told");
+        sender.rescan(LogIndex::new(70));
+        assert_eq!(receiver.next().await, Some(Wake::Rescan(LogIndex::new(70))));
+        assert!(futures::poll!(&mut settled).is_pending(), "it is being done");
+        assert!(futures::poll!(std::pin::pin!(receiver.next())).is_pending());
+        assert!(futures::poll!(&mut settled).is_ready());
     }
 
     #[tokio::test]
@@ -155,7 +173,7 @@ mod tests {
         sender.announce(LogIndex::new(2));
         sender.send(LogIndex::new(2), vec![Effect::ReapNeeded]);
         let mut second = std::pin::pin!(settling.settled());
-        assert_eq!(receiver.next().await, Some(Wake::Rescan));
+        assert_eq!(receiver.next().await, Some(Wake::Rescan(LogIndex::new(2))));
         assert!(matches!(receiver.next().await, Some(Wake::Effects(..))));
         assert!(futures::poll!(&mut first).is_pending(), "it is being done");
         {

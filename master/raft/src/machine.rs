@@ -226,11 +226,13 @@ impl Applier {
                 if found == *meta { Ok(found) } else { Err(other()) }
             })?,
         };
+        let last = LogIndex::new(meta.last_log_id.map_or(0, |last| last.index));
+        self.effects.announce(last);
         self.state.replace(&kept.state(), meta)?;
         self.last = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         // What the installed entries did is only in the rows now.
-        self.effects.rescan();
+        self.effects.rescan(last);
         Ok(())
     }
 }

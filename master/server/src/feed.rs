@@ -70,9 +70,9 @@ impl Feed {
         }
     }
 
-    /// Effects were lost: of changes after the last that was taken some may be missing.
-    pub fn lost(&self) {
-        let head = self.ring.lock().forget();
+    /// Effects were lost, of entries up to this one: of changes after the last that was taken some may be missing.
+    pub fn lost(&self, up_to: LogIndex) {
+        let head = self.ring.lock().forget(up_to);
         self.head.send_replace(head);
     }
 
@@ -153,11 +153,12 @@ impl Ring {
         }
     }
 
-    /// What is lost came with entries after `head`, so an index that one of them had can stand for all of them.
-    fn forget(&mut self) -> LogIndex {
+    /// What is lost came with entries after `head` and up to `up_to`. A client may know the changes up to any place between
+    /// from another master, and those beyond it from nobody: so none of these places is one to go on from.
+    fn forget(&mut self, up_to: LogIndex) -> LogIndex {
         self.changes.clear();
         self.cost = 0;
-        self.head = self.head.next();
+        self.head = self.head.next().max(up_to);
         self.floor = self.head;
         self.head
     }

@@ -398,7 +398,7 @@ async fn work_effects(
         match wake {
             None => return,
             Some(Wake::Effects(index, effects)) => shared.work_effects(index, &effects),
-            Some(Wake::Rescan) => shared.look_for_work(),
+            Some(Wake::Rescan(up_to)) => shared.look_for_work(up_to),
         }
     }
 }

@@ -93,10 +93,10 @@ impl Shared {
         Ok(self.under_stores.of_mount(mount.id, &mount.path, &mount.uri, &mount.options)?)
     }
 
-    /// Looks whether the under-store of a mount may still be asked, for whoever asks it for long.
-    pub(crate) fn may_ask_on(&self, mount: MountId) -> Result<(), MasterError> {
-        // A mode that this master has answered for is applied here.
-        match query::mount(&self.raft.local_view()?.moment(), mount)? {
+    /// Looks whether the under-store of a mount may still be asked, for whoever asks it for long. A mode that another master
+    /// has answered for is known, too: one that has lost the lead and goes on with a listing has not applied it.
+    pub(crate) async fn may_ask_on(&self, mount: MountId) -> Result<(), MasterError> {
+        match self.query(|state| Ok(query::mount(state, mount)?)).await? {
             Some(mount) if mount.options.is_in_maintenance() => Err(MasterError::in_maintenance(&mount)),
             _ => Ok(()),
         }
@@ -142,9 +142,10 @@ impl Shared {
         effects.iter().for_each(|effect| self.work_effect(effect));
     }
 
-    /// The same after some were lost: looks for whatever there is to do. The outbox is looked at anyway.
-    pub(crate) fn look_for_work(&self) {
-        self.feed.lost();
+    /// The same after some were lost of entries up to this one: looks for whatever there is to do. The outbox is looked at
+    /// anyway.
+    pub(crate) fn look_for_work(&self, up_to: LogIndex) {
+        self.feed.lost(up_to);
         self.listings.wake_reaper();
         self.jobs.wake();
     }

@@ -7,8 +7,7 @@ use forebay_proto::{FeedPosition, Followed, News};
 use futures::future::{Either, select};
 
 use super::Client;
-use crate::executor::Node;
-use crate::limits::{ANSWER_DEADLINE, FOLLOW_PAUSE, FOLLOW_VOUCHES, FOLLOW_WAIT};
+use crate::limits::{ANSWER_DEADLINE, FOLLOW_PAUSE, FOLLOW_SILENCE, FOLLOW_VOUCHES, FOLLOW_WAIT};
 use crate::network::NoAnswer;
 use crate::plan::Planted;
 use crate::world::World;
@@ -58,16 +57,13 @@ async fn ask_or_lose(
     client: &Client,
     after: Option<FeedPosition>,
 ) -> Result<Followed, NoAnswer> {
-    let ask = world.call((client.node(), Node::Master), ANSWER_DEADLINE, move |world| {
-        Box::pin(async move {
-            let leader = world.leader()?;
-            Ok::<_, forebay_types::ErrorKind>(leader.follow(&world, after, FOLLOW_WAIT).await)
-        })
+    let ask = client.ask_within(world, (ANSWER_DEADLINE, FOLLOW_SILENCE), move |world, master| {
+        Box::pin(async move { master.follow(&world, after, FOLLOW_WAIT).await })
     });
     let mut ask = std::pin::pin!(ask);
     loop {
         match select(ask.as_mut(), std::pin::pin!(until_lost(world, client))).await {
-            Either::Left((answer, _)) => return answer?.map_err(|_| NoAnswer),
+            Either::Left((answer, _)) => return answer.map_err(|_| NoAnswer),
             Either::Right(((), _)) => lose(world, client),
         }
     }

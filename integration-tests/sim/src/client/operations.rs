@@ -8,7 +8,6 @@ use forebay_client::Term;
 use forebay_types::{EntryName, ErrorKind, FileOffset, ListingPosition, PAGE_LENGTH, VersionDescriptor};
 
 use super::{Client, Directory, Known};
-use crate::executor::Node;
 use crate::limits::{ANSWER_DEADLINE, ATTEMPTS_MAX, UNDER_STORE_DEADLINE};
 use crate::master::answers::{Answer, Entry, Named, stands};
 use crate::oracle::words;
@@ -142,10 +141,10 @@ async fn ask_to_open(
     entry: &Entry,
 ) -> Result<(Answer<Entry>, std::time::Instant), ErrorKind> {
     let (inode, asked) = (entry.inode, client.now(world));
-    let asking = world.call((client.node(), Node::Master), ANSWER_DEADLINE, move |world| {
-        Box::pin(async move { world.leader()?.open(&world, inode).await })
+    let asking = client.ask(world, ANSWER_DEADLINE, move |world, master| {
+        Box::pin(async move { master.open(&world, inode).await })
     });
-    Ok((asking.await.unwrap_or(Err(ErrorKind::Unavailable))?, asked))
+    Ok((asking.await?, asked))
 }
 
 /// As `judge` of fuse-bridge/src/bridge.rs: what is opened, or nothing where the path is to be looked up again.
@@ -296,11 +295,11 @@ async fn ask_for_page(
     after: Option<ListingPosition>,
 ) -> Result<Page, ErrorKind> {
     let (inode, asked, place) = (directory.inode, client.now(world), after.clone());
-    let asking = world.call((client.node(), Node::Master), ANSWER_DEADLINE, move |world| {
+    let asking = client.ask(world, ANSWER_DEADLINE, move |world, master| {
         let after = after.clone();
-        Box::pin(async move { world.leader()?.list_page(&world, inode, after.as_ref()).await })
+        Box::pin(async move { master.list_page(&world, inode, after.as_ref()).await })
     });
-    let answer = asking.await.unwrap_or(Err(ErrorKind::Unavailable));
+    let answer = asking.await;
     client.learn_failure(world, inode, &answer);
     let answer = answer?;
     let until = client.take(world, inode, asked, &answer);
@@ -319,10 +318,10 @@ async fn refresh(world: &Rc<World>, client: &Client, mount: usize, path: &str) -
         Walked::Nowhere => world.mounts[mount].root,
     };
     world.note(format_args!("{} refreshes {inode} {path:?}", client.name()));
-    let asking = world.call((client.node(), Node::Master), UNDER_STORE_DEADLINE, move |world| {
-        Box::pin(async move { world.leader()?.refresh(&world, inode).await })
+    let asking = client.ask(world, UNDER_STORE_DEADLINE, move |world, master| {
+        Box::pin(async move { master.refresh(&world, inode).await })
     });
-    let outcome = asking.await.unwrap_or(Err(ErrorKind::Unavailable));
+    let outcome = asking.await;
     client.directories.forget_all(client.now(world));
     outcome
 }

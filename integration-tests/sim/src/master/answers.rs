@@ -74,38 +74,38 @@ impl Master {
         parent: InodeId,
         name: &str,
     ) -> Result<Answer<Option<Entry>>, ErrorKind> {
-        let question = |world: &World| known_as(world, parent, name);
-        self.confirm(world).await;
-        let place = Place::of(world, existing(world, parent)?)?;
+        let question = || known_as(self, parent, name);
+        self.confirm(world).await?;
+        let place = Place::of(world, existing(self, parent)?)?;
         let of = Name { name, inode: None, position: Some(&position(name)) };
         let fresh = match self.fresh_for(world, &place) {
             None => self.fresh_for_single(world, &place, of)?,
             fresh => fresh,
         };
         if let Some(validity) = fresh {
-            let of = question(world).map(|(entry, _)| entry);
+            let of = question().map(|(entry, _)| entry);
             return Ok(Answer { of, validity, is_outage: false });
         }
-        if world.is_in_maintenance(place.mount)
-            && let Some((entry, _)) = question(world)
+        if self.is_in_maintenance(world, place.mount)
+            && let Some((entry, _)) = question()
         {
             return Ok(in_maintenance(world, &place, Some(entry)));
         }
-        let told = |world: &World| Ok(question(world).map(|(entry, _)| entry));
+        let told = || Ok(question().map(|(entry, _)| entry));
         if let Some(answer) = self.answer_single(world, &place, of, told).await? {
             return Ok(answer);
         }
         let covered = ensure(world, self, &place, Goal::UpTo(&position(name))).await?;
-        self.confirm(world).await;
-        let of = question(world);
-        check_known(world, &place, &covered)?;
+        self.confirm(world).await?;
+        let of = question();
+        check_known(world, self, &place, &covered)?;
         Ok(match covered {
             Covered::Part(part) => {
                 let name = entry_name(name);
                 let of = of.filter(|(_, edge)| !part.is_gone(&name, edge)).map(|(entry, _)| entry);
                 // What is missing was missing from the earlier of two places.
                 let kind = of.as_ref().map_or(EntryKind::File, Entry::kind);
-                let remaining = part.remaining(&ListingPosition::of(&name, kind), Self::now(world));
+                let remaining = part.remaining(&ListingPosition::of(&name, kind), self.now(world));
                 let validity = Validity { granted: Duration::ZERO, ..valid(world, &place, remaining) };
                 Answer { of, validity, is_outage: false }
             }
@@ -135,29 +135,29 @@ impl Master {
     ) -> Result<Answer<(Named, bool)>, ErrorKind> {
         let mut goal = after.cloned();
         loop {
-            self.confirm(world).await;
-            let place = Place::of(world, existing(world, directory)?)?;
+            self.confirm(world).await?;
+            let place = Place::of(world, existing(self, directory)?)?;
             if let Some(validity) = self.fresh_for(world, &place) {
-                let of = (page(world, directory, after, None), true);
+                let of = (page(self, directory, after, None), true);
                 return Ok(Answer { of, validity, is_outage: false });
             }
-            let is_loaded = query::is_loaded(&*world.log.store.borrow(), directory);
+            let is_loaded = query::is_loaded(&*self.store.borrow(), directory);
             let may_be_old = after.is_some() && world.plan.planted == Some(Planted::LaterPartsAreOld);
             if may_be_old && is_loaded.expect("memory can be read") {
-                let of = (page(world, directory, after, None), true);
+                let of = (page(self, directory, after, None), true);
                 return Ok(Answer { of, validity: Validity::default(), is_outage: false });
             }
             let covered = ensure(world, self, &place, Goal::Beyond(goal.as_ref())).await?;
-            self.confirm(world).await;
-            check_known(world, &place, &covered)?;
+            self.confirm(world).await?;
+            check_known(world, self, &place, &covered)?;
             let Covered::Part(part) = covered else {
                 let is_outage = covered.is_excused();
-                let of = (page(world, directory, after, None), true);
+                let of = (page(self, directory, after, None), true);
                 return Ok(Answer { of, validity: valid(world, &place, covered.whole()), is_outage });
             };
-            let named = page(world, directory, after, Some(&part));
+            let named = page(self, directory, after, Some(&part));
             if let Some((name, entry)) = named.last() {
-                let remaining = part.remaining(&stands(name, entry), Self::now(world));
+                let remaining = part.remaining(&stands(name, entry), self.now(world));
                 let validity = Validity { granted: Duration::ZERO, ..valid(world, &place, remaining) };
                 return Ok(Answer { of: (named, false), validity, is_outage: false });
             }
@@ -172,8 +172,8 @@ impl Master {
         world: &Rc<World>,
         directory: InodeId,
     ) -> Result<Answer<Vec<(String, Entry)>>, ErrorKind> {
-        let question = |world: &World| {
-            let page = query::list(&*world.log.store.borrow(), directory, None, LISTING_PAGE_MAX);
+        let question = || {
+            let page = query::list(&*self.store.borrow(), directory, None, LISTING_PAGE_MAX);
             let named = |inode: &Inode| inode.name.as_ref().map(|name| (name.to_string(), Entry::new(inode)));
             Ok(page.expect("memory can be read").iter().filter_map(named).collect())
         };
@@ -186,39 +186,39 @@ impl Master {
         world: &Rc<World>,
         inode: InodeId,
     ) -> Result<Answer<Entry>, ErrorKind> {
-        self.confirm(world).await;
-        let file = existing(world, inode)?;
+        let leave = self.confirm(world).await?;
+        let file = existing(self, inode)?;
         if file.kind() != EntryKind::File {
             return Err(ErrorKind::IsADirectory);
         }
         let mount = world.mount_of(&file).ok_or(ErrorKind::NotFound)?;
         let is_at_once = world.mounts[mount].freshness() == Freshness::Bound(Duration::ZERO);
-        if is_at_once && !world.is_in_maintenance(mount) {
-            let is_outage = match ensure_current(world, self, &file).await {
+        if is_at_once && !self.is_in_maintenance(world, mount) {
+            let is_outage = match ensure_current(world, self, &file, leave).await {
                 Err(ErrorKind::Maintenance) => true,
                 outcome => outcome?,
             };
-            self.confirm(world).await;
-            let of = Entry::new(&existing(world, inode)?);
+            self.confirm(world).await?;
+            let of = Entry::new(&existing(self, inode)?);
             return Ok(Answer { of, validity: Validity::default(), is_outage });
         }
         while_forgotten(|| self.open_once(world, &file)).await
     }
 
     async fn open_once(self: &Rc<Self>, world: &Rc<World>, file: &Inode) -> Result<Answer<Entry>, ErrorKind> {
-        let place = Place::of(world, existing(world, file.parent)?)?;
+        let place = Place::of(world, existing(self, file.parent)?)?;
         let name = file.name.as_ref().ok_or(ErrorKind::NotFound)?.to_string();
         let of = Name { name: &name, inode: Some(file.id), position: None };
-        let described = |world: &World| Ok(Entry::new(&existing(world, file.id)?));
+        let described = || Ok(Entry::new(&existing(self, file.id)?));
         let fresh = match self.fresh_for(world, &place) {
             None => self.fresh_for_single(world, &place, of)?,
             fresh => fresh,
         };
         if let Some(validity) = fresh {
-            return Ok(Answer { of: described(world)?, validity, is_outage: false });
+            return Ok(Answer { of: described()?, validity, is_outage: false });
         }
-        if world.is_in_maintenance(place.mount) {
-            return Ok(in_maintenance(world, &place, described(world)?));
+        if self.is_in_maintenance(world, place.mount) {
+            return Ok(in_maintenance(world, &place, described()?));
         }
         match self.answer_single(world, &place, of, described).await? {
             Some(answer) => Ok(answer),
@@ -232,19 +232,19 @@ impl Master {
         world: &Rc<World>,
         inode: InodeId,
     ) -> Result<Entry, ErrorKind> {
-        self.confirm(world).await;
-        ensure_current(world, self, &existing(world, inode)?).await?;
-        self.confirm(world).await;
-        Ok(Entry::new(&existing(world, inode)?))
+        let leave = self.confirm(world).await?;
+        ensure_current(world, self, &existing(self, inode)?, leave).await?;
+        self.confirm(world).await?;
+        Ok(Entry::new(&existing(self, inode)?))
     }
 
     /// Compares a directory or a file with its under-store, whatever its freshness.
     pub(crate) async fn refresh(self: &Rc<Self>, world: &Rc<World>, inode: InodeId) -> Result<(), ErrorKind> {
-        self.confirm(world).await;
-        let inode = existing(world, inode)?;
+        let leave = self.confirm(world).await?;
+        let inode = existing(self, inode)?;
         match inode.kind() {
             EntryKind::Directory => list_now(world, self, &Place::of(world, inode)?).await,
-            EntryKind::File | EntryKind::Symlink => compare(world, self, &inode).await,
+            EntryKind::File | EntryKind::Symlink => compare(world, self, &inode, leave).await,
         }
     }
 
@@ -252,10 +252,10 @@ impl Master {
         self: &Rc<Self>,
         world: &Rc<World>,
         directory: InodeId,
-        question: impl Fn(&World) -> Result<T, ErrorKind>,
+        question: impl Fn() -> Result<T, ErrorKind>,
     ) -> Result<Answer<T>, ErrorKind> {
-        self.confirm(world).await;
-        let place = Place::of(world, existing(world, directory)?)?;
+        self.confirm(world).await?;
+        let place = Place::of(world, existing(self, directory)?)?;
         self.answered(world, &place, question).await
     }
 
@@ -264,7 +264,7 @@ impl Master {
         self: &Rc<Self>,
         world: &Rc<World>,
         place: &Place,
-        question: impl Fn(&World) -> Result<T, ErrorKind>,
+        question: impl Fn() -> Result<T, ErrorKind>,
     ) -> Result<Answer<T>, ErrorKind> {
         while_forgotten(|| self.answered_once(world, place, &question)).await
     }
@@ -273,27 +273,27 @@ impl Master {
         self: &Rc<Self>,
         world: &Rc<World>,
         place: &Place,
-        question: impl Fn(&World) -> Result<T, ErrorKind>,
+        question: impl Fn() -> Result<T, ErrorKind>,
     ) -> Result<Answer<T>, ErrorKind> {
         if let Some(validity) = self.fresh_for(world, place) {
-            return Ok(Answer { of: question(world)?, validity, is_outage: false });
+            return Ok(Answer { of: question()?, validity, is_outage: false });
         }
         let covered = ensure(world, self, place, Goal::All).await?;
-        self.confirm(world).await;
-        check_known(world, place, &covered)?;
+        self.confirm(world).await?;
+        check_known(world, self, place, &covered)?;
         let (validity, is_outage) = (valid(world, place, covered.whole()), covered.is_excused());
-        Ok(Answer { of: question(world)?, validity, is_outage })
+        Ok(Answer { of: question()?, validity, is_outage })
     }
 
     /// For how long a client may use what is known of a directory; `None` if it must be listed first.
     fn fresh_for(self: &Rc<Self>, world: &Rc<World>, place: &Place) -> Option<Validity> {
-        let (freshness, now) = (world.mounts[place.mount].freshness(), Self::now(world));
+        let (freshness, now) = (world.mounts[place.mount].freshness(), self.now(world));
         let verdict = self.checks.borrow_mut().verdict(place.directory.id, freshness, now);
         let remaining = match verdict {
             Verdict::Fresh(remaining) | Verdict::Aging(remaining) => remaining,
             Verdict::Over | Verdict::OverAndFailing => return None,
         };
-        if !is_listed(world, place) {
+        if !is_listed(world, self, place) {
             self.checks.borrow_mut().forgot(place.directory.id);
             return None;
         }
@@ -322,19 +322,19 @@ where
 const FORGOTTEN: ErrorKind = ErrorKind::Busy;
 
 /// Whether what was listed of a directory, all or a part, is still known.
-fn check_known(world: &World, place: &Place, covered: &Covered) -> Result<(), ErrorKind> {
+fn check_known(world: &World, master: &Master, place: &Place, covered: &Covered) -> Result<(), ErrorKind> {
     let is_known = match covered {
         Covered::Part(part) => {
-            let known = query::listing(&*world.log.store.borrow(), place.directory.id);
+            let known = query::listing(&*master.store.borrow(), place.directory.id);
             part.is_of(&known.expect("memory can be read"))
         }
-        Covered::Whole(_) | Covered::Outage | Covered::Maintenance => is_listed(world, place),
+        Covered::Whole(_) | Covered::Outage | Covered::Maintenance => is_listed(world, master, place),
     };
     if is_known { Ok(()) } else { Err(FORGOTTEN) }
 }
 
-fn is_listed(world: &World, place: &Place) -> bool {
-    let listed = query::is_listed(&*world.log.store.borrow(), place.directory.id);
+fn is_listed(world: &World, master: &Master, place: &Place) -> bool {
+    let listed = query::is_listed(&*master.store.borrow(), place.directory.id);
     listed.expect("memory can be read") || world.plan.planted == Some(Planted::ForgottenIsMissing)
 }
 
@@ -357,31 +357,31 @@ pub(crate) fn stands(name: &str, entry: &Entry) -> ListingPosition {
 }
 
 /// What is known of a directory after a place, in the order of keys; of one that is being listed, what was seen.
-fn page(world: &World, directory: InodeId, after: Option<&ListingPosition>, part: Option<&Part>) -> Named {
-    let state = world.log.store.borrow();
+fn page(master: &Master, directory: InodeId, after: Option<&ListingPosition>, part: Option<&Part>) -> Named {
+    let state = master.store.borrow();
     let up_to = part.map(|part| &part.passed);
     let edges = query::list_edges_by_key(&*state, directory, after, up_to, LISTING_PAGE_MAX);
     let edges = edges.expect("memory can be read").into_iter();
     let shown = edges.filter(|(name, edge)| part.is_none_or(|part| !part.is_gone(name, edge)));
-    shown.filter_map(|(name, edge)| Some((name.to_string(), entry_at(world, &edge)?))).collect()
+    shown.filter_map(|(name, edge)| Some((name.to_string(), entry_at(master, &edge)?))).collect()
 }
 
 /// What a name is known as, and how that came to be.
-fn known_as(world: &World, directory: InodeId, name: &str) -> Option<(Entry, Edge)> {
+fn known_as(master: &Master, directory: InodeId, name: &str) -> Option<(Entry, Edge)> {
     let name = entry_name(name);
-    let edges = query::list_edges(&*world.log.store.borrow(), directory, None, LISTING_PAGE_MAX);
+    let edges = query::list_edges(&*master.store.borrow(), directory, None, LISTING_PAGE_MAX);
     let mut edges = edges.expect("memory can be read").into_iter();
     let (_, edge) = edges.find(|(other, _)| *other == name)?;
-    Some((entry_at(world, &edge)?, edge))
+    Some((entry_at(master, &edge)?, edge))
 }
 
-fn entry_at(world: &World, edge: &Edge) -> Option<Entry> {
-    let inode = query::attributes(&*world.log.store.borrow(), edge.target).expect("memory can be read");
+fn entry_at(master: &Master, edge: &Edge) -> Option<Entry> {
+    let inode = query::attributes(&*master.store.borrow(), edge.target).expect("memory can be read");
     inode.as_ref().map(Entry::new)
 }
 
 /// An inode that is there.
-pub(crate) fn existing(world: &World, inode: InodeId) -> Result<Inode, ErrorKind> {
-    let found = query::attributes(&*world.log.store.borrow(), inode).expect("memory can be read");
+pub(crate) fn existing(master: &Master, inode: InodeId) -> Result<Inode, ErrorKind> {
+    let found = query::attributes(&*master.store.borrow(), inode).expect("memory can be read");
     found.ok_or(ErrorKind::NotFound)
 }

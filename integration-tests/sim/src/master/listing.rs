@@ -16,8 +16,7 @@ use futures::channel::oneshot;
 use self::pages::Listing;
 pub(crate) use self::single::{Single, ask_single};
 use super::Master;
-use super::log::Evidence;
-use crate::executor::Node;
+use super::state::Evidence;
 use crate::limits::{
     MAINTENANCE_VALIDITY, OUTAGE_PATIENCE, OUTAGE_VALIDITY, SILENCE_PATIENCE, SILENCE_PATIENCE_FAIL,
 };
@@ -137,25 +136,25 @@ pub(crate) async fn ensure(
     goal: Goal<'_>,
 ) -> Result<Covered, ErrorKind> {
     let (id, freshness) = (place.directory.id, world.mounts[place.mount].freshness());
-    let verdict = || master.checks.borrow_mut().verdict(id, freshness, Master::now(world));
+    let verdict = || master.checks.borrow_mut().verdict(id, freshness, master.now(world));
     match verdict() {
         Verdict::Fresh(remaining) | Verdict::Aging(remaining) => return Ok(Covered::Whole(remaining)),
-        _ if world.is_in_maintenance(place.mount) => return in_maintenance(world, master, id).await,
+        _ if master.is_in_maintenance(world, place.mount) => return in_maintenance(world, master, id).await,
         Verdict::OverAndFailing
-            if may_tell_at_once(world, master, place.mount) && is_loaded(world, master, id).await =>
+            if may_tell_at_once(world, master, place.mount) && is_loaded(world, master, id).await? =>
         {
             return past_freshness(world, place.mount);
         }
         Verdict::Over | Verdict::OverAndFailing => {}
     }
-    let asked = Master::now(world);
+    let asked = master.now(world);
     let is_young_enough = |began: BootInstant| match freshness {
         Freshness::Bound(bound) => asked.saturating_duration_since(began) < bound,
         Freshness::Immutable => true,
     };
     loop {
         let waiting = joined(world, master, place, is_young_enough, goal.wanted());
-        let patience = if is_loaded(world, master, id).await {
+        let patience = if is_loaded(world, master, id).await? {
             Some(patience(world, master, place.mount))
         } else {
             None
@@ -170,7 +169,7 @@ pub(crate) async fn ensure(
             }
             Waited::Silence => {
                 master.is_away[place.mount].set(true);
-                master.checks.borrow_mut().failed(id, freshness, Master::now(world));
+                master.checks.borrow_mut().failed(id, freshness, master.now(world));
                 past_freshness(world, place.mount)
             }
             Waited::Ended(Ok(Finish::Whole)) => Ok(Covered::Whole(match verdict() {
@@ -179,7 +178,7 @@ pub(crate) async fn ensure(
             })),
             Waited::Ended(Ok(Finish::GivenUp)) => continue,
             Waited::Ended(Err(ErrorKind::Maintenance)) => in_maintenance(world, master, id).await,
-            Waited::Ended(Err(kind)) if is_outage(kind) && is_loaded(world, master, id).await => {
+            Waited::Ended(Err(kind)) if is_outage(kind) && is_loaded(world, master, id).await? => {
                 past_freshness(world, place.mount)
             }
             Waited::Ended(Err(kind)) => Err(kind),
@@ -216,30 +215,39 @@ impl Covered {
 }
 
 /// Whether a mount's under-store may be asked.
-fn may_ask(world: &World, mount: usize) -> Result<(), ErrorKind> {
-    if world.is_in_maintenance(mount) { Err(ErrorKind::Maintenance) } else { Ok(()) }
+fn may_ask(world: &World, master: &Master, mount: usize) -> Result<(), ErrorKind> {
+    if master.is_in_maintenance(world, mount) { Err(ErrorKind::Maintenance) } else { Ok(()) }
+}
+
+/// The same for whoever has asked it for long. Gives a moment at which it could be so.
+async fn may_ask_on(world: &Rc<World>, master: &Rc<Master>, mount: usize) -> Result<Duration, ErrorKind> {
+    let leave = match world.plan.planted {
+        Some(Planted::ModeIsLocal) => world.now(),
+        _ => master.confirm(world).await?,
+    };
+    may_ask(world, master, mount).map(|()| leave)
 }
 
 /// What is known of a directory whose under-store nobody may ask.
 async fn in_maintenance(
     world: &Rc<World>,
-    master: &Master,
+    master: &Rc<Master>,
     directory: InodeId,
 ) -> Result<Covered, ErrorKind> {
-    match is_loaded(world, master, directory).await {
+    match is_loaded(world, master, directory).await? {
         true => Ok(Covered::Maintenance),
         false => Err(ErrorKind::Maintenance),
     }
 }
 
-async fn is_loaded(world: &Rc<World>, master: &Master, directory: InodeId) -> bool {
-    master.confirm(world).await;
-    query::is_loaded(&*world.log.store.borrow(), directory).expect("memory can be read")
+async fn is_loaded(world: &Rc<World>, master: &Rc<Master>, directory: InodeId) -> Result<bool, ErrorKind> {
+    master.confirm(world).await?;
+    Ok(query::is_loaded(&*master.store.borrow(), directory).expect("memory can be read"))
 }
 
 /// Lists a directory in any case.
 pub(crate) async fn list_now(world: &Rc<World>, master: &Rc<Master>, place: &Place) -> Result<(), ErrorKind> {
-    let asked = Master::now(world);
+    let asked = master.now(world);
     to_the_end(world, master, place, |began| began >= asked).await
 }
 
@@ -249,15 +257,15 @@ pub(crate) async fn renew(
     master: &Rc<Master>,
     directory: InodeId,
 ) -> Result<(), ErrorKind> {
-    master.confirm(world).await;
-    let found = query::attributes(&*world.log.store.borrow(), directory).expect("memory can be read");
+    master.confirm(world).await?;
+    let found = query::attributes(&*master.store.borrow(), directory).expect("memory can be read");
     let Some(inode) = found else { return Ok(()) };
     to_the_end(world, master, &Place::of(world, inode)?, |_| true).await
 }
 
 /// The same without being waited for.
 pub(crate) fn renew_in_background(world: &Rc<World>, master: &Rc<Master>, place: &Place) {
-    if !world.is_in_maintenance(place.mount) {
+    if !master.is_in_maintenance(world, place.mount) {
         drop(joined(world, master, place, |_| true, Wanted::All));
     }
 }
@@ -268,7 +276,7 @@ async fn to_the_end(
     place: &Place,
     is_young_enough: impl Fn(BootInstant) -> bool,
 ) -> Result<(), ErrorKind> {
-    may_ask(world, place.mount)?;
+    may_ask(world, master, place.mount)?;
     loop {
         let waiting = joined(world, master, place, &is_young_enough, Wanted::All);
         let course = waiting.clone();
@@ -318,7 +326,7 @@ fn joined(
         Joined::ToBegin(waiting) => waiting,
     };
     let (of, master, place) = (Rc::clone(world), Rc::clone(master), place.clone());
-    world.executor.spawn(Node::Master, async move { run_listings(&of, &master, &place).await });
+    world.executor.spawn(master.node(), async move { run_listings(&of, &master, &place).await });
     waiting
 }
 
@@ -350,7 +358,7 @@ fn note(world: &World, master: &Master, place: &Place, outcome: Result<Finish, E
             // Also of a directory that is gone, what was known is served until the reaper comes to it.
             world.mounts[place.mount].store.note_trouble(world.now());
             let freshness = world.mounts[place.mount].freshness();
-            master.checks.borrow_mut().failed(id, freshness, Master::now(world));
+            master.checks.borrow_mut().failed(id, freshness, master.now(world));
             if is_outage(kind) {
                 away.set(true);
             }
@@ -393,8 +401,9 @@ pub(crate) async fn ensure_current(
     world: &Rc<World>,
     master: &Rc<Master>,
     file: &Inode,
+    leave: Duration,
 ) -> Result<bool, ErrorKind> {
-    match compare(world, master, file).await {
+    match compare(world, master, file, leave).await {
         Err(kind) if is_outage(kind) || matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             let mount = world.mount_of(file).ok_or(ErrorKind::NotFound)?;
             past_freshness(world, mount).map(|_| true)
@@ -404,13 +413,18 @@ pub(crate) async fn ensure_current(
 }
 
 /// The same; an outage is an error.
-pub(crate) async fn compare(world: &Rc<World>, master: &Rc<Master>, file: &Inode) -> Result<(), ErrorKind> {
+pub(crate) async fn compare(
+    world: &Rc<World>,
+    master: &Rc<Master>,
+    file: &Inode,
+    leave: Duration,
+) -> Result<(), ErrorKind> {
     let Some(version) = file.version() else { return Ok(()) };
     let mount = world.mount_of(file).ok_or(ErrorKind::NotFound)?;
     let path = String::from_utf8_lossy(version.key.as_bytes()).into_owned();
-    may_ask(world, mount)?;
-    let look = master.listings.look(file.parent, Master::now(world));
-    let asked = look_at(world, mount, &path, Content::of(&version.fingerprint));
+    may_ask(world, master, mount)?;
+    let look = master.listings.look(file.parent, master.now(world));
+    let asked = look_at((world, master), mount, &path, Content::of(&version.fingerprint), leave);
     let (found, at) = match world.executor.within(patience(world, master, mount), asked).await {
         Some(Ok(looked)) => looked,
         Some(Err(ErrorKind::Maintenance)) => return Err(ErrorKind::Maintenance),
@@ -427,7 +441,7 @@ pub(crate) async fn compare(world: &Rc<World>, master: &Rc<Master>, file: &Inode
         Seen::Directory => {
             // What has its place only a listing can show, which would wait for this look.
             drop(look);
-            let parent = query::attributes(&*world.log.store.borrow(), file.parent);
+            let parent = query::attributes(&*master.store.borrow(), file.parent);
             let parent = parent.expect("memory can be read").ok_or(ErrorKind::NotFound)?;
             return list_now(world, master, &Place::of(world, parent)?).await;
         }
@@ -442,7 +456,7 @@ pub(crate) async fn compare(world: &Rc<World>, master: &Rc<Master>, file: &Inode
     let (of, proposer) = (Rc::clone(world), Rc::clone(master));
     let (sender, proposed) = oneshot::channel();
     // Whoever asked may go away meanwhile; the look ends when the log has it all the same.
-    world.executor.spawn(Node::Master, async move {
+    world.executor.spawn(master.node(), async move {
         let proposed = proposer.propose(&of, command, vec![evidence]).await;
         drop(look);
         let _ = sender.send(proposed.map(drop));
@@ -452,18 +466,19 @@ pub(crate) async fn compare(world: &Rc<World>, master: &Rc<Master>, file: &Inode
 
 /// What the place of a file is: one request where the file is as it was, and another where it is not.
 async fn look_at(
-    world: &Rc<World>,
+    (world, master): (&Rc<World>, &Rc<Master>),
     mount: usize,
     path: &str,
     known: Content,
+    leave: Duration,
 ) -> Result<(Seen, Duration), ErrorKind> {
     let (store, failed) = (&world.mounts[mount].store, |_: StoreFault| ErrorKind::UnderStore);
-    let (found, at) = store.head(world, path).await.map_err(failed)?;
+    let (found, at) = store.head(world, leave, path).await.map_err(failed)?;
     if found == Some(known) || world.plan.planted == Some(Planted::KeyIsName) {
         return Ok((found.map_or(Seen::Absent, Seen::File), at));
     }
-    may_ask(world, mount)?;
-    store.stat(world, path).await.map_err(failed)
+    let leave = may_ask_on(world, master, mount).await?;
+    store.stat(world, leave, path).await.map_err(failed)
 }
 
 /// Where a name stands in a listing if it is a directory; as a file it would stand before.

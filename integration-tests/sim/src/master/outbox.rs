@@ -14,21 +14,23 @@ use crate::world::World;
 pub(super) async fn work(world: &Rc<World>, master: &Rc<Master>) {
     loop {
         world.sleep(OUTBOX_LOOK_INTERVAL).await;
-        master.confirm(world).await;
+        if master.confirm(world).await.is_err() {
+            continue;
+        }
         let (counts, oldest) = {
-            let state = world.log.store.borrow();
+            let state = master.store.borrow();
             let oldest = query::outbox(&*state, OutboxSequence::default(), 1).expect("memory can be read");
             let counts = query::outbox_counts(&*state).expect("memory can be read");
             (counts, oldest.first().map(|(sequence, _)| *sequence))
         };
         let is_read = world.plan.planted != Some(Planted::OutboxIsNotRead);
         master.registry.borrow_mut().look_at_outbox(counts.last());
-        while is_read && tell(world, master) {}
+        while is_read && tell(master) {}
         let done = match is_read {
             true => master.registry.borrow().outbox_done(counts.last()),
             false => counts.last(),
         };
-        let are_back = world.now().saturating_sub(master.leads_since) >= OUTBOX_START_WAIT;
+        let are_back = world.now().saturating_sub(master.leads_since.get()) >= OUTBOX_START_WAIT;
         if are_back && oldest.is_some_and(|oldest| oldest <= done) {
             trim(world, master, done).await;
         }
@@ -36,10 +38,10 @@ pub(super) async fn work(world: &Rc<World>, master: &Rc<Master>) {
 }
 
 /// Tells one page; whether there was one to tell.
-fn tell(world: &World, master: &Master) -> bool {
+fn tell(master: &Master) -> bool {
     let wanted = master.registry.borrow().outbox_wanted();
     let Some(after) = wanted else { return false };
-    let page = query::outbox(&*world.log.store.borrow(), after, OUTBOX_PAGE_ROWS);
+    let page = query::outbox(&*master.store.borrow(), after, OUTBOX_PAGE_ROWS);
     let page = page.expect("memory can be read");
     let through = match page.last() {
         Some((last, _)) if page.len() == OUTBOX_PAGE_ROWS => *last,

@@ -84,7 +84,7 @@ async fn an_installed_snapshot_is_the_state_that_it_was_made_of() {
     follower.machine.install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap();
     assert_eq!(follower.digest(), at_snapshot);
     assert_eq!(follower.machine.applied_state().await.unwrap().0, Some(log_id(1, 3)));
-    assert_eq!(follower.effects.next().await, Some(Wake::Rescan));
+    assert_eq!(follower.effects.next().await, Some(Wake::Rescan(LogIndex::new(3))));
     // A view from before goes on showing what it showed, and the old state goes with it.
     assert_eq!(query::mounts(&old.moment()).unwrap().len(), 0);
     assert!(follower.dir.path().join("state/1").exists());

@@ -82,11 +82,28 @@ fn a_place_that_is_not_on_the_list_is_told_everything() {
     for unknown in [position(9), position(12), elsewhere] {
         assert_eq!(since(&feed, Some(unknown)).1, News::Everything, "{unknown:?}");
     }
-    feed.lost();
+    feed.lost(LogIndex::new(12));
     assert_eq!(since(&feed, Some(position(11))), (position(12), News::Everything));
     changed(&feed, 13, 5, names(&[("n", 13)]));
     assert_eq!(since(&feed, Some(position(11))), (position(13), News::Everything));
     assert_eq!(since(&feed, Some(position(12))).1, News::Changes(vec![told(5, &[("n", 13)])]));
+}
+
+#[test]
+fn a_place_of_another_master_among_changes_that_were_lost_is_told_everything() {
+    let feed = feed(&[5]);
+    // As after a snapshot that was installed, or when the queue was full: another master has told clients of these.
+    feed.lost(LogIndex::new(20));
+    changed(&feed, 21, 5, names(&[("n", 21)]));
+    for lost in [12, 15, 19] {
+        assert_eq!(since(&feed, Some(position(lost))), (position(21), News::Everything), "{lost}");
+    }
+    assert_eq!(since(&feed, Some(position(20))).1, News::Changes(vec![told(5, &[("n", 21)])]));
+    // What was in the queue when it was found to be too short comes later, and was told as everything.
+    feed.lost(LogIndex::new(25));
+    changed(&feed, 24, 5, names(&[("o", 24)]));
+    assert_eq!(since(&feed, Some(position(25))), (position(25), News::Changes(Vec::new())));
+    assert_eq!(since(&feed, Some(position(23))).1, News::Everything);
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub(crate) async fn check(shared: &Arc<Shared>, place: &Place) -> Result<Deviati
     let (begun_at, ()) = shared.begin(|_| Ok(())).await?;
     let (store, mut seen, mut token) = (shared.under_store(mount)?, HashSet::new(), None);
     loop {
-        shared.may_ask_on(mount.id)?;
+        shared.may_ask_on(mount.id).await?;
         shared.turn(mount.id, Urgency::Foreground, 1).await?;
         let place_to_ask = shared.listings.places.acquire().await.expect("never closed");
         let listed = tokio::time::timeout(

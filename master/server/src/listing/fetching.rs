@@ -90,7 +90,7 @@ impl Fetching {
     }
 
     async fn page(&self, token: Option<PageToken>) -> Result<(BootInstant, ListedPage), MasterError> {
-        self.shared.may_ask_on(self.mount)?;
+        self.shared.may_ask_on(self.mount).await?;
         self.shared.turn_of_listing(self.mount, self.directory).await?;
         // Others that are silent may keep all places, too.
         self.shared.listings.asks(self.directory);

@@ -50,7 +50,7 @@ pub(crate) async fn compare(
         return Ok(());
     }
     // What was asked tells of files only; something else may have taken this one's place, or hides it.
-    shared.may_ask_on(mount.id)?;
+    shared.may_ask_on(mount.id).await?;
     drop(look);
     shared.turn(mount.id, Urgency::Foreground, STAT_REQUESTS).await?;
     let look = shared.listings.look(file.parent, shared.clock.boot_instant());

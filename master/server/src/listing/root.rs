@@ -72,7 +72,7 @@ impl Asker {
     /// older.
     pub(super) async fn compare_root(&self) -> Result<Option<Compared>, MasterError> {
         let (shared, mount) = (&self.shared, self.mount.id);
-        shared.may_ask_on(mount)?;
+        shared.may_ask_on(mount).await?;
         let store = shared.under_store(&self.mount)?;
         shared.turn(mount, Urgency::Foreground, 1).await?;
         shared.roots.asks(&self.of);

@@ -236,7 +236,7 @@ impl Asker {
     /// One question and what it changes; `None` if the name changed meanwhile, by news that may be older.
     async fn compare(&self) -> Result<Option<Compared>, MasterError> {
         let (shared, mount) = (&self.shared, self.mount.id);
-        shared.may_ask_on(mount)?;
+        shared.may_ask_on(mount).await?;
         let store = shared.under_store(&self.mount)?;
         shared.turn(mount, Urgency::Foreground, limits::STAT_REQUESTS).await?;
         // Others that are silent may keep all places, too.

@@ -30,7 +30,7 @@ pub(super) async fn correct(
 ) -> Result<(), MasterError> {
     let Some(name) = entry.name.clone() else { return Ok(()) };
     let store = shared.under_store(mount)?;
-    shared.may_ask_on(mount.id)?;
+    shared.may_ask_on(mount.id).await?;
     shared.turn(mount.id, Urgency::Foreground, limits::STAT_REQUESTS).await?;
     let look = shared.listings.look(entry.parent, shared.clock.boot_instant());
     let (begun_at, ()) = shared.begin(|_| Ok(())).await?;

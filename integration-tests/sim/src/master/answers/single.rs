@@ -30,24 +30,24 @@ impl Master {
         world: &Rc<World>,
         place: &Place,
         of: Name<'_>,
-        question: impl Fn(&World) -> Result<T, ErrorKind>,
+        question: impl Fn() -> Result<T, ErrorKind>,
     ) -> Result<Option<Answer<T>>, ErrorKind> {
         for _ in 0..SINGLE_NAME_ATTEMPTS_MAX {
             let asked = ask_single(world, self, place, of.name, of.position).await?;
             if let Single::Listing = asked {
                 return Ok(None);
             }
-            self.confirm(world).await;
-            if !is_listed(world, place) {
+            self.confirm(world).await?;
+            if !is_listed(world, self, place) {
                 return Err(FORGOTTEN);
             }
             match asked {
-                Single::Compared(compared) if !is_as_compared(world, place, of, compared)? => {
+                Single::Compared(compared) if !is_as_compared(self, place, of, compared)? => {
                     self.single_names.void(&(place.directory.id, entry_name(of.name)), compared);
                 }
                 Single::Compared(compared) => {
-                    let validity = validity_of_single(world, place, compared);
-                    return Ok(Some(Answer { of: question(world)?, validity, is_outage: false }));
+                    let validity = validity_of_single(world, self, place, compared);
+                    return Ok(Some(Answer { of: question()?, validity, is_outage: false }));
                 }
                 _ => {
                     let remaining = match asked {
@@ -55,7 +55,7 @@ impl Master {
                         _ => OUTAGE_VALIDITY,
                     };
                     let validity = Validity { granted: Duration::ZERO, ..valid(world, place, remaining) };
-                    return Ok(Some(Answer { of: question(world)?, validity, is_outage: true }));
+                    return Ok(Some(Answer { of: question()?, validity, is_outage: true }));
                 }
             }
         }
@@ -71,15 +71,20 @@ impl Master {
     ) -> Result<Option<Validity>, ErrorKind> {
         let compared = self.single_names.compared(&(place.directory.id, entry_name(of.name)));
         let Some(compared) = compared else { return Ok(None) };
-        let is_fresh = !remaining_of(world, place, compared).is_zero()
-            && is_listed(world, place)
-            && is_as_compared(world, place, of, compared)?;
-        Ok(is_fresh.then(|| validity_of_single(world, place, compared)))
+        let is_fresh = !remaining_of(world, self, place, compared).is_zero()
+            && is_listed(world, self, place)
+            && is_as_compared(self, place, of, compared)?;
+        Ok(is_fresh.then(|| validity_of_single(world, self, place, compared)))
     }
 }
 
-fn is_as_compared(world: &World, place: &Place, of: Name<'_>, compared: Compared) -> Result<bool, ErrorKind> {
-    let edge = query::edge(&*world.log.store.borrow(), place.directory.id, &entry_name(of.name));
+fn is_as_compared(
+    master: &Master,
+    place: &Place,
+    of: Name<'_>,
+    compared: Compared,
+) -> Result<bool, ErrorKind> {
+    let edge = query::edge(&*master.store.borrow(), place.directory.id, &entry_name(of.name));
     let edge = edge.expect("memory can be read");
     if !compared.is_of(edge.as_ref()) {
         return Ok(false);
@@ -90,15 +95,15 @@ fn is_as_compared(world: &World, place: &Place, of: Name<'_>, compared: Compared
     }
 }
 
-fn remaining_of(world: &World, place: &Place, compared: Compared) -> Duration {
-    let age = Master::now(world).saturating_duration_since(compared.began);
+fn remaining_of(world: &World, master: &Master, place: &Place, compared: Compared) -> Duration {
+    let age = master.now(world).saturating_duration_since(compared.began);
     match world.mounts[place.mount].freshness() {
         Freshness::Bound(bound) => bound.saturating_sub(age),
         Freshness::Immutable => Duration::ZERO,
     }
 }
 
-fn validity_of_single(world: &World, place: &Place, compared: Compared) -> Validity {
-    let remaining = remaining_of(world, place, compared);
+fn validity_of_single(world: &World, master: &Master, place: &Place, compared: Compared) -> Validity {
+    let remaining = remaining_of(world, master, place, compared);
     Validity { granted: Duration::ZERO, ..valid(world, place, remaining) }
 }

@@ -17,13 +17,13 @@ use futures::future::LocalBoxFuture;
 use futures::{SinkExt, StreamExt};
 use parking_lot::Mutex;
 
-use super::{Place, may_ask};
+use super::{Place, may_ask_on};
 use crate::limits::{
     DIFFERENCES_PER_ENTRY, LISTING_PAGES_WAITING_MAX, LISTING_UNWANTED_MAX, LOOKS_PATIENCE,
     UNDER_STORE_DEADLINE,
 };
 use crate::master::Master;
-use crate::master::log::Evidence;
+use crate::master::state::Evidence;
 use crate::plan::Planted;
 use crate::store::{Page, StoreFault, entry_name};
 use crate::world::World;
@@ -56,16 +56,16 @@ struct News {
 
 impl Listing<'_> {
     pub(super) async fn run(&self) -> Result<Finish, ErrorKind> {
-        let (id, mut began) = (self.place.directory.id, Master::now(self.world));
+        let (id, mut began) = (self.place.directory.id, self.master.now(self.world));
         self.world.note(format_args!("listing of {}:{:?} {id} begins", self.place.mount, self.place.path()));
         let gone = self.master.listings.began(id, began);
         let older_looks = self.master.listings.older_looks_ended(id, began);
         if self.world.executor.within(LOOKS_PATIENCE, older_looks).await.is_none() {
             began = self.master.listings.goes_on_beside_looks(id, began);
         }
-        self.master.confirm(self.world).await;
+        self.master.confirm(self.world).await?;
         let (begun_at, was_loaded) =
-            (self.world.log.applied(), self.state(|state| query::is_loaded(state, id)));
+            (self.master.applied_index(), self.state(|state| query::is_loaded(state, id)));
         self.master.begun.borrow_mut().insert(id, begun_at);
         let mut comparison =
             Comparison { begun_at, passed: None, ahead: BTreeSet::new(), gone, pages: Vec::new() };
@@ -75,7 +75,7 @@ impl Listing<'_> {
         if !is_whole {
             return Ok(Finish::GivenUp);
         }
-        self.sweep(&mut comparison).await;
+        self.sweep(&mut comparison).await?;
         self.propose_removals(&comparison, was_loaded).await?;
         let freshness = self.world.mounts[self.place.mount].freshness();
         self.master.checks.borrow_mut().listed(id, freshness, began, cost);
@@ -83,7 +83,7 @@ impl Listing<'_> {
     }
 
     fn state<T>(&self, question: impl FnOnce(&dyn StateReader) -> Result<T, StoreError>) -> T {
-        question(&*self.world.log.store.borrow()).expect("memory can be read")
+        question(&*self.master.store.borrow()).expect("memory can be read")
     }
 
     /// Fetches pages ahead of the comparison; gives how long the under-store took to answer.
@@ -92,7 +92,7 @@ impl Listing<'_> {
         loop {
             let (asked, mut page) = self.page(token.as_ref()).await?;
             token = page.next.take();
-            cost += Master::now(self.world).saturating_duration_since(asked);
+            cost += self.master.now(self.world).saturating_duration_since(asked);
             self.master.checks.borrow_mut().takes(id, cost);
             let sent = pages.send((asked, page, token.is_none())).await;
             let more = self.master.listings.more_wanted(id);
@@ -117,11 +117,12 @@ impl Listing<'_> {
             let look = async {
                 let (asked, page, is_last) = pages.next().await?;
                 let news = self.look(comparison, &page).await;
-                Some((asked, page, is_last, news))
+                Some(news.map(|news| (asked, page, is_last, news)))
             };
             let (settled, looked) = futures::join!(settling, look);
             settled?;
-            let Some((asked, page, is_last, news)) = looked else { return Ok(is_whole) };
+            let Some(looked) = looked else { return Ok(is_whole) };
+            let (asked, page, is_last, news) = looked?;
             is_whole = is_last;
             let (begun_at, gone) = (comparison.begun_at, Arc::clone(&comparison.gone));
             settling = Box::pin(self.settle(begun_at, gone, page, asked, news));
@@ -129,13 +130,14 @@ impl Listing<'_> {
     }
 
     async fn page(&self, after: Option<&ListingPosition>) -> Result<(BootInstant, Page), ErrorKind> {
-        self.master.confirm(self.world).await;
-        if self.world.plan.planted != Some(Planted::ListsInMaintenance) {
-            may_ask(self.world, self.place.mount)?;
-        }
-        let (asked, path) = (Master::now(self.world), self.place.path());
+        let of = (self.world, self.master, self.place.mount);
+        let leave = match self.world.plan.planted {
+            Some(Planted::ListsInMaintenance) => self.world.now(),
+            _ => may_ask_on(of.0, of.1, of.2).await?,
+        };
+        let (asked, path) = (self.master.now(self.world), self.place.path());
         let store = &self.world.mounts[self.place.mount].store;
-        let listed = store.list(self.world, &path, after);
+        let listed = store.list(self.world, leave, &path, after);
         let page = match self.world.executor.within(UNDER_STORE_DEADLINE, listed).await {
             Some(Ok(page)) => page,
             Some(Err(StoreFault::Cut(page)))
@@ -151,8 +153,8 @@ impl Listing<'_> {
     }
 
     /// What a page says that the state does not.
-    async fn look(&self, comparison: &mut Comparison, page: &Page) -> News {
-        self.master.confirm(self.world).await;
+    async fn look(&self, comparison: &mut Comparison, page: &Page) -> Result<News, ErrorKind> {
+        self.master.confirm(self.world).await?;
         let id = self.place.directory.id;
         let (mut upserts, mut evidence, mut known) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (name, seen) in &page.entries {
@@ -177,7 +179,7 @@ impl Listing<'_> {
             }
         }
         let passed = comparison.take(page, known, &resolved, gone);
-        News { upserts, evidence, passed }
+        Ok(News { upserts, evidence, passed })
     }
 
     /// Brings a page into the state, and tells how far the listing has come.
@@ -204,14 +206,15 @@ impl Listing<'_> {
     }
 
     /// What is known and stands beyond all that was compared so far.
-    async fn sweep(&self, comparison: &mut Comparison) {
-        self.master.confirm(self.world).await;
+    async fn sweep(&self, comparison: &mut Comparison) -> Result<(), ErrorKind> {
+        self.master.confirm(self.world).await?;
         let (id, after) = (self.place.directory.id, comparison.passed.as_ref());
         let edges = self.state(|state| query::list_edges_by_key(state, id, after, None, LISTING_PAGE_MAX));
         let known = BTreeSet::new();
         let gone = edges.into_iter().filter(|(_, edge)| comparison.is_gone(edge, &known));
         let gone = gone.map(|(name, _)| name).collect();
         comparison.add_gone(gone);
+        Ok(())
     }
 
     async fn propose_removals(&self, comparison: &Comparison, was_loaded: bool) -> Result<(), ErrorKind> {
@@ -242,6 +245,8 @@ impl Listing<'_> {
         complete: bool,
         evidence: Vec<Evidence>,
     ) -> Result<(), ErrorKind> {
+        let is_young = self.world.plan.planted == Some(Planted::ListingIsYoung);
+        let begun_at = if is_young { self.master.applied_index() } else { begun_at };
         let directory = self.place.directory.id;
         let command = ApplyListing { directory, begun_at, upserts, removals, complete };
         self.master.propose(self.world, Command::ApplyListing(command), evidence).await.map(drop)

@@ -10,7 +10,6 @@ use forebay_runtime::BootInstant;
 use forebay_types::{EntryName, ErrorKind, ListingPosition};
 
 use super::{Place, may_ask, may_tell_at_once, past_freshness, patience};
-use crate::executor::Node;
 use crate::limits::{SINGLE_NAME_ATTEMPTS_MAX, UNDER_STORE_DEADLINE};
 use crate::master::Master;
 use crate::plan::Planted;
@@ -39,13 +38,13 @@ pub(crate) async fn ask_single(
     position: Option<&ListingPosition>,
 ) -> Result<Single, ErrorKind> {
     let (id, freshness) = (place.directory.id, world.mounts[place.mount].freshness());
-    let asked = Master::now(world);
-    if world.is_in_maintenance(place.mount) || !master.checks.borrow().is_dear(id, freshness) {
+    let asked = master.now(world);
+    if master.is_in_maintenance(world, place.mount) || !master.checks.borrow().is_dear(id, freshness) {
         return Ok(Single::Listing);
     }
     let verdict = master.checks.borrow_mut().verdict(id, freshness, asked);
     let is_fresh = matches!(verdict, Verdict::Fresh(_) | Verdict::Aging(_));
-    if is_fresh || !is_listed(world, master, place).await {
+    if is_fresh || !is_listed(world, master, place).await? {
         return Ok(Single::Listing);
     }
     let mount = place.mount;
@@ -72,7 +71,7 @@ pub(crate) async fn ask_single(
                     place: place.clone(),
                     of: of.clone(),
                 };
-                world.executor.spawn(Node::Master, async move { asker.run().await });
+                world.executor.spawn(master.node(), async move { asker.run().await });
                 (asking, false)
             }
         };
@@ -87,16 +86,16 @@ pub(crate) async fn ask_single(
             Some(Err(Failure { kind, .. })) => Err(kind),
             None => {
                 master.is_away[mount].set(true);
-                master.checks.borrow_mut().failed(id, freshness, Master::now(world));
+                master.checks.borrow_mut().failed(id, freshness, master.now(world));
                 past_freshness(world, mount).map(|_| Single::Outage)
             }
         };
     }
 }
 
-async fn is_listed(world: &Rc<World>, master: &Master, place: &Place) -> bool {
-    master.confirm(world).await;
-    query::is_listed(&*world.log.store.borrow(), place.directory.id).expect("memory can be read")
+async fn is_listed(world: &Rc<World>, master: &Rc<Master>, place: &Place) -> Result<bool, ErrorKind> {
+    master.confirm(world).await?;
+    Ok(query::is_listed(&*master.store.borrow(), place.directory.id).expect("memory can be read"))
 }
 
 /// Waits for the end of a question, but only so long for an under-store that says nothing.
@@ -145,7 +144,7 @@ impl Asker {
         let (world, master, mount) = (&self.world, &self.master, self.place.mount);
         let ended = self.ask().await;
         let (now, id, freshness) =
-            (Master::now(world), self.place.directory.id, world.mounts[mount].freshness());
+            (master.now(world), self.place.directory.id, world.mounts[mount].freshness());
         match &ended {
             Ok(compared) => {
                 world.oracle.count(|counts| {
@@ -185,22 +184,24 @@ impl Asker {
 
     async fn compare(&self) -> Result<Compared, Unanswered> {
         let (world, mount) = (&self.world, self.place.mount);
-        let began = Master::now(world);
+        let began = self.master.now(world);
         self.master.single_names.asks(&self.of);
         self.master.single_names.began(&self.of, began);
         let _look = self.master.listings.look(self.of.0, began);
-        self.known().await?;
-        let begun_at = world.log.applied();
+        let (leave, ..) = self.known().await?;
+        let begun_at = self.master.applied_index();
         let evidence = |at| self.place.evidence(&self.of.1.to_string(), at);
         let path = evidence(Duration::ZERO).path;
-        may_ask(world, mount).map_err(Unanswered::Failed)?;
-        let asked =
-            world.executor.within(UNDER_STORE_DEADLINE, world.mounts[mount].store.stat(world, &path)).await;
+        may_ask(world, &self.master, mount).map_err(Unanswered::Failed)?;
+        let asked = world
+            .executor
+            .within(UNDER_STORE_DEADLINE, world.mounts[mount].store.stat(world, leave, &path))
+            .await;
         self.master.single_names.answered(&self.of);
         let Some(Ok((seen, at))) = asked else { return Err(Unanswered::Outage) };
         world.note(format_args!("{mount}:{path:?} was {seen:?} at {at:?}, asked for alone"));
 
-        let (edge, known) = self.known().await?;
+        let (_, edge, known) = self.known().await?;
         let compared = |edge: Option<Edge>| Compared { began, changed_at: edge.map(|edge| edge.changed_at) };
         let (upserts, removals): (Vec<_>, Vec<EntryName>) = match seen.listed(&self.of.1.to_string()) {
             Some(listed) => (difference(known.as_ref(), &listed).into_iter().collect(), Vec::new()),
@@ -218,7 +219,7 @@ impl Asker {
         let directory = self.place.directory.id;
         let command = ApplyListing { directory, begun_at, upserts, removals, complete: false };
         match self.master.propose(world, Command::ApplyListing(command), vec![evidence(at)]).await {
-            Ok(Success::Listed { newer: 0, .. }) => Ok(compared(self.known().await?.0)),
+            Ok(Success::Listed { newer: 0, .. }) => Ok(compared(self.known().await?.1)),
             Ok(_) => Err(Unanswered::Changed),
             // It timed out, and may still come about.
             Err(kind @ ErrorKind::TimedOut) => Err(Unanswered::Failed(kind)),
@@ -227,14 +228,14 @@ impl Asker {
     }
 
     /// What is known of the name, of a directory of which all is.
-    async fn known(&self) -> Result<(Option<Edge>, Option<Inode>), Unanswered> {
-        let (directory, name) = &self.of;
-        if !is_listed(&self.world, &self.master, &self.place).await {
+    async fn known(&self) -> Result<(Duration, Option<Edge>, Option<Inode>), Unanswered> {
+        let ((directory, name), asked) = (&self.of, self.world.now());
+        if !is_listed(&self.world, &self.master, &self.place).await.map_err(Unanswered::Failed)? {
             return Err(Unanswered::Forgotten);
         }
-        let state = self.world.log.store.borrow();
+        let state = self.master.store.borrow();
         let edge = query::edge(&*state, *directory, name).expect("memory can be read");
         let known = edge.as_ref().map(|edge| query::target(&*state, edge).expect("memory can be read"));
-        Ok((edge, known))
+        Ok((asked, edge, known))
     }
 }
