@@ -198,8 +198,8 @@ pub(crate) struct MasterArguments {
     /// After how long without a leader the masters elect another one, at the latest; such as 1500ms or 3s; the same on each of them [default: 1500ms]
     #[arg(long, value_name = "DURATION")]
     pub(crate) election_timeout: Option<String>,
-    /// How the leader makes sure that what it answers is the newest: read-index asks a majority for the questions that wait, lease answers at once within its lease, which is right while the clocks of the masters' machines run equally fast to a fifth [default: read-index]
-    #[arg(long, value_name = "MODE")]
+    /// How the leader makes sure that its answers are the newest: read-index asks a majority, lease answers at once within its lease, only for machines whose clocks run equally fast to a fifth and that are never paused or moved live, with the same --election-timeout on each [default: read-index]
+    #[arg(long, value_name = "read-index|lease")]
     pub(crate) reads: Option<String>,
     #[command(flatten)]
     pub(crate) under_store: UnderStoreArguments,

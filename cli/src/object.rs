@@ -35,11 +35,16 @@ impl ObjectPlace {
         environment: &BTreeMap<String, String>,
     ) -> Result<Option<Self>, Failure> {
         let Some((scheme, _)) = typed.to_str().and_then(|typed| typed.split_once("://")) else {
-            return Ok(None);
+            if given.is_empty() {
+                return Ok(None);
+            }
+            return Err(Failure::usage("--option is for a backup at s3://bucket/key; a file has none"));
         };
         let shown = typed.display();
         if scheme != "s3" {
-            return Err(Failure::usage(format!("{shown}: write the path of a file, or s3://bucket/key")));
+            return Err(Failure::usage(format!(
+                "{shown}: backups go to files and to S3, not to {scheme}; write the path of a file, or s3://bucket/key"
+            )));
         }
         let uri: Result<UnderStoreUri, _> = shown.to_string().parse();
         let uri = uri.map_err(|error| Failure::usage(error.to_string()))?;
@@ -49,7 +54,7 @@ impl ObjectPlace {
         let mut options = BTreeMap::new();
         for option in given {
             let Some((name, value)) = option.split_once('=') else {
-                return Err(Failure::usage(format!("--option {option}: write NAME=VALUE")));
+                return Err(Failure::usage(format!("--option {option}: write KEY=VALUE")));
             };
             let is_reference = value.starts_with("env:") || value.starts_with("file:");
             let value =
@@ -174,6 +179,7 @@ mod tests {
         for wrong in ["s3://bucket", "file:///tmp/one", "http://host/one"] {
             assert!(of(wrong, &[]).is_err(), "{wrong}");
         }
+        assert!(of("/backups/one", &["endpoint=http://host"]).is_err(), "a file has no options");
         for wrong in ["endpoint", "secret_access_key=env:NONE"] {
             assert!(of("s3://bucket/a", &[wrong]).is_err(), "{wrong}");
         }

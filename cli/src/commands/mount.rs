@@ -263,7 +263,7 @@ pub(crate) fn options(
     let mut values = BTreeMap::new();
     for option in given {
         let Some((name, value)) = option.split_once('=') else {
-            return Err(Failure::usage(format!("--option {option}: write NAME=VALUE")));
+            return Err(Failure::usage(format!("--option {option}: write KEY=VALUE")));
         };
         if values.insert(name.to_owned(), value.to_owned()).is_some() {
             return Err(Failure::usage(format!("--option {name} is given twice")));

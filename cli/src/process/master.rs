@@ -69,9 +69,6 @@ async fn prepare(
                 let (reader, feed) = place.read().await?;
                 (Some(BackupContent::new(reader)), Some(feed))
             }
-            None if !once.options.is_empty() => {
-                return Err(Failure::usage("--option is for a backup at s3://bucket/key; a file has none"));
-            }
             None => (None, None),
         };
         let settings = RestoreSettings {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use forebay_metadata::{Command, Format, Proposal, SessionStamp, query};
 use forebay_proto::v1::raft_server::RaftServer;
@@ -72,6 +73,8 @@ pub struct RaftNode {
     joins_and_levels: tokio::sync::Mutex<()>,
     ceded: Ceded,
     silence: VotingSilence,
+    election_timeout: Duration,
+    how_it_reads: Reads,
 }
 
 /// What must have ended before the directory is free again.
@@ -191,6 +194,8 @@ impl RaftNode {
             joins_and_levels: tokio::sync::Mutex::default(),
             ceded,
             silence,
+            election_timeout: settings.election_timeout,
+            how_it_reads: settings.reads,
         };
         let voters =
             node.raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect());
@@ -241,6 +246,18 @@ impl RaftNode {
     #[must_use]
     pub fn service(&self) -> RaftServer<RaftService> {
         RaftService::new(self.raft.clone(), self.peers.clone(), Arc::clone(&self.shelf), self.silence)
+    }
+
+    /// After how long without a leader it stands for election. The same on each master.
+    #[must_use]
+    pub const fn election_timeout(&self) -> Duration {
+        self.election_timeout
+    }
+
+    /// How it makes sure, while it leads, that what it reads is the newest.
+    #[must_use]
+    pub const fn how_it_reads(&self) -> Reads {
+        self.how_it_reads
     }
 
     /// The cluster that this node belongs to; `None` before it has formed or joined one.

@@ -19,6 +19,7 @@ use crate::peers::peer::Peer;
 use crate::types::{NodeInfo, TypeConfig};
 
 mod incoming;
+mod owed;
 mod peer;
 pub(crate) mod service;
 pub(crate) mod silence;

@@ -5,7 +5,7 @@
 
 use forebay_metadata::query;
 use forebay_proto::v1;
-use forebay_raft::Member;
+use forebay_raft::{Member, Reads};
 use forebay_types::LogIndex;
 
 use crate::disk_probe::DiskProbe;
@@ -49,6 +49,8 @@ pub(crate) async fn examine(shared: &Shared, disk: &DiskProbe) -> Result<v1::Exa
             overdue_nanos: u64::try_from(overdue.as_nanos()).unwrap_or(u64::MAX),
         }),
         worker_clocks,
+        election_timeout_nanos: u64::try_from(shared.raft.election_timeout().as_nanos()).unwrap_or(u64::MAX),
+        reads_by_lease: shared.raft.how_it_reads() == Reads::Lease,
     })
 }
 

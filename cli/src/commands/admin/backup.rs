@@ -195,7 +195,17 @@ async fn write(
         }
     };
     match copied {
-        Ok(()) => written.finish(|summary| plan.map_or(Ok(()), |plan| fits(plan, summary))).await,
+        Ok(()) => tokio::select! {
+            finished = written.finish(|summary| plan.map_or(Ok(()), |plan| fits(plan, summary))) => finished,
+            () = interrupted() => {
+                let what = format!(
+                    "cannot back up to {}: it was interrupted while the end of it was written; see whether it is there, or \
+                     run it again with --force",
+                    target.typed.display()
+                );
+                Err(Unusable::Target(Failure::new(what)))
+            }
+        },
         Err(error) => {
             written.abort().await;
             Err(error)
@@ -224,7 +234,7 @@ fn fits(plan: &BackupPlan, summary: &BackupSummary) -> Result<(), Unusable> {
     let found = &summary.description;
     if (found.cluster, found.incarnation) != (plan.cluster, plan.incarnation) {
         return Err(Unusable::wrong(format!(
-            "what came is of the cluster {} in its life {}, not of {} in its life {}",
+            "what came is of the cluster {} in its incarnation {}, not of {} in its incarnation {}",
             found.cluster, found.incarnation, plan.cluster, plan.incarnation
         )));
     }

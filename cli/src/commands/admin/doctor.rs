@@ -34,7 +34,7 @@ pub(super) async fn run(global: &GlobalArguments) -> Result<(), Failure> {
     let header = header(&principal(), Epoch::default(), None);
     let examined = forebay_client::examine(&settings.masters, header, || SystemClock.now(), deadline).await;
     let examined = examined.map_err(|error| Failure::client("look at the masters", &error))?;
-    if let Some(failure) = nobody_answers(&settings, &examined) {
+    if let Some(failure) = nobody_answers(&examined) {
         return Err(failure);
     }
     let findings = judge(&examined);
@@ -48,7 +48,7 @@ pub(super) async fn run(global: &GlobalArguments) -> Result<(), Failure> {
     }
 }
 
-fn nobody_answers(settings: &Settings, examined: &ClusterExamination) -> Option<Failure> {
+fn nobody_answers(examined: &ClusterExamination) -> Option<Failure> {
     let said: Option<Vec<_>> = examined
         .masters
         .iter()
@@ -57,9 +57,9 @@ fn nobody_answers(settings: &Settings, examined: &ClusterExamination) -> Option<
             MasterPresence::Starting(_) | MasterPresence::There(_) => None,
         })
         .collect();
-    let (waited, said) = (settings.timeout, said?.join(", "));
+    let said = said?.join(", ");
     Some(Failure::unreachable(format!(
-        "cannot look at the masters: none answered within {waited:?} ({said}); start one, or name the right addresses \
+        "cannot look at the masters: none answered ({said}); start one, or name the right addresses \
          with --masters or FOREBAY_MASTERS"
     )))
 }
@@ -69,6 +69,7 @@ fn judge(examined: &ClusterExamination) -> Vec<Finding> {
     let told = masters::Standing::of(examined);
     let mut findings = vec![masters::quorum(&told)];
     findings.extend(masters::each(examined, &told));
+    findings.extend(masters::timeouts(&told));
     findings.extend(masters::versions(&told));
     findings.extend(masters::clocks(&told));
     findings.extend(disks::all(&told));

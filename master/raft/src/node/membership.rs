@@ -112,6 +112,10 @@ impl RaftNode {
     /// # Errors
     /// As [`RaftNode::add_learner`].
     pub async fn set_voters(&self, voters: BTreeSet<u64>, deadline: Instant) -> Result<(), RaftError> {
+        if !voters.contains(&self.node()) {
+            // Those who are left may elect another leader at once.
+            self.ceded.cede();
+        }
         self.change(ChangeMembers::ReplaceAllVoters(voters), deadline).await
     }
 

@@ -3,8 +3,6 @@
 use std::fmt::Display;
 use std::future::Future;
 use std::io::Read;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use forebay_proto::{WireError, v1};
 use forebay_types::ErrorKind;
@@ -24,6 +22,7 @@ use crate::limits::{
     PEER_ANSWER_TIMEOUT, PEER_RETRY_PAUSE, PEER_STALL_TIMEOUT, SNAPSHOT_INSTALL_TIMEOUT,
     SNAPSHOT_PIECE_LENGTH, SNAPSHOT_PIECES_AHEAD_MAX,
 };
+use crate::peers::owed::Owed;
 use crate::peers::{Peers, wire};
 use crate::snapshot::SnapshotSource;
 use crate::types::{RaftVote, Snapshot, TypeConfig};
@@ -85,14 +84,14 @@ impl Peer {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
         let (mut client, envelope) = (self.client()?, self.envelope()?);
-        let sent = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&sent);
+        let owed = Owed::default();
+        let sent = owed.clone();
         let requests = input.map(move |request| {
-            count.fetch_add(1, Ordering::Relaxed);
+            sent.sent(&request);
             wire::append(envelope.clone(), &request)
         });
         let answers = self.ask("to entries", client.append(requests)).await?;
-        let watched = Answers { peer: self, answers, sent, received: 0 };
+        let watched = Answers { peer: self, answers, owed };
         Ok(Box::pin(stream::unfold(Some(watched), |watched| async move {
             let mut watched = watched?;
             let outcome = watched.next().await?;
@@ -107,18 +106,20 @@ impl Peer {
 struct Answers {
     peer: Peer,
     answers: Streaming<v1::RaftAppendResponse>,
-    sent: Arc<AtomicU64>,
-    received: u64,
+    owed: Owed,
 }
 
 impl Answers {
     async fn next(&mut self) -> Option<Outcome> {
         loop {
-            let owed = self.sent.load(Ordering::Relaxed) > self.received;
+            let owed = self.owed.is_any();
             match tokio::time::timeout(PEER_STALL_TIMEOUT, self.answers.message()).await {
                 Ok(Ok(Some(message))) => {
-                    self.received += 1;
-                    return Some(wire::append_result(message).map_err(defect));
+                    let (outcome, is_told) =
+                        (wire::append_result(message).map_err(defect), self.owed.answered());
+                    if is_told || !matches!(outcome, Ok(Ok(_))) {
+                        return Some(outcome);
+                    }
                 }
                 Ok(Ok(None)) => return None,
                 Ok(Err(status)) => return Some(Err(failure(status))),

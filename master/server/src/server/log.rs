@@ -89,6 +89,10 @@ pub(super) async fn begin(
     if forms || (settings.peers.is_one() && kept.is_none()) {
         form(&raft, settings).await?;
     }
+    // From here on a state that loses its last rows with the machine's power does not keep it out of its own cluster.
+    if let (Some(mark), None, false) = (raft.mark(), kept, settings.peers.is_one()) {
+        member::keep(dir, Member { mark, node: raft.node() }).map_err(failed)?;
+    }
     door.stands(Standing::Member(Arc::clone(&raft), Arc::clone(&sealing)));
     if forms && !settings.peers.is_one() {
         tokio::select! {

@@ -1,8 +1,7 @@
-//! Keeps in the folder of a master that joined a cluster which one it is, and under which id: from before its log begins,
-//! so that no crash makes it forget that it was taken in.
+//! Keeps in the folder of a master of several which cluster it is of, and under which id, so that no crash makes it forget
+//! that: of one that joined from before its log begins, of one that formed its cluster or was restored from then on.
 //!
-//! A text file of one line: cluster, incarnation and node id. A master that formed its cluster, or was restored, has
-//! none; its log and its state say the same. Where the log is gone it counts for nothing: an id that has voted must not
+//! A text file of one line: cluster, incarnation and node id. Where the log is gone it counts for nothing: an id that has voted must not
 //! vote again from an empty log, so the master is taken in under a new one.
 
 use std::fs;
@@ -17,7 +16,7 @@ use crate::durable;
 
 const FILE: &str = "member";
 
-/// Which cluster this master joined, and its id there.
+/// Which cluster this master is of, and its id there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Member {
     pub(super) mark: ClusterMark,

@@ -46,7 +46,7 @@ impl AdminService {
         if let Some(ours) = raft.mark().filter(|ours| *ours != wanted) {
             let ClusterMark { cluster, incarnation } = ours;
             let message = format!(
-                "this master belongs to the cluster {cluster} in its life {incarnation}, not to the one asked for"
+                "this master belongs to the cluster {cluster} in its incarnation {incarnation}, not to the one asked for; correct --masters"
             );
             return Err(MasterError::Invalid(message));
         }

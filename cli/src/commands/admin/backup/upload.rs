@@ -91,7 +91,13 @@ impl<'a> Unfinished<'a> {
         };
         let failed = |error: &UnderStoreError| Unusable::Target(cannot_write(place, error));
         upload.finish().await.map_err(|error| failed(&error))?;
-        let there = place.found().await.map_err(|error| failed(&error))?.map(|found| found.length.get());
+        let unseen = |error: UnderStoreError| {
+            Unusable::Target(Failure::new(format!(
+                "cannot see whether the backup to {place} is there: it was sent whole, and {error}; let the credentials \
+                 look at objects (HEAD), or look yourself"
+            )))
+        };
+        let there = place.found().await.map_err(unseen)?.map(|found| found.length.get());
         if there == Some(summary.length) {
             return Ok(summary);
         }

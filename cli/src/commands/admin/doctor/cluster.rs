@@ -58,7 +58,7 @@ fn worker(report: &v1::WorkerReport) -> Finding {
         return check.warn(
             subject,
             format!("lost: it was not heard of for {silent} s"),
-            "start it again; if it is gone for good, it is forgotten by itself after a week",
+            "start it again; if it is gone for good, it is forgotten by itself after a week, or an hour if it held nothing",
         );
     }
     let of = |health| report.tiers.iter().filter(move |tier| tier.health() == health);
@@ -72,7 +72,8 @@ fn worker(report: &v1::WorkerReport) -> Finding {
         let message = format!("live; UNSTABLE: {}", listed(v1::TierHealth::Unstable));
         return check.warn(subject, message, advice);
     }
-    check.ok(subject, format!("live; {} tiers", report.tiers.len()))
+    let count = report.tiers.len();
+    check.ok(subject, format!("live; {count} {}", if count == 1 { "tier" } else { "tiers" }))
 }
 
 fn safe_mode(report: &v1::GetReportResponse) -> Option<Finding> {

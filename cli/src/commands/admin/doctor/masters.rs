@@ -110,7 +110,7 @@ pub(super) fn quorum(standing: &Standing<'_>) -> Finding {
         None if has_majority => check.error(
             "cluster",
             format!("{counted}, and none of them leads"),
-            "an election takes about two seconds: ask again; if it stays so, see whether they reach each other",
+            "an election takes a second or two: ask again; if it stays so, see whether they reach each other",
         ),
         _ => check.error(
             "cluster",
@@ -152,8 +152,9 @@ fn of_member(member: &v1::MasterReport, standing: &Standing<'_>, examined: &Clus
             Some(MasterPresence::Starting(error)) => starting(&subject, &error.message),
             Some(MasterPresence::There(_)) => check.error(
                 subject,
-                "another master answers at its address",
-                "see `forebay admin masters list`; give each master a folder and an address of its own",
+                "a master without this one's folder answers at its address",
+                "if the folder was lost, wait: it joins under a new node id and gets the vote; else give each master a folder \
+                 and an address of its own",
             ),
             Some(MasterPresence::Silent(error)) => silent(member, subject, &error.message),
             None => silent(member, subject, "it was not asked any more"),
@@ -168,7 +169,11 @@ fn of_member(member: &v1::MasterReport, standing: &Standing<'_>, examined: &Clus
         }
         Err(error) => {
             let message = format!("{role}, and did not say how it is: {}", error.message);
-            return check.error(subject, message, "look at its log and at its disk");
+            return check.error(
+                subject,
+                message,
+                "look at its log and at its disk; if the disk was lost, start it with an empty --dir",
+            );
         }
     };
     let behind = match leads(told) {
@@ -197,11 +202,16 @@ fn foreign(master: &ExaminedMaster, standing: &Standing<'_>) -> Option<Finding> 
     let MasterPresence::There(told) = &master.presence else { return None };
     let (check, subject) = (Check::Master, name(told));
     let Some(membership) = &told.hello.membership else {
-        let message = "it belongs to no cluster yet, and waits for the other masters of --peers";
-        return Some(check.error(subject, message, "start the others, with the same --peers"));
+        let message =
+            "it belongs to no cluster yet: it waits for the other masters of --peers, or to be taken in";
+        return Some(check.error(
+            subject,
+            message,
+            "its log says which; start the others, with the same --peers",
+        ));
     };
     if !standing.is_of_here(membership) {
-        let message = "it belongs to another cluster, or to another life of this one";
+        let message = "it belongs to another cluster, or to another incarnation of this one";
         return Some(check.error(
             subject,
             message,
@@ -247,6 +257,32 @@ pub(super) fn versions(standing: &Standing<'_>) -> Vec<Finding> {
         )],
         _ => vec![check.ok("masters", format!("release {listed}{level_said}"))],
     }
+}
+
+/// Whether all wait equally long for a leader: a leader counts on the lease that those who vote keep.
+pub(super) fn timeouts(standing: &Standing<'_>) -> Option<Finding> {
+    let said = |told: &'_ &Told| {
+        let said = told.examination.as_ref().ok()?;
+        (said.election_timeout_nanos > 0).then_some((said.election_timeout_nanos, said.reads_by_lease))
+    };
+    let timeouts: BTreeSet<u64> = standing.told.iter().filter_map(said).map(|(timeout, _)| timeout).collect();
+    if timeouts.len() < 2 {
+        return None;
+    }
+    let each = standing.told.iter().filter_map(|told| {
+        said(told).map(|(timeout, _)| format!("{} has {:?}", name(told), Duration::from_nanos(timeout)))
+    });
+    let message = format!("--election-timeout differs: {}", each.collect::<Vec<_>>().join(", "));
+    if standing.told.iter().filter_map(said).any(|(_, by_lease)| by_lease) {
+        let advice =
+            "give all the same, or leave --reads lease away: a leader may answer what is no longer so";
+        return Some(Check::Master.error("masters", message, advice));
+    }
+    Some(Check::Master.warn(
+        "masters",
+        message,
+        "give all the same: the shortest one decides when the leader is gone",
+    ))
 }
 
 /// The clocks of masters and workers beside this machine's.

@@ -51,6 +51,7 @@ fn told(slot: u32) -> Told {
             last_log: 5000,
             last_applied: 5000,
             feature_level: 2,
+            election_timeout_nanos: 1_500_000_000,
             disk: Some(v1::DiskExamination {
                 directory: "/var/lib/forebay".to_owned(),
                 sync_nanos: vec![MILLISECOND; 32],
@@ -190,6 +191,8 @@ fn disks_that_are_slow_full_or_broken_are_found() {
     assert_eq!(wrong(&names), [(Check::Space, State::Error, SECOND)]);
     let large = disk(|disk| (disk.total_bytes, disk.free_bytes) = (4 << 40, 100 << 30));
     assert_eq!(wrong(&large), [], "100 GiB are enough");
+    let larger = disk(|disk| (disk.total_bytes, disk.free_bytes) = (400 << 40, 70 << 30));
+    assert_eq!(wrong(&larger), [], "70 GiB are enough, however small a part they are");
 }
 
 #[test]
@@ -255,4 +258,16 @@ fn workers_mounts_and_the_outbox_are_judged_by_what_the_leader_says() {
             Some(v1::OutboxExamination { rows: 3, overdue_nanos });
     });
     assert_eq!(wrong(&overdue), [(Check::Outbox, State::Warn, "cluster")]);
+}
+
+#[test]
+fn masters_that_wait_differently_for_a_leader_are_found_and_are_wrong_where_leases_are_read_by() {
+    let told = |by_lease| {
+        with(2, |told| {
+            let said = told.examination.as_mut().expect("told");
+            (said.election_timeout_nanos, said.reads_by_lease) = (1_000_000_000, by_lease);
+        })
+    };
+    assert_eq!(wrong(&told(false)), [(Check::Master, State::Warn, "masters")]);
+    assert_eq!(wrong(&told(true)), [(Check::Master, State::Error, "masters")]);
 }
