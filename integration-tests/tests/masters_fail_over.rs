@@ -171,7 +171,10 @@ fn a_leader_that_is_killed_costs_those_who_use_the_cluster_a_pause_and_no_error(
         assert_ne!(fleet.leader(), leader);
     });
     assert_eq!(locations.take().expect("asked"), (located, known), "it knew without a word of the workers");
-    assert_eq!(fleet.json(&["admin", "report"])["safe_mode"]["active"], json!(false));
+    // A beat of each worker ends it, which comes a second later.
+    wait_until("the new leader has heard of both", WITHIN, || {
+        fleet.json(&["admin", "report"])["safe_mode"]["active"] == json!(false)
+    });
     fleet.restart_master_of(leader);
     wait_until("the one that was killed follows", WITHIN, || role(&fleet, leader) == "FOLLOWER");
 }
