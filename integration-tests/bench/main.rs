@@ -22,7 +22,7 @@ use comparison::{Effort, Report};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str = "\
-usage: cargo xtask bench SUITE [--quick] [--part NAME] [--keys N] [--files N] [--json FILE]
+usage: cargo xtask bench SUITE [--quick] [--part NAME] [--keys N] [--files N] [--kills N] [--json FILE]
 
   SUITE        local: cached files through FUSE and by the SDK beside the same files in their own directory
                load: loading objects beside a plain download of them
@@ -41,6 +41,7 @@ usage: cargo xtask bench SUITE [--quick] [--part NAME] [--keys N] [--files N] [-
                syncs (slow ones), fail-over or
                size (many files)
   --keys N     so many objects in the large directory of truth (default 50000, with --quick 3000)
+  --kills N    so many kills of the leader in fail-over (default 200, with --quick 10)
   --files N    so many files that the master of size knows (default 10000000, with --quick 100000)
   --json FILE  writes the report there too
 ";
@@ -52,6 +53,7 @@ struct Arguments {
     part: Option<Part>,
     keys: Option<usize>,
     files: Option<u64>,
+    kills: Option<usize>,
     json: Option<String>,
 }
 
@@ -86,7 +88,7 @@ fn main() -> ExitCode {
     if matches!(suite, "master" | "all") {
         let part =
             arguments.part.and_then(|part| if let Part::Master(part) = part { Some(part) } else { None });
-        rows.extend(master_suite::run(effort, part, arguments.files));
+        rows.extend(master_suite::run(effort, part, arguments.files, arguments.kills));
     }
     if matches!(suite, "truth" | "all") {
         rows.extend(truth_suite::run(effort, arguments.keys));
@@ -105,12 +107,13 @@ fn main() -> ExitCode {
 
 fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
     let (mut suite, mut effort, mut part, mut json) = (None, Effort::Full, None, None);
-    let (mut keys, mut files) = (None, None);
+    let (mut keys, mut files, mut kills) = (None, None, None);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--quick" => effort = Effort::Quick,
             "--part" => part = Some(words.next()?),
             "--keys" => keys = Some(words.next()?.parse().ok()?),
+            "--kills" => kills = Some(words.next()?.parse().ok().filter(|kills| *kills > 0)?),
             "--files" => files = Some(words.next()?.parse().ok().filter(|files| *files > 0)?),
             "--json" => json = Some(words.next()?),
             "local" | "load" | "loaders" | "dlio" | "master" | "truth" | "all" if suite.is_none() => {
@@ -126,7 +129,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
         (Some(part), "master") => Some(Part::Master(master_suite::Part::parse(&part)?)),
         (Some(_), _) => return None,
     };
-    Some(Arguments { suite, effort, part, keys, files, json })
+    Some(Arguments { suite, effort, part, keys, files, kills, json })
 }
 
 #[cfg(test)]
@@ -166,6 +169,7 @@ mod tests {
             &["load", "--part", "direct"],
             &["truth", "--keys", "x"],
             &["master", "--files", "0"],
+            &["master", "--kills", "0"],
         ] {
             assert!(parsed(words).is_none(), "{words:?}");
         }
