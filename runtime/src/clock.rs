@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Mutex;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use forebay_types::Timestamp;
 use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -62,11 +62,7 @@ impl BootInstant {
 impl Clock for SystemClock {
     /// Asked through the C library, where it can be set for one process: tests make clocks jump so.
     fn now(&self) -> Timestamp {
-        let nanos = match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
-            Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
-        };
-        Timestamp::from_nanos(nanos)
+        Timestamp::from_system_time(SystemTime::now())
     }
 
     fn boot_instant(&self) -> BootInstant {

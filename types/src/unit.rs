@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -82,6 +83,15 @@ impl Timestamp {
     #[must_use]
     pub const fn from_parts(seconds: i64, nanos: u32) -> Self {
         Self(seconds.saturating_mul(1_000_000_000).saturating_add(nanos as i64))
+    }
+
+    /// A time of the machine's own clock. Saturates at the years 1677 and 2262.
+    #[must_use]
+    pub fn from_system_time(time: SystemTime) -> Self {
+        Self(match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
+            Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
+        })
     }
 
     /// Nanoseconds since 1970.
@@ -175,6 +185,18 @@ impl fmt::Display for FileOffset {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_of_the_machine_is_exact_also_before_1970_and_saturates() {
+        use std::time::Duration;
+        let of = Timestamp::from_system_time;
+        assert_eq!(of(UNIX_EPOCH), Timestamp::from_nanos(0));
+        assert_eq!(of(UNIX_EPOCH + Duration::new(1, 7)), Timestamp::from_parts(1, 7));
+        assert_eq!(of(UNIX_EPOCH - Duration::from_nanos(5)), Timestamp::from_nanos(-5));
+        let far = Duration::from_secs(10_000_000_000);
+        assert_eq!(of(UNIX_EPOCH + far), Timestamp::from_nanos(i64::MAX));
+        assert_eq!(of(UNIX_EPOCH - far), Timestamp::from_nanos(i64::MIN));
+    }
 
     #[test]
     fn times_in_sentences_are_to_the_second() {

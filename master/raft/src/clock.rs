@@ -3,7 +3,7 @@
 //! Time only enters the state through the stamp of a proposal; applying never asks a clock.
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use forebay_types::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
@@ -24,11 +24,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        let nanos = match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
-            Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
-        };
-        Timestamp::from_nanos(nanos)
+        Timestamp::from_system_time(SystemTime::now())
     }
 
     fn suspended(&self) -> Duration {

@@ -48,7 +48,8 @@ impl Lease {
         self.suspended = Some(began);
     }
 
-    /// This node does not lead. A later lease of its own is a new one.
+    /// This node does not lead, or has given the lead away: then openraft refuses all reads until another one leads, so
+    /// nothing rests on [`Ceded`] any more. A later lease of its own is a new one.
     pub(super) fn lost(&mut self) {
         self.suspended = None;
         self.ceded.0.store(false, Ordering::SeqCst);

@@ -195,6 +195,8 @@ fn restore_now(settings: &RestoreSettings, content: Option<BackupContent>) -> Re
         RestoreError::Folder(error) => error.into(),
         RestoreError::Unwanted(error) => error,
     })?;
+    // Of a life before, whose log is gone.
+    super::member::forget(dir).map_err(failed)?;
     Ok(Restored {
         cluster: description.cluster,
         incarnation: life.incarnation,

@@ -90,8 +90,11 @@ pub(super) async fn begin(
         form(&raft, settings).await?;
     }
     // From here on a state that loses its last rows with the machine's power does not keep it out of its own cluster.
-    if let (Some(mark), None, false) = (raft.mark(), kept, settings.peers.is_one()) {
-        member::keep(dir, Member { mark, node: raft.node() }).map_err(failed)?;
+    if let (Some(mark), false) = (raft.mark(), settings.peers.is_one()) {
+        let member = Member { mark, node: raft.node() };
+        if kept != Some(member) {
+            member::keep(dir, member).map_err(failed)?;
+        }
     }
     door.stands(Standing::Member(Arc::clone(&raft), Arc::clone(&sealing)));
     if forms && !settings.peers.is_one() {

@@ -29,12 +29,11 @@ pub(crate) async fn resolve(
 }
 
 async fn walk(shared: &Arc<Shared>, path: &NamespacePath) -> Result<(Entry, Validity), MasterError> {
-    let (passed, entry) = shared.query(|state| through_own(shared, state, path)).await?;
-    if passed == path.names().len() {
-        return Ok((entry, SYNTHETIC));
+    match shared.query(|state| through_own(shared, state, path)).await? {
+        OwnWay::Whole(entry) => Ok((*entry, SYNTHETIC)),
+        // Boxed, since what may list a directory is far larger than what most questions need.
+        OwnWay::Until { passed, directory } => Box::pin(walk_on(shared, path, passed, directory)).await,
     }
-    // Boxed, since what may list a directory is far larger than what most questions need.
-    Box::pin(walk_on(shared, path, passed, entry.inode)).await
 }
 
 /// Goes on from the directory that the first names of the path led to.
@@ -59,12 +58,19 @@ async fn walk_on(
     answer.ok_or(MasterError::NoInode(directory))
 }
 
-/// How many names of the path lead through directories that lie in no mount, and the last of these.
+/// How far a path leads through directories that lie in no mount.
+enum OwnWay {
+    /// To its end, which is this.
+    Whole(Box<Entry>),
+    /// So many names, to this directory.
+    Until { passed: usize, directory: InodeId },
+}
+
 fn through_own(
     shared: &Shared,
     state: &dyn StateReader,
     path: &NamespacePath,
-) -> Result<(usize, Entry), MasterError> {
+) -> Result<OwnWay, MasterError> {
     let (mut passed, mut last) = (0, existing(state, InodeId::ROOT)?);
     for name in path.names() {
         match query::lookup(state, last.id, name)? {
@@ -73,5 +79,9 @@ fn through_own(
             _ => break,
         }
     }
-    Ok((passed, Describing::new(shared, state).entry(&last)?))
+    if passed < path.names().len() {
+        return Ok(OwnWay::Until { passed, directory: last.id });
+    }
+    let entry = Describing::new(shared, state).entry(&last)?;
+    Ok(OwnWay::Whole(Box::new(entry)))
 }

@@ -124,8 +124,12 @@ async fn a_restored_master_is_the_same_cluster_in_a_later_life() {
     );
     // A clock that stands in the past must not make a life that was there.
     old.with_key("late");
+    // Of a life before this folder was emptied, but for it.
+    let member = old.settings("late", 7).dir.join("member");
+    std::fs::write(&member, "left over").expect("written");
     let restored = restore(old.settings("late", 7)).await.expect("restored");
     assert_eq!(restored.incarnation, Incarnation::new(1_800_000_001));
+    assert!(!member.exists(), "it would give the new life an id of the old one");
 }
 
 #[tokio::test(flavor = "multi_thread")]
