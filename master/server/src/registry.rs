@@ -76,6 +76,8 @@ pub(crate) struct Registered {
     text: usize,
     forgetting: Forgetting,
     outbox: OutboxProgress,
+    /// Numbers its heartbeats, of which one with many versions is taken in a piece at a time.
+    heartbeats: u64,
 }
 
 /// Whether a leader has the workers that it knows of. One that was silent for too long is lost and not expected any more.
@@ -211,6 +213,7 @@ impl Registry {
             forgetting,
             // A new life may have on its disk what the last one let go, so it is compared with all rows anew.
             outbox: OutboxProgress::default(),
+            heartbeats: 0,
         };
         self.workers.insert(id, registered);
         Ok(registration)
@@ -222,6 +225,19 @@ impl Registry {
             self.locations.forget_workers(gone);
             self.epoch = self.epoch.next();
         }
+    }
+
+    /// Begins to take a heartbeat, and ends all before it: a worker that sends another one has given up waiting, and what the
+    /// one before says of a version may be older. Gives its number; 0 for a worker that is not known.
+    pub(crate) fn begin_heartbeat(&mut self, id: WorkerId) -> u64 {
+        let Some(worker) = self.workers.get_mut(&id) else { return 0 };
+        worker.heartbeats += 1;
+        worker.heartbeats
+    }
+
+    /// Whether no other heartbeat of this worker has begun since that one.
+    pub(crate) fn is_newest(&self, id: WorkerId, heartbeat: u64) -> bool {
+        self.workers.get(&id).is_some_and(|worker| worker.heartbeats == heartbeat)
     }
 
     /// Takes some of the versions of a heartbeat that has many, before the heartbeat itself. `false`: this life of the worker
@@ -236,8 +252,8 @@ impl Registry {
         true
     }
 
-    /// Takes a heartbeat, with those of its versions that were not taken before. `false`: this life of the worker is not known, or it has other tiers now; it must register
-    /// again.
+    /// Takes a heartbeat, with those of its versions that were not taken before. `false`: this life of the worker is not
+    /// known, or it has other tiers now; it must register again.
     pub(crate) fn heartbeat(
         &mut self,
         now: BootInstant,

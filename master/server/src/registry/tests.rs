@@ -143,6 +143,19 @@ fn a_version_is_known_to_be_whole_where_one_worker_has_all_of_it() {
 }
 
 #[test]
+fn a_heartbeat_that_is_taken_in_pieces_ends_with_the_next_one_of_its_worker() {
+    let (mut registry, id) = (leading(), WorkerId::new(1));
+    register(&mut registry, at(0), id, "a:1");
+    let first = registry.begin_heartbeat(id);
+    assert!(registry.is_newest(id, first));
+    let second = registry.begin_heartbeat(id);
+    assert!(!registry.is_newest(id, first) && registry.is_newest(id, second));
+    let unknown = WorkerId::new(2);
+    let none = registry.begin_heartbeat(unknown);
+    assert!(!registry.is_newest(unknown, none));
+}
+
+#[test]
 fn versions_are_taken_before_their_heartbeat_from_the_life_that_is_known_only() {
     let (mut registry, id) = (leading(), WorkerId::new(1));
     let life = register(&mut registry, at(0), id, "a:1");

@@ -171,14 +171,20 @@ impl ClusterService {
     ) -> bool {
         let last = versions.len() - versions.len() % limits::REPORTS_TAKEN_AT_ONCE;
         let (first, last) = versions.split_at(last);
+        let number = self.0.registry.lock().begin_heartbeat(worker);
         for some in first.chunks(limits::REPORTS_TAKEN_AT_ONCE) {
-            if !self.0.registry.lock().report(worker, registration, some) {
+            let is_taken = {
+                let mut registry = self.0.registry.lock();
+                registry.is_newest(worker, number) && registry.report(worker, registration, some)
+            };
+            if !is_taken {
                 return false;
             }
             tokio::task::yield_now().await;
         }
         let now = self.0.clock.boot_instant();
-        self.0.registry.lock().heartbeat(now, worker, registration, beat, last)
+        let mut registry = self.0.registry.lock();
+        registry.is_newest(worker, number) && registry.heartbeat(now, worker, registration, beat, last)
     }
 
     /// Gives a new worker an id that no worker ever had.
